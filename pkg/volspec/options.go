@@ -1,0 +1,313 @@
+package volspec
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mooring.dev/mooring/pkg/errkind"
+)
+
+// Filesystems, disk formats, access and attach modes, in the spelling users
+// know from docker volume create -o.
+const (
+	Ext4  = "ext4"
+	XFS   = "xfs"
+	Btrfs = "btrfs"
+
+	Thin             = "thin"
+	ZeroedThick      = "zeroedthick"
+	EagerZeroedThick = "eagerzeroedthick"
+
+	ReadWrite = "read-write"
+	ReadOnly  = "read-only"
+
+	IndependentPersistent = "independent_persistent"
+	Persistent            = "persistent"
+)
+
+// DefaultSize is the size of a volume created without one, unless its
+// filesystem needs more: see MinSize.
+const DefaultSize = 100 * MiB
+
+// MinSize is the smallest volume that the filesystem's mkfs accepts with the
+// features we use: xfsprogs 6 refuses less than 300 MiB, btrfs-progs 6 less
+// than 109 MiB (rounded up here), ext4 with a journal is useful from 8 MiB.
+func MinSize(fstype string) Size {
+	switch fstype {
+	case XFS:
+		return 300 * MiB
+	case Btrfs:
+		return 128 * MiB
+	}
+	return 8 * MiB
+}
+
+// Spec is what a user asks a volume to be. Fields left out by the user have
+// their zero value after Parse; Defaulted fills them in.
+type Spec struct {
+	Size          Size     `json:"size,omitempty"`
+	FSType        string   `json:"fstype,omitempty"`
+	DiskFormat    string   `json:"diskformat,omitempty"`
+	Access        string   `json:"access,omitempty"`
+	AttachAs      string   `json:"attach-as,omitempty"`
+	CloneFrom     string   `json:"clone-from,omitempty"`    // a volume's name
+	FromSnapshot  string   `json:"from-snapshot,omitempty"` // with CloneFrom: one of its snapshots
+	StoragePolicy string   `json:"vsan-policy-name,omitempty"`
+	Datastore     string   `json:"datastore,omitempty"`
+	MkfsOpts      []string `json:"mkfsopts,omitempty"`
+	MountOpts     []string `json:"mountopts,omitempty"`
+	UID           *int     `json:"uid,omitempty"`
+	GID           *int     `json:"gid,omitempty"`
+	Mode          *uint32  `json:"mode,omitempty"` // permission bits of the volume's root
+	Protect       bool     `json:"protect,omitempty"`
+}
+
+type option struct {
+	name, def string
+	parse     func(*Spec, string) error
+	format    func(Spec) string // "" when unset
+}
+
+func oneOf(text string, values ...string) func(v string) (string, error) {
+	return func(v string) (string, error) {
+		if slices.Contains(values, v) {
+			return v, nil
+		}
+		return "", errkind.New(errkind.Invalid, text+" Valid options are: %s.", v, quoteList(values))
+	}
+}
+
+func quoteList(v []string) string { return "['" + strings.Join(v, "', '") + "']" }
+
+func word(field func(*Spec) *string, check func(string) (string, error)) (func(*Spec, string) error, func(Spec) string) {
+	parse := func(s *Spec, v string) error {
+		w, err := check(v)
+		if err == nil {
+			*field(s) = w
+		}
+		return err
+	}
+	return parse, func(s Spec) string { return *field(&s) }
+}
+
+func volumeWord(v string) (string, error) {
+	n, err := ParseName(v)
+	return n.String(), err
+}
+
+func plainWord(what string) func(string) (string, error) {
+	return func(v string) (string, error) { return v, checkPart(what, v) }
+}
+
+// options is the one table of docker volume create -o; order is that of the
+// error message that lists them.
+var options = buildOptions()
+
+func buildOptions() []option {
+	mk := func(name, def string, f func(*Spec) *string, check func(string) (string, error)) option {
+		p, s := word(f, check)
+		return option{name, def, p, s}
+	}
+	return []option{
+		{"size", "100mb",
+			func(s *Spec, v string) (err error) { s.Size, err = ParseSize(v); return err },
+			func(s Spec) string {
+				if s.Size == 0 {
+					return ""
+				}
+				return s.Size.Option()
+			}},
+		mk("vsan-policy-name", "[VSAN default]", func(s *Spec) *string { return &s.StoragePolicy }, plainWord("Storage policy")),
+		mk("diskformat", Thin, func(s *Spec) *string { return &s.DiskFormat },
+			oneOf("Disk Allocation Format '%s' is not supported.", Thin, ZeroedThick, EagerZeroedThick)),
+		mk("attach-as", IndependentPersistent, func(s *Spec) *string { return &s.AttachAs },
+			oneOf("Attach type '%s' is not supported.", IndependentPersistent, Persistent)),
+		mk("access", ReadWrite, func(s *Spec) *string { return &s.Access },
+			oneOf("Access type '%s' is not supported.", ReadWrite, ReadOnly)),
+		mk("fstype", Ext4, func(s *Spec) *string { return &s.FSType },
+			oneOf("Not found mkfs for %s.", Ext4, XFS, Btrfs)),
+		mk("clone-from", "None", func(s *Spec) *string { return &s.CloneFrom }, volumeWord),
+		mk("from-snapshot", "None", func(s *Spec) *string { return &s.FromSnapshot }, plainWord("Snapshot")),
+		mk("datastore", "default of the vmgroup", func(s *Spec) *string { return &s.Datastore }, plainWord("Datastore")),
+		{"mkfsopts", "none", func(s *Spec, v string) error { s.MkfsOpts = fields(v); return nil },
+			func(s Spec) string { return strings.Join(s.MkfsOpts, " ") }},
+		{"mountopts", "nodev,nosuid", func(s *Spec, v string) (err error) { s.MountOpts, err = ParseMountOpts(v); return err },
+			func(s Spec) string { return strings.Join(s.MountOpts, ",") }},
+		{"uid", "0", func(s *Spec, v string) (err error) { s.UID, err = parseOwner("uid", v); return err },
+			func(s Spec) string { return formatInt(s.UID) }},
+		{"gid", "0", func(s *Spec, v string) (err error) { s.GID, err = parseOwner("gid", v); return err },
+			func(s Spec) string { return formatInt(s.GID) }},
+		{"mode", "0755", func(s *Spec, v string) (err error) { s.Mode, err = parseMode(v); return err },
+			func(s Spec) string {
+				if s.Mode == nil {
+					return ""
+				}
+				return fmt.Sprintf("%#o", *s.Mode)
+			}},
+		{"protect", "false", func(s *Spec, v string) (err error) { s.Protect, err = parseBool("protect", v); return err },
+			func(s Spec) string {
+				if !s.Protect {
+					return ""
+				}
+				return "true"
+			}},
+	}
+}
+
+func find(name string) (option, bool) {
+	i := slices.IndexFunc(options, func(o option) bool { return o.name == name })
+	if i < 0 {
+		return option{}, false
+	}
+	return options[i], true
+}
+
+// ParseOptions reads the options of docker volume create. Names and values
+// are case-sensitive. All problems are reported at once; unknown options are
+// errors that name the valid ones. Relations between options are checked too.
+func ParseOptions(opts map[string]string) (Spec, error) {
+	var s Spec
+	var unknown, problems []string
+	for _, name := range slices.Sorted(maps.Keys(opts)) {
+		o, ok := find(name)
+		if !ok {
+			unknown = append(unknown, name)
+			continue
+		}
+		if err := o.parse(&s, opts[name]); err != nil {
+			problems = append(problems, errkind.Text(err))
+		}
+	}
+	if len(unknown) > 0 {
+		var valid []string
+		for _, o := range options {
+			valid = append(valid, fmt.Sprintf("('%s', '%s')", o.name, o.def))
+		}
+		problems = append(problems, fmt.Sprintf("Invalid options: %s. Valid options and defaults: [%s]", quoteList(unknown), strings.Join(valid, ", ")))
+	}
+	if len(problems) == 0 {
+		problems = s.conflicts()
+	}
+	if len(problems) > 0 {
+		return Spec{}, errkind.New(errkind.Invalid, "%s", strings.Join(problems, "; "))
+	}
+	return s, nil
+}
+
+func (s Spec) conflicts() (p []string) {
+	if s.CloneFrom != "" {
+		if s.Size != 0 {
+			p = append(p, "Cannot define the size for a clone")
+		}
+		if s.FSType != "" {
+			p = append(p, "Cannot define the filesystem type for a clone")
+		}
+		if len(s.MkfsOpts) > 0 {
+			p = append(p, "Cannot define mkfsopts for a clone: its filesystem is that of the source")
+		}
+		return p
+	}
+	if s.FromSnapshot != "" {
+		p = append(p, "from-snapshot needs clone-from: name the volume that the snapshot is of")
+	}
+	d := s.Defaulted()
+	if d.Size < MinSize(d.FSType) {
+		p = append(p, fmt.Sprintf("size %s is too small for %s: it needs at least %s", d.Size, d.FSType, MinSize(d.FSType)))
+	}
+	if _, err := MkfsArgs(d.FSType, s.MkfsOpts); err != nil {
+		p = append(p, errkind.Text(err))
+	}
+	return p
+}
+
+// Defaulted is s with every field set that has a default. A clone keeps
+// size and filesystem unset: they are those of its source.
+func (s Spec) Defaulted() Spec {
+	if s.CloneFrom == "" {
+		s.FSType = or(s.FSType, Ext4)
+		if s.Size == 0 {
+			s.Size = max(DefaultSize, MinSize(s.FSType))
+		}
+	}
+	s.DiskFormat = or(s.DiskFormat, Thin)
+	s.Access = or(s.Access, ReadWrite)
+	s.AttachAs = or(s.AttachAs, IndependentPersistent)
+	return s
+}
+
+// Options is the inverse of ParseOptions: only what is set, in canonical
+// spelling.
+func (s Spec) Options() map[string]string {
+	m := map[string]string{}
+	for _, o := range options {
+		if v := o.format(s); v != "" {
+			m[o.name] = v
+		}
+	}
+	return m
+}
+
+// Conflicts names the options that s asks for and have does not satisfy, as
+// "size=1gb (is 100mb)". It is empty when a repeated create with s asks for
+// nothing that differs from the existing volume.
+func (s Spec) Conflicts(have Spec) []string {
+	var diff []string
+	haveOpts := have.Defaulted().Options()
+	for k, v := range s.Options() {
+		if k == "datastore" || haveOpts[k] == v {
+			continue
+		}
+		diff = append(diff, fmt.Sprintf("%s=%s (is %s)", k, v, or(haveOpts[k], "not set")))
+	}
+	slices.Sort(diff)
+	return diff
+}
+
+func or(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a
+}
+
+func fields(v string) []string {
+	return strings.FieldsFunc(v, func(r rune) bool { return r == ' ' || r == '\t' })
+}
+
+func formatInt(p *int) string {
+	if p == nil {
+		return ""
+	}
+	return strconv.Itoa(*p)
+}
+
+func parseOwner(what, v string) (*int, error) {
+	n, err := strconv.ParseUint(v, 10, 31)
+	if err != nil {
+		return nil, errkind.New(errkind.Invalid, "%s %q is not valid: write a number from 0 to 2147483647", what, clip(v))
+	}
+	i := int(n)
+	return &i, nil
+}
+
+func parseMode(v string) (*uint32, error) {
+	n, err := strconv.ParseUint(v, 8, 32)
+	if err != nil || n > 0o7777 {
+		return nil, errkind.New(errkind.Invalid, "mode %q is not valid: write octal permission bits such as 0755 or 1777", clip(v))
+	}
+	m := uint32(n)
+	return &m, nil
+}
+
+func parseBool(what, v string) (bool, error) {
+	switch strings.ToLower(v) {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, errkind.New(errkind.Invalid, "%s %q is not valid: write true or false", what, clip(v))
+}
