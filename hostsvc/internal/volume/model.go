@@ -59,16 +59,16 @@ type OpKind string
 
 // The intents. Attach and detach leave the disk alone, all others change it.
 const (
-	OpCreate     OpKind = "create"      // undo: delete the disk and the record
-	OpClone      OpKind = "clone"       // undo: the same
-	OpGrow       OpKind = "grow"        // finish: grow to Op.Size
-	OpReset      OpKind = "reset"       // finish: replace a half-formatted disk by a blank one
-	OpAttach     OpKind = "attach"      // undo: detach
-	OpDetach     OpKind = "detach"      // finish if the guest has let go, else undo
-	OpFence      OpKind = "fence"       // finish
-	OpSnapshot   OpKind = "snapshot"    // undo: delete the snapshot
-	OpUnsnapshot OpKind = "unsnapshot"  // finish
-	OpDelete     OpKind = "delete"      // finish
+	OpCreate     OpKind = "create"     // undo: delete the disk and the record
+	OpClone      OpKind = "clone"      // undo: the same
+	OpGrow       OpKind = "grow"       // finish: grow to Op.Size
+	OpReset      OpKind = "reset"      // finish: replace a half-formatted disk by a blank one
+	OpAttach     OpKind = "attach"     // undo: detach
+	OpDetach     OpKind = "detach"     // finish if the guest has let go, else undo
+	OpFence      OpKind = "fence"      // finish
+	OpSnapshot   OpKind = "snapshot"   // undo: delete the snapshot
+	OpUnsnapshot OpKind = "unsnapshot" // finish
+	OpDelete     OpKind = "delete"     // finish
 )
 
 // Op is the intent in progress; the zero Op is none. It is also the lock
