@@ -1,0 +1,193 @@
+// Package memory is a hypervisor that exists only in this process's memory:
+// disks with sizes, metadata, snapshots and a few first bytes, VMs whose power
+// a test can switch. Unit tests of use cases run on it; it passes the contract
+// suite, so what they learn here holds elsewhere.
+package memory
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+// Options describe the world at the start. Datastores without a state are
+// online; without an ID they get one from their name. VMs without a power
+// state are on.
+type Options struct {
+	Datastores []hypervisor.Datastore // Capacity 0: no limit
+	VMs        []hypervisor.VM
+}
+
+// Memory implements hypervisor.Hypervisor, Snapshotter and Watcher.
+type Memory struct {
+	mu       sync.Mutex // guards everything below
+	stores   map[string]*hypervisor.Datastore
+	vms      map[volspec.VMID]*machine
+	disks    map[hypervisor.Ref]*disk
+	meta     map[hypervisor.Ref][]byte
+	attached map[hypervisor.Ref]hypervisor.Device
+	watchers map[*watcher]bool
+}
+
+type machine struct {
+	hypervisor.VM
+	boots int
+}
+
+type disk struct {
+	size      volspec.Size
+	format    string
+	head      []byte // what was written at its beginning
+	corrupt   bool
+	busy      bool // mounted or open in the guest
+	snapshots map[volspec.SnapshotID]disk
+}
+
+var (
+	_ hypervisor.Hypervisor  = (*Memory)(nil)
+	_ hypervisor.Snapshotter = (*Memory)(nil)
+	_ hypervisor.Watcher     = (*Memory)(nil)
+)
+
+// New returns the world that o describes.
+func New(o Options) *Memory {
+	m := &Memory{
+		stores: map[string]*hypervisor.Datastore{}, vms: map[volspec.VMID]*machine{},
+		disks: map[hypervisor.Ref]*disk{}, meta: map[hypervisor.Ref][]byte{},
+		attached: map[hypervisor.Ref]hypervisor.Device{}, watchers: map[*watcher]bool{},
+	}
+	for _, d := range o.Datastores {
+		if d.State == "" {
+			d.State = hypervisor.Online
+		}
+		if d.ID == "" {
+			d.ID = "memory-" + d.Name
+		}
+		if d.Type == "" {
+			d.Type = "memory"
+		}
+		m.stores[d.Name] = &d
+	}
+	for _, v := range o.VMs {
+		if v.Power == "" {
+			v.Power = hypervisor.On
+		}
+		mc := &machine{VM: v}
+		if v.Power == hypervisor.On {
+			mc.boot()
+		}
+		m.vms[v.ID] = mc
+	}
+	return m
+}
+
+func (v *machine) boot() {
+	v.boots++
+	v.BootID = fmt.Sprintf("%s-%d", v.ID, v.boots)
+}
+
+// lock takes the mutex unless ctx has ended.
+func (m *Memory) lock(ctx context.Context) (unlock func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, errkind.Wrap(errkind.Unavailable, err, "the request ended before its work began: repeat it")
+	}
+	m.mu.Lock()
+	return m.mu.Unlock, nil
+}
+
+// store finds a datastore for reading, or for writing.
+func (m *Memory) store(name string, write bool) (*hypervisor.Datastore, error) {
+	d := m.stores[name]
+	switch {
+	case d == nil:
+		return nil, errkind.New(errkind.NotFound, "no datastore %s: see the list of datastores", name)
+	case d.State == hypervisor.Offline:
+		return nil, errkind.New(errkind.Unavailable, "datastore %s is offline (%s): bring it back and repeat", name, d.Detail)
+	case write && d.State == hypervisor.ReadOnlyStore:
+		return nil, errkind.New(errkind.Unavailable, "datastore %s is read-only (%s): make it writable and repeat", name, d.Detail)
+	}
+	return d, nil
+}
+
+// find is the disk r for reading, or for writing.
+func (m *Memory) find(r hypervisor.Ref, write bool) (*disk, error) {
+	if _, err := m.store(r.Datastore, write); err != nil {
+		return nil, err
+	}
+	d := m.disks[r]
+	if d == nil {
+		return nil, errkind.New(errkind.NotFound, "no disk %s on datastore %s", r.Volume, r.Datastore)
+	}
+	if d.corrupt {
+		return nil, errkind.New(errkind.Corrupt, "disk %s on datastore %s is unreadable", r.Volume, r.Datastore)
+	}
+	return d, nil
+}
+
+func allocated(d disk) volspec.Size {
+	if d.format == volspec.Thin {
+		return volspec.Size(len(d.head))
+	}
+	return d.size
+}
+
+func (m *Memory) free(s *hypervisor.Datastore) volspec.Size {
+	if s.Capacity == 0 {
+		return volspec.PiB
+	}
+	free := s.Capacity
+	for r, d := range m.disks {
+		if r.Datastore == s.Name {
+			free -= allocated(*d)
+		}
+	}
+	return max(free, 0)
+}
+
+func (m *Memory) room(s *hypervisor.Datastore, need volspec.Size) error {
+	if free := m.free(s); need > free {
+		return errkind.New(errkind.Quota, "datastore %s has no room: %s asked, %s free; remove volumes or use another datastore", s.Name, need, free)
+	}
+	return nil
+}
+
+func checkSize(size volspec.Size) error {
+	if size <= 0 || size > volspec.MaxSize {
+		return errkind.New(errkind.Invalid, "size %d of a disk is not valid: it must be between 1 byte and %s", size, volspec.MaxSize)
+	}
+	return nil
+}
+
+func checkFormat(format string) error {
+	switch format {
+	case volspec.Thin, volspec.ZeroedThick, volspec.EagerZeroedThick:
+		return nil
+	}
+	return errkind.New(errkind.Invalid, "disk format %q is not known: use thin, zeroedthick or eagerzeroedthick", format)
+}
+
+// Datastores implements hypervisor.Datastores.
+func (m *Memory) Datastores(ctx context.Context) ([]hypervisor.Datastore, error) {
+	unlock, err := m.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	var all []hypervisor.Datastore
+	for _, s := range m.stores {
+		d := *s
+		d.Free = m.free(s)
+		if d.State == hypervisor.Offline {
+			d.Capacity, d.Free = 0, 0
+		}
+		all = append(all, d)
+	}
+	slices.SortFunc(all, func(a, b hypervisor.Datastore) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
