@@ -26,6 +26,7 @@ type Key struct {
 type Record struct {
 	ID        volspec.VolumeID
 	Key       Key
+	Home      volspec.VMGroupID // folder of the disk where it differs from Key.Group, after an adoption
 	State     volspec.State
 	Format    volspec.Format
 	Size      volspec.Size

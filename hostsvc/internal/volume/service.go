@@ -1,0 +1,249 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/keylock"
+	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+// Check decides whether rights and usage allow a request; satisfied by
+// tenancy.Check. It is called with facts read in the transaction that acts.
+type Check func(r volspec.Rights, u volspec.Usage, q volspec.Request) error
+
+// Resolve says which datastore a name means to a caller; satisfied by
+// tenancy.Resolve.
+type Resolve func(r volspec.Rights, c volspec.Caller, n volspec.Name) (string, error)
+
+// RestoreGroup makes sure that a vmgroup with this id exists, under this name
+// if it must be made; it returns the id of the group that now answers to the
+// name. Satisfied by tenancy.Service.
+type RestoreGroup func(ctx context.Context, id volspec.VMGroupID, name string) (volspec.VMGroupID, error)
+
+// Options are the parts and settings of a Service.
+type Options struct {
+	Store        Store
+	Hypervisor   hypervisor.Hypervisor
+	Check        Check
+	Resolve      Resolve
+	RestoreGroup RestoreGroup
+
+	Instance     string        // of this process, unique
+	Installation string        // of its state directory, the same over restarts
+	TrashKeep    time.Duration // how long removed volumes are kept; 0: not at all
+	AttachWait   time.Duration // how long an attach may wait for another holder
+	Reconcile    time.Duration // pause between two comparisons with the hypervisor
+}
+
+// Limits of one operation's work, whether or not somebody waits for it.
+const (
+	workLimit  = 15 * time.Minute // creating an eagerzeroedthick disk, cloning
+	leaseTTL   = 30 * time.Second
+	leaseRenew = 10 * time.Second
+)
+
+// Service is the volume use cases. All methods are safe for concurrent use
+// and can be repeated after any failure. Work that has begun goes on when the
+// caller goes away; repeating the call joins it.
+type Service struct {
+	o     Options
+	locks keylock.Map[lockKey]
+	work  sync.WaitGroup
+
+	mu       sync.Mutex // guards the fields below
+	seen     map[volspec.VMID]guestState
+	released chan struct{} // closed and replaced whenever a disk is let go
+	kick     chan struct{} // asks Run for an extra round
+	stopped  bool
+}
+
+// lockKey is a volume, or a name under which one is being created.
+type lockKey struct {
+	id  volspec.VolumeID
+	key Key
+}
+
+type guestState struct {
+	at     time.Time
+	plugin string
+}
+
+// New returns a service that does nothing until it is called.
+func New(o Options) *Service {
+	return &Service{
+		o:        o,
+		seen:     map[volspec.VMID]guestState{},
+		released: make(chan struct{}),
+		kick:     make(chan struct{}, 1),
+	}
+}
+
+// do runs fn as work of the service and waits for it as long as ctx lives.
+// The work keeps ctx's values, not its end.
+func do[T any](ctx context.Context, s *Service, what string, fn func(context.Context) (T, error)) (T, error) {
+	var zero T
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return zero, errkind.New(errkind.Unavailable, "%s: the host service is stopping, repeat the command in a moment", what)
+	}
+	s.work.Add(1)
+	s.mu.Unlock()
+
+	type result struct {
+		v   T
+		err error
+	}
+	done := make(chan result, 1)
+	go func() { // owned by s.work; ends after workLimit at the latest
+		defer s.work.Done()
+		wctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), workLimit)
+		defer cancel()
+		v, err := fn(wctx)
+		if err != nil && ctx.Err() != nil { // nobody is left to be told
+			log.G(wctx).WithError(err).WithField(log.Kind, errkind.Of(err)).Warn("operation failed after its caller had gone")
+		}
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		return r.v, r.err
+	case <-ctx.Done():
+		return zero, errkind.New(errkind.Unavailable, "%s is still in progress: repeat the command to see how it ends", what)
+	}
+}
+
+// lock takes a volume's lock; the error is a sentence.
+func (s *Service) lock(ctx context.Context, k lockKey, what string) (func(), error) {
+	unlock, err := s.locks.Lock(ctx, k)
+	if err != nil {
+		return nil, errkind.New(errkind.Unavailable, "%s: another operation on this volume is still in progress, repeat the command in a moment", what)
+	}
+	return unlock, nil
+}
+
+// Close refuses new work and waits, as long as ctx lives, for what runs.
+func (s *Service) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() { s.work.Wait(); close(done) }() // ends with the work, which is bounded
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return errkind.New(errkind.Unavailable, "some volume operations did not end in time: they are finished or undone at the next start")
+	}
+}
+
+// notifyReleased wakes attaches that wait for a holder to let go.
+func (s *Service) notifyReleased() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.released)
+	s.released = make(chan struct{})
+}
+
+func (s *Service) releasedChan() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.released
+}
+
+// ref is where a record's disk lies.
+func (r Record) ref() hypervisor.Ref {
+	group := r.Home
+	if group == "" {
+		group = r.Key.Group
+	}
+	return hypervisor.Ref{Datastore: r.Key.Datastore, Group: group, Volume: r.ID}
+}
+
+// Name is the record's full name.
+func (r Record) Name() volspec.Name {
+	return volspec.Name{Volume: r.Key.Name, Datastore: r.Key.Datastore}
+}
+
+// update changes one record in a transaction; fn sees the current one.
+func (s *Service) update(ctx context.Context, id volspec.VolumeID, fn func(Tx, *Record) error) (Record, error) {
+	var out Record
+	err := s.o.Store.Update(ctx, func(tx Tx) error {
+		r, err := tx.Volume(id)
+		if err != nil {
+			return err
+		}
+		if err := fn(tx, &r); err != nil {
+			return err
+		}
+		out = r
+		return tx.PutVolume(r)
+	})
+	return out, err
+}
+
+// begin records an intent on a volume whose lock the caller holds. A left-over
+// intent of a dead or of this instance is settled first.
+func (s *Service) begin(ctx context.Context, id volspec.VolumeID, op Op, fn func(Tx, *Record) error) (Record, error) {
+	if err := s.settle(ctx, id); err != nil {
+		return Record{}, err
+	}
+	return s.update(ctx, id, func(tx Tx, r *Record) error {
+		if r.Op.Kind != "" {
+			return busy(*r)
+		}
+		op.Instance, op.Started = s.o.Instance, now()
+		r.Op = op
+		if fn == nil {
+			return nil
+		}
+		return fn(tx, r)
+	})
+}
+
+// end clears the intent and records the result.
+func (s *Service) end(ctx context.Context, id volspec.VolumeID, fn func(*Record)) (Record, error) {
+	return s.update(ctx, id, func(_ Tx, r *Record) error {
+		r.Op = Op{}
+		if fn != nil {
+			fn(r)
+		}
+		return nil
+	})
+}
+
+func busy(r Record) error {
+	return errkind.New(errkind.InUse, "volume %s is busy: its %s is still in progress in another mooringd, repeat the command in a moment", r.Name(), r.Op.Kind)
+}
+
+// joined reports err first, and what went wrong while undoing after it.
+func joined(err, undoing error) error {
+	if undoing == nil {
+		return err
+	}
+	return errors.Join(err, undoing)
+}
+
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// audit records the outcome of an action outside any other transaction; used
+// for refusals, whose own transaction is rolled back.
+func (s *Service) audit(ctx context.Context, c volspec.Caller, group, action, object string, err error) {
+	outcome, detail := "ok", ""
+	if err != nil {
+		outcome, detail = string(errkind.Of(err)), errkind.Text(err)
+	}
+	a := Audit{Time: now(), Actor: c.Actor, VMGroup: group, Action: action, Object: object,
+		Outcome: outcome, Detail: detail, Request: log.Request(ctx)}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if e := s.o.Store.Update(ctx, func(tx Tx) error { return tx.AddAudit(a) }); e != nil {
+		log.G(ctx).WithError(e).Error("audit line was not written")
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !crashpoints
+
+package crashpoint
+
+func die(string) {}
