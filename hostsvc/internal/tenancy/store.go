@@ -25,25 +25,31 @@ type Store interface {
 type Tx interface {
 	Groups() ([]volspec.VMGroup, error) // by name
 	GroupByName(name string) (volspec.VMGroup, error)
-	PutGroup(g volspec.VMGroup) error // another group of that name: errkind.Exists
-	// DeleteGroup removes a group, its members and rows; volumes must be gone.
+	// PutGroup inserts or replaces by ID. Another group of that name:
+	// errkind.Exists.
+	PutGroup(g volspec.VMGroup) error
+	// DeleteGroup removes a group, its members and rows. Absent: nil. While it
+	// has volumes: in-use, with nothing changed.
 	DeleteGroup(id volspec.VMGroupID) error
 
 	Members(g volspec.VMGroupID) ([]volspec.Member, error) // by name
 	Member(vm volspec.VMID) (volspec.Member, error)
+	// PutMember inserts or replaces by VM: a VM is in one group at most.
 	PutMember(m volspec.Member) error
-	DeleteMember(vm volspec.VMID) error
+	DeleteMember(vm volspec.VMID) error // absent: nil
 
 	AccessRows(g volspec.VMGroupID) ([]volspec.Access, error) // by datastore
-	PutAccess(a volspec.Access) error
-	DeleteAccess(g volspec.VMGroupID, datastore string) error
+	PutAccess(a volspec.Access) error                         // inserts or replaces by group and datastore
+	DeleteAccess(g volspec.VMGroupID, datastore string) error // absent: nil
 
 	Usage(g volspec.VMGroupID, datastore string) (volspec.Usage, error)
 	// VolumeCount counts the group's volumes in every state.
 	VolumeCount(g volspec.VMGroupID) (int, error)
-	// HeldBy counts the volumes attached to a VM.
+	// HeldBy counts the volumes attached to a VM or on their way to it.
 	HeldBy(vm volspec.VMID) (int, error)
 	// Setting and PutSetting keep small facts of the installation.
 	Setting(key string) (string, error) // "" when never put
 	PutSetting(key, value string) error
+
+	AddAudit(a volspec.Audit) error
 }

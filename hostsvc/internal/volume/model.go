@@ -115,16 +115,7 @@ type Cursor struct {
 }
 
 // Audit is one line of the audit log.
-type Audit struct {
-	Time    time.Time
-	Actor   string
-	VMGroup string
-	Action  string
-	Object  string
-	Outcome string
-	Detail  string
-	Request string
-}
+type Audit = volspec.Audit
 
 // Store is the catalog as this package sees it.
 type Store interface {
