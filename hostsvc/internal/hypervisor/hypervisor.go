@@ -5,10 +5,13 @@
 //
 // An implementation keeps no state that matters outside the hypervisor
 // itself: after a restart of the service it finds the same disks and
-// attachments again.
+// attachments again. A call that a crash interrupted has happened whole or,
+// as far as Stat, List, Snapshots and Attached tell, not at all; repeating it
+// completes it.
 //
 // Every error has a kind of package errkind. All methods are safe for
-// concurrent use; callers serialise calls about one disk.
+// concurrent use; callers serialise calls about one disk. A datastore or VM
+// that does not exist is not-found.
 package hypervisor
 
 import (
@@ -53,17 +56,20 @@ type Disks interface {
 	// Delete removes a disk, its snapshots and its metadata. Absent: nil.
 	// Attached to a VM: in-use.
 	Delete(ctx context.Context, r Ref) error
-	// Stat describes one disk. Absent: not-found.
+	// Stat describes one disk. Absent: not-found. Unreadable: corrupt.
 	Stat(ctx context.Context, r Ref) (Disk, error)
 	// List yields every disk of one datastore, in no order. An unreadable
 	// entry is yielded with its error; the listing goes on.
 	List(ctx context.Context, datastore string) iter.Seq2[Disk, error]
 	// Grow enlarges a disk; what is attached sees the new size. Already that
-	// large: nil. Never shrinks: smaller is invalid.
+	// large: nil. Never shrinks: smaller is invalid. No room: quota, with
+	// the disk as it was.
 	Grow(ctx context.Context, r Ref, size volspec.Size) error
 	// Clone copies src, or its snapshot if snap is not empty, to dst. The copy
 	// is of one moment even while src is written to; where that cannot be had
 	// it is unsupported, with the remedy. Repeated: nil when dst is complete.
+	// A disk of another size at dst: exists. No such disk or snapshot:
+	// not-found. No room: quota, with nothing left behind.
 	Clone(ctx context.Context, src Ref, snap volspec.SnapshotID, dst Ref, format string) error
 }
 
@@ -82,7 +88,7 @@ type Snapshotter interface {
 // is rebuilt. Its content belongs to the caller.
 type Metadata interface {
 	// PutMeta replaces the record, atomically and durably. It may be called
-	// before the disk exists.
+	// before the disk exists. Alone it is no disk.
 	PutMeta(ctx context.Context, r Ref, data []byte) error
 }
 
@@ -124,10 +130,11 @@ type Machines interface {
 	// Attach plugs a disk into a VM, where it appears under its serial.
 	// Read-only holds below the guest. Repeated for the same VM and mode: the
 	// same device. Attached to another VM, or in the other mode: in-use.
-	// A VM that is off: unavailable.
+	// A VM that is off: unavailable. No such disk: not-found.
 	Attach(ctx context.Context, vm volspec.VMID, r Ref, readOnly bool) (Device, error)
 	// Detach unplugs a disk. Not attached: nil. While anything in the guest
-	// has it mounted or open: in-use, with nothing changed.
+	// has it mounted or open: in-use, with nothing changed. From a VM that
+	// is off it is always unplugged.
 	Detach(ctx context.Context, vm volspec.VMID, r Ref) error
 	// Fence cuts a VM off a disk without asking the guest: after nil nothing
 	// that VM does reaches the disk, and the disk can be attached elsewhere.
@@ -141,7 +148,9 @@ type Machines interface {
 type DatastoreState string
 
 // Offline includes a place that is there but is not the datastore we knew:
-// an empty mount point, another file system.
+// an empty mount point, another file system. Every call about a disk on an
+// offline datastore is unavailable; on a read-only one those that change
+// anything there are, attaching read-write among them.
 const (
 	Online        DatastoreState = "online"
 	ReadOnlyStore DatastoreState = "read-only"
@@ -163,7 +172,8 @@ type Datastore struct {
 
 // Datastores knows the datastores.
 type Datastores interface {
-	// Datastores lists all, by name, reachable or not.
+	// Datastores lists all, by name, reachable or not. A datastore that was
+	// never adopted is offline and has no ID.
 	Datastores(ctx context.Context) ([]Datastore, error)
 }
 
@@ -176,9 +186,19 @@ type Event struct {
 
 // Watcher is optional; ask with As. A hypervisor without it is polled.
 type Watcher interface {
-	// Watch sends events until ctx ends. Missed events are not replayed: after
-	// every (re)connect the caller compares states itself.
+	// Watch sends events until ctx ends, which is no error. Missed events are
+	// not replayed: after every (re)connect the caller compares states itself.
 	Watch(ctx context.Context, events chan<- Event) error
+}
+
+// Adopter is optional; ask with As. Without it datastores need no adoption.
+type Adopter interface {
+	// Adopt marks the place of a datastore as the datastore, so that it is
+	// known again and told from an empty mount point, and returns its ID. It is
+	// for names that were never used before. Repeated, or a place that bears a
+	// mark already: the ID in the mark. A place with disks but without a mark:
+	// exists. Unreachable or read-only: unavailable.
+	Adopt(ctx context.Context, datastore string) (id string, err error)
 }
 
 // As finds an optional ability in h or in what h decorates.
