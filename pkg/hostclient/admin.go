@@ -18,13 +18,18 @@ type Admin struct{ *core }
 // yet. Close lets go of idle connections.
 func NewAdmin(url string, o Options) *Admin { return &Admin{newCore(url, o)} }
 
-func (a *Admin) get(ctx context.Context, q url.Values, into any, path ...string) error {
-	_, err := a.do(ctx, call{method: http.MethodGet, path: path, query: q, into: into})
-	return err
+func get[T any](ctx context.Context, a *Admin, q url.Values, path ...string) (into T, err error) {
+	_, err = a.do(ctx, call{method: http.MethodGet, path: path, query: q, into: &into})
+	return into, err
 }
 
-func (a *Admin) change(ctx context.Context, method string, q url.Values, body, into any, path ...string) error {
-	_, err := a.do(ctx, call{method: method, path: path, query: q, body: body, into: into, once: true})
+func change[T any](ctx context.Context, a *Admin, method string, q url.Values, body any, path ...string) (into T, err error) {
+	_, err = a.do(ctx, call{method: method, path: path, query: q, body: body, into: &into, once: true})
+	return into, err
+}
+
+func (a *Admin) tell(ctx context.Context, method string, q url.Values, body any, path ...string) error {
+	_, err := a.do(ctx, call{method: method, path: path, query: q, body: body, once: true})
 	return err
 }
 
@@ -32,37 +37,37 @@ func (a *Admin) change(ctx context.Context, method string, q url.Values, body, i
 func (a *Admin) Hello(ctx context.Context) (wire.Hello, error) { return a.hello(ctx) }
 
 // Status describes the service itself.
-func (a *Admin) Status(ctx context.Context) (s wire.Status, err error) {
-	return s, a.get(ctx, nil, &s, "status")
+func (a *Admin) Status(ctx context.Context) (wire.Status, error) {
+	return get[wire.Status](ctx, a, nil, "status")
 }
 
 // Doctor lets the service examine itself.
-func (a *Admin) Doctor(ctx context.Context) (f []wire.Finding, err error) {
-	return f, a.get(ctx, nil, &f, "doctor")
+func (a *Admin) Doctor(ctx context.Context) ([]wire.Finding, error) {
+	return get[[]wire.Finding](ctx, a, nil, "doctor")
 }
 
 // Audit reads the audit log, newest first: of one vmgroup or, with "", of
 // all; limit 0 is the service's default.
-func (a *Admin) Audit(ctx context.Context, vmgroup string, limit int) (e []wire.AuditEntry, err error) {
+func (a *Admin) Audit(ctx context.Context, vmgroup string, limit int) ([]wire.AuditEntry, error) {
 	q := url.Values{}
 	set(q, "vmgroup", vmgroup)
 	setInt(q, "limit", limit)
-	return e, a.get(ctx, q, &e, "audit")
+	return get[[]wire.AuditEntry](ctx, a, q, "audit")
 }
 
 // VMs lists all virtual machines.
-func (a *Admin) VMs(ctx context.Context) (v []wire.VM, err error) {
-	return v, a.get(ctx, nil, &v, "vms")
+func (a *Admin) VMs(ctx context.Context) ([]wire.VM, error) {
+	return get[[]wire.VM](ctx, a, nil, "vms")
 }
 
 // Datastores lists all datastores.
-func (a *Admin) Datastores(ctx context.Context) (d []wire.Datastore, err error) {
-	return d, a.get(ctx, nil, &d, "datastores")
+func (a *Admin) Datastores(ctx context.Context) ([]wire.Datastore, error) {
+	return get[[]wire.Datastore](ctx, a, nil, "datastores")
 }
 
 // Scan compares a datastore with the catalog.
-func (a *Admin) Scan(ctx context.Context, datastore string, r wire.Scan) (s wire.ScanResult, err error) {
-	return s, a.change(ctx, http.MethodPost, nil, r, &s, "datastores", datastore, "scan")
+func (a *Admin) Scan(ctx context.Context, datastore string, r wire.Scan) (wire.ScanResult, error) {
+	return change[wire.ScanResult](ctx, a, http.MethodPost, nil, r, "datastores", datastore, "scan")
 }
 
 func setInt(q url.Values, key string, n int) {

@@ -9,23 +9,23 @@ import (
 )
 
 // VMGroups lists all vmgroups.
-func (a *Admin) VMGroups(ctx context.Context) (g []wire.VMGroup, err error) {
-	return g, a.get(ctx, nil, &g, "vmgroups")
+func (a *Admin) VMGroups(ctx context.Context) ([]wire.VMGroup, error) {
+	return get[[]wire.VMGroup](ctx, a, nil, "vmgroups")
 }
 
 // VMGroup describes one vmgroup.
-func (a *Admin) VMGroup(ctx context.Context, name string) (g wire.VMGroup, err error) {
-	return g, a.get(ctx, nil, &g, "vmgroups", name)
+func (a *Admin) VMGroup(ctx context.Context, name string) (wire.VMGroup, error) {
+	return get[wire.VMGroup](ctx, a, nil, "vmgroups", name)
 }
 
 // CreateVMGroup makes a vmgroup.
-func (a *Admin) CreateVMGroup(ctx context.Context, r wire.CreateVMGroup) (g wire.VMGroup, err error) {
-	return g, a.change(ctx, http.MethodPost, nil, r, &g, "vmgroups")
+func (a *Admin) CreateVMGroup(ctx context.Context, r wire.CreateVMGroup) (wire.VMGroup, error) {
+	return change[wire.VMGroup](ctx, a, http.MethodPost, nil, r, "vmgroups")
 }
 
 // UpdateVMGroup changes a vmgroup's name, description or default datastore.
-func (a *Admin) UpdateVMGroup(ctx context.Context, name string, r wire.UpdateVMGroup) (g wire.VMGroup, err error) {
-	return g, a.change(ctx, http.MethodPatch, nil, r, &g, "vmgroups", name)
+func (a *Admin) UpdateVMGroup(ctx context.Context, name string, r wire.UpdateVMGroup) (wire.VMGroup, error) {
+	return change[wire.VMGroup](ctx, a, http.MethodPatch, nil, r, "vmgroups", name)
 }
 
 // RemoveVMGroup removes a vmgroup. One with VMs is refused without force, one
@@ -34,52 +34,51 @@ func (a *Admin) RemoveVMGroup(ctx context.Context, name string, force, removeVol
 	q := url.Values{}
 	setBool(q, "force", force)
 	setBool(q, "remove_volumes", removeVolumes)
-	return a.change(ctx, http.MethodDelete, q, nil, nil, "vmgroups", name)
+	return a.tell(ctx, http.MethodDelete, q, nil, "vmgroups", name)
 }
 
 // ExportVMGroup is a vmgroup as TOML, as the configuration declares it.
 func (a *Admin) ExportVMGroup(ctx context.Context, name string) (string, error) {
-	var m wire.Message
-	err := a.get(ctx, nil, &m, "vmgroups", name, "export")
+	m, err := get[wire.Message](ctx, a, nil, "vmgroups", name, "export")
 	return m.Message, err
 }
 
 // GroupVMs lists the VMs of a vmgroup.
-func (a *Admin) GroupVMs(ctx context.Context, group string) (v []wire.VM, err error) {
-	return v, a.get(ctx, nil, &v, "vmgroups", group, "vms")
+func (a *Admin) GroupVMs(ctx context.Context, group string) ([]wire.VM, error) {
+	return get[[]wire.VM](ctx, a, nil, "vmgroups", group, "vms")
 }
 
 // AddVMs adds VMs, by name, to a vmgroup.
 func (a *Admin) AddVMs(ctx context.Context, group string, vms []string) error {
-	return a.change(ctx, http.MethodPost, nil, wire.VMList{VMs: vms}, nil, "vmgroups", group, "vms")
+	return a.tell(ctx, http.MethodPost, nil, wire.VMList{VMs: vms}, "vmgroups", group, "vms")
 }
 
 // ReplaceVMs makes vms the members of a vmgroup.
 func (a *Admin) ReplaceVMs(ctx context.Context, group string, vms []string) error {
-	return a.change(ctx, http.MethodPut, nil, wire.VMList{VMs: vms}, nil, "vmgroups", group, "vms")
+	return a.tell(ctx, http.MethodPut, nil, wire.VMList{VMs: vms}, "vmgroups", group, "vms")
 }
 
 // RemoveVMs takes VMs out of a vmgroup.
 func (a *Admin) RemoveVMs(ctx context.Context, group string, vms []string) error {
-	return a.change(ctx, http.MethodDelete, url.Values{"vm": vms}, nil, nil, "vmgroups", group, "vms")
+	return a.tell(ctx, http.MethodDelete, url.Values{"vm": vms}, nil, "vmgroups", group, "vms")
 }
 
 // AccessRows lists the access rows of a vmgroup.
-func (a *Admin) AccessRows(ctx context.Context, group string) (r []wire.Access, err error) {
-	return r, a.get(ctx, nil, &r, "vmgroups", group, "access")
+func (a *Admin) AccessRows(ctx context.Context, group string) ([]wire.Access, error) {
+	return get[[]wire.Access](ctx, a, nil, "vmgroups", group, "access")
 }
 
 // AddAccess gives a vmgroup access to a datastore.
 func (a *Admin) AddAccess(ctx context.Context, group string, r wire.SetAccess) error {
-	return a.change(ctx, http.MethodPost, nil, r, nil, "vmgroups", group, "access")
+	return a.tell(ctx, http.MethodPost, nil, r, "vmgroups", group, "access")
 }
 
 // SetAccess changes the access row for datastore; what is nil in r stays.
 func (a *Admin) SetAccess(ctx context.Context, group, datastore string, r wire.SetAccess) error {
-	return a.change(ctx, http.MethodPatch, nil, r, nil, "vmgroups", group, "access", datastore)
+	return a.tell(ctx, http.MethodPatch, nil, r, "vmgroups", group, "access", datastore)
 }
 
 // RemoveAccess takes a vmgroup's access to a datastore away.
 func (a *Admin) RemoveAccess(ctx context.Context, group, datastore string) error {
-	return a.change(ctx, http.MethodDelete, nil, nil, nil, "vmgroups", group, "access", datastore)
+	return a.tell(ctx, http.MethodDelete, nil, nil, "vmgroups", group, "access", datastore)
 }

@@ -18,64 +18,64 @@ type VolumesQuery struct {
 }
 
 // Volumes is one page of the volumes of all vmgroups.
-func (a *Admin) Volumes(ctx context.Context, r VolumesQuery) (l wire.VolumeList, err error) {
+func (a *Admin) Volumes(ctx context.Context, r VolumesQuery) (wire.VolumeList, error) {
 	q := url.Values{}
 	set(q, "vmgroup", r.VMGroup)
 	set(q, "state", r.State)
 	set(q, "datastore", r.Datastore)
 	set(q, "after", r.After)
 	setInt(q, "limit", r.Limit)
-	return l, a.get(ctx, q, &l, "volumes")
+	return get[wire.VolumeList](ctx, a, q, "volumes")
 }
 
 // CreateVolume makes a volume in a vmgroup.
-func (a *Admin) CreateVolume(ctx context.Context, group string, r wire.CreateVolume) (v wire.Volume, err error) {
-	return v, a.change(ctx, http.MethodPost, nil, r, &v, "vmgroups", group, "volumes")
+func (a *Admin) CreateVolume(ctx context.Context, group string, r wire.CreateVolume) (wire.Volume, error) {
+	return change[wire.Volume](ctx, a, http.MethodPost, nil, r, "vmgroups", group, "volumes")
 }
 
 // Volume describes one volume of a vmgroup.
-func (a *Admin) Volume(ctx context.Context, group, name string) (v wire.Volume, err error) {
-	return v, a.get(ctx, nil, &v, "vmgroups", group, "volumes", name)
+func (a *Admin) Volume(ctx context.Context, group, name string) (wire.Volume, error) {
+	return get[wire.Volume](ctx, a, nil, "vmgroups", group, "volumes", name)
 }
 
 // SetVolume changes options of a volume; what is nil in r stays.
-func (a *Admin) SetVolume(ctx context.Context, group, name string, r wire.SetVolume) (v wire.Volume, err error) {
-	return v, a.change(ctx, http.MethodPatch, nil, r, &v, "vmgroups", group, "volumes", name)
+func (a *Admin) SetVolume(ctx context.Context, group, name string, r wire.SetVolume) (wire.Volume, error) {
+	return change[wire.Volume](ctx, a, http.MethodPatch, nil, r, "vmgroups", group, "volumes", name)
 }
 
 // RemoveVolume moves a volume into the trash or, with purge, destroys it.
 func (a *Admin) RemoveVolume(ctx context.Context, group, name string, purge bool) error {
 	q := url.Values{}
 	setBool(q, "purge", purge)
-	return a.change(ctx, http.MethodDelete, q, nil, nil, "vmgroups", group, "volumes", name)
+	return a.tell(ctx, http.MethodDelete, q, nil, "vmgroups", group, "volumes", name)
 }
 
 // ResizeVolume grows a volume.
-func (a *Admin) ResizeVolume(ctx context.Context, group, name string, r wire.Resize) (v wire.Volume, err error) {
-	return v, a.change(ctx, http.MethodPost, nil, r, &v, "vmgroups", group, "volumes", name, "resize")
+func (a *Admin) ResizeVolume(ctx context.Context, group, name string, r wire.Resize) (wire.Volume, error) {
+	return change[wire.Volume](ctx, a, http.MethodPost, nil, r, "vmgroups", group, "volumes", name, "resize")
 }
 
 // DetachVolume takes a volume's disk away from the VM that has it.
 func (a *Admin) DetachVolume(ctx context.Context, group, name string, r wire.DetachVolume) error {
-	return a.change(ctx, http.MethodPost, nil, r, nil, "vmgroups", group, "volumes", name, "detach")
+	return a.tell(ctx, http.MethodPost, nil, r, "vmgroups", group, "volumes", name, "detach")
 }
 
 // UndeleteVolume takes a volume out of the trash; name may be its id.
-func (a *Admin) UndeleteVolume(ctx context.Context, group, name string, r wire.Undelete) (v wire.Volume, err error) {
-	return v, a.change(ctx, http.MethodPost, nil, r, &v, "vmgroups", group, "volumes", name, "undelete")
+func (a *Admin) UndeleteVolume(ctx context.Context, group, name string, r wire.Undelete) (wire.Volume, error) {
+	return change[wire.Volume](ctx, a, http.MethodPost, nil, r, "vmgroups", group, "volumes", name, "undelete")
 }
 
 // Snapshots lists the snapshots of a volume.
-func (a *Admin) Snapshots(ctx context.Context, group, name string) (s []wire.Snapshot, err error) {
-	return s, a.get(ctx, nil, &s, "vmgroups", group, "volumes", name, "snapshots")
+func (a *Admin) Snapshots(ctx context.Context, group, name string) ([]wire.Snapshot, error) {
+	return get[[]wire.Snapshot](ctx, a, nil, "vmgroups", group, "volumes", name, "snapshots")
 }
 
 // CreateSnapshot freezes a volume's content.
-func (a *Admin) CreateSnapshot(ctx context.Context, group, name string, r wire.CreateSnapshot) (s wire.Snapshot, err error) {
-	return s, a.change(ctx, http.MethodPost, nil, r, &s, "vmgroups", group, "volumes", name, "snapshots")
+func (a *Admin) CreateSnapshot(ctx context.Context, group, name string, r wire.CreateSnapshot) (wire.Snapshot, error) {
+	return change[wire.Snapshot](ctx, a, http.MethodPost, nil, r, "vmgroups", group, "volumes", name, "snapshots")
 }
 
 // DeleteSnapshot removes a snapshot.
 func (a *Admin) DeleteSnapshot(ctx context.Context, group, name, snapshot string) error {
-	return a.change(ctx, http.MethodDelete, nil, nil, nil, "vmgroups", group, "volumes", name, "snapshots", snapshot)
+	return a.tell(ctx, http.MethodDelete, nil, nil, "vmgroups", group, "volumes", name, "snapshots", snapshot)
 }

@@ -26,7 +26,7 @@ import (
 )
 
 // Options say how patient and how greedy a client is. The zero value never
-// retries, waits as long as the caller's context and keeps four connections.
+// retries and waits as long as the caller's context.
 type Options struct {
 	// Patience is how long a call is repeated while the service does not
 	// answer, at most until the caller's deadline. 0: one attempt.
@@ -34,7 +34,7 @@ type Options struct {
 	// Timeout bounds a whole call, retries included. 0: only the caller's
 	// context does.
 	Timeout time.Duration
-	// Conns bounds the connections open at a time; further calls wait.
+	// Conns bounds the connections open at a time; further calls wait. 0: 16.
 	Conns int
 	// UserAgent names the program and its version in the service's log.
 	UserAgent string
@@ -54,7 +54,7 @@ type core struct {
 
 func newCore(channel string, o Options) *core {
 	if o.Conns <= 0 {
-		o.Conns = 4
+		o.Conns = 16
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		conn, err := transport.Dial(ctx, channel)
@@ -122,7 +122,10 @@ func (c *core) do(ctx context.Context, k call) (repeated bool, err error) {
 		if !errors.As(err, &lost) {
 			return repeated, err
 		}
-		if !lost.again || (lost.sent && k.once) || time.Now().Add(pause).After(giveUp) {
+		if lost.again && lost.sent && k.once {
+			return repeated, errkind.Wrap(errkind.Unavailable, rootCause(lost.err), "the host service at %s went away before it answered: the work may have been done, look before you repeat it", c.url)
+		}
+		if !lost.again || time.Now().Add(pause).After(giveUp) {
 			return repeated, lost.err
 		}
 		repeated = repeated || lost.sent
