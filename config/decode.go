@@ -1,0 +1,183 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// decoder copies parsed TOML into the structs above. It is ours because the
+// library's stops at the first wrong type, knows no index in its paths and
+// takes keys in any case.
+type decoder struct {
+	problems Problems
+}
+
+// table sets the fields of the struct v from m. Keys it does not know are
+// problems. Slices of structs are appended to: that is how drop-ins merge.
+func (d *decoder) table(path string, m map[string]any, v reflect.Value) {
+	fields, names := map[string]reflect.Value{}, []string{}
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("toml"), ",")
+		if name != "-" {
+			fields[name] = v.Field(i)
+			names = append(names, name)
+		}
+	}
+	for key, value := range m {
+		at := join(path, key)
+		f, known := fields[key]
+		if !known {
+			d.problems.add(at, "unknown key: %s", suggestion(path, key, names))
+			continue
+		}
+		d.value(at, value, f)
+	}
+}
+
+func suggestion(path, key string, names []string) string {
+	if path == "catalog" && (key == "dsn" || key == "password") {
+		return "a configuration holds no secrets, write the connection string into a file and name it with dsn_file"
+	}
+	return "valid are " + strings.Join(names, ", ")
+}
+
+func (d *decoder) value(path string, value any, v reflect.Value) {
+	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		s, isString := value.(string)
+		if !isString {
+			d.wrongType(path, "a string", value)
+		} else if err := u.UnmarshalText([]byte(s)); err != nil {
+			d.problems.add(path, "%s", err)
+		}
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		if s, ok := value.(string); ok {
+			v.SetString(s)
+			return
+		}
+		d.wrongType(path, "a string", value)
+	case reflect.Bool:
+		if b, ok := value.(bool); ok {
+			v.SetBool(b)
+			return
+		}
+		d.wrongType(path, "true or false", value)
+	case reflect.Struct:
+		if m, ok := value.(map[string]any); ok {
+			d.table(path, m, v)
+			return
+		}
+		d.wrongType(path, "a table", value)
+	case reflect.Slice:
+		d.list(path, value, v)
+	default:
+		panic("config: no rule for fields of type " + v.Type().String())
+	}
+}
+
+func (d *decoder) list(path string, value any, v reflect.Value) {
+	var items []any
+	switch l := value.(type) {
+	case []map[string]any:
+		for _, m := range l {
+			items = append(items, m)
+		}
+	case []any:
+		items = l
+	default:
+		want := "a list of strings"
+		if v.Type().Elem().Kind() == reflect.Struct {
+			want = "a list of tables, written [[" + path + "]]"
+		}
+		d.wrongType(path, want, value)
+		return
+	}
+	for _, item := range items {
+		e := reflect.New(v.Type().Elem()).Elem()
+		d.value(fmt.Sprintf("%s[%d]", path, v.Len()), item, e)
+		v.Set(reflect.Append(v, e))
+	}
+}
+
+func (d *decoder) wrongType(path, want string, value any) {
+	var have string
+	switch value.(type) {
+	case string:
+		have = "a string"
+	case bool:
+		have = "true or false"
+	case int64, float64:
+		have = "a number"
+	case time.Time:
+		have = "a date"
+	case map[string]any:
+		have = "a table"
+	default:
+		have = "a list"
+	}
+	d.problems.add(path, "this is %s: write %s", have, want)
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return toml.Key{key}.String()
+	}
+	return path + "." + toml.Key{key}.String()
+}
+
+// Problem is one thing that is wrong with a configuration.
+type Problem struct {
+	Path  string // vm[2].datastore; "" when it is the file itself
+	Text  string
+	Where string // file:line, "" when not known
+	order int    // of the line, for sorting
+}
+
+func (p Problem) String() string {
+	s := p.Text
+	if p.Path != "" {
+		s = p.Path + ": " + s
+	}
+	if p.Where != "" {
+		s = p.Where + ": " + s
+	}
+	return s
+}
+
+// Problems is everything that is wrong with a configuration.
+type Problems []Problem
+
+func (p *Problems) add(path, format string, args ...any) {
+	*p = append(*p, Problem{Path: path, Text: fmt.Sprintf(format, args...)})
+}
+
+// Error is the only problem, or one problem per line.
+func (p Problems) Error() string {
+	if len(p) == 1 {
+		return p[0].String()
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d problems", len(p))
+	for _, one := range p {
+		b.WriteString("\n  " + one.String())
+	}
+	return b.String()
+}
+
+// sort orders by file and line, then by path, so that the report is stable.
+func (p Problems) sort() {
+	slices.SortStableFunc(p, func(a, b Problem) int {
+		if a.order != b.order {
+			return a.order - b.order
+		}
+		return strings.Compare(a.Path+a.Text, b.Path+b.Text)
+	})
+}
