@@ -1,0 +1,58 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Binaries are the programs under test, built once for a run from the tree
+// the tests belong to.
+type Binaries struct {
+	Mooringd string // the host service
+	Mooring  string // the command line
+	Plugin   string // the Docker plugin
+	Root     string // the source tree's root
+}
+
+// build compiles the programs statically into dir.
+func build(ctx context.Context, dir string) (Binaries, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return Binaries{}, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return Binaries{}, err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+"/", "./hostsvc/cmd/mooringd", "./hostsvc/cmd/mooring", "./plugin/cmd/mooring-plugin")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return Binaries{}, fmt.Errorf("building the programs under test: %w\n%s", err, out)
+	}
+	return Binaries{
+		Mooringd: filepath.Join(dir, "mooringd"), Mooring: filepath.Join(dir, "mooring"),
+		Plugin: filepath.Join(dir, "mooring-plugin"), Root: root,
+	}, nil
+}
+
+// moduleRoot is the nearest folder upwards that has a go.mod.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "", errors.New("no go.mod above the tests: run them from the source tree")
+		}
+		dir = up
+	}
+}

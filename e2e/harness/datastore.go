@@ -1,0 +1,105 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// Datastore is a place for disks: a folder of the lab, or a filesystem of its
+// own on an image file.
+type Datastore struct {
+	Name string
+	Path string
+
+	lab   *Lab
+	image string // "" for a plain folder
+}
+
+// Folder makes a datastore that is a plain folder on the machine's disk.
+func (l *Lab) Folder(t testing.TB, name string) *Datastore {
+	t.Helper()
+	ds := &Datastore{Name: name, Path: filepath.Join(l.Dir, "ds", name), lab: l}
+	require.NoError(t, os.MkdirAll(ds.Path, 0o755))
+	l.addDatastore(ds)
+	return ds
+}
+
+// Filesystem makes a datastore on a new filesystem (ext4, xfs or btrfs) of
+// that many MiB; xfs is made with reflinks.
+func (l *Lab) Filesystem(t testing.TB, name, fstype string, mib int64) *Datastore {
+	t.Helper()
+	ds := &Datastore{Name: name, Path: filepath.Join(l.Dir, "ds", name), lab: l, image: filepath.Join(l.Dir, "ds-"+name+".img")}
+	require.NoError(t, os.MkdirAll(ds.Path, 0o755))
+	f, err := os.Create(ds.image)
+	require.NoError(t, err)
+	require.NoError(t, errors.Join(f.Truncate(mib<<20), f.Close()))
+	require.NoError(t, l.do(t.Context(), "mkfs."+fstype, "-q", ds.image))
+	require.NoError(t, ds.mount(t.Context()))
+	l.addDatastore(ds)
+	return ds
+}
+
+func (l *Lab) addDatastore(ds *Datastore) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.datastores = append(l.datastores, ds)
+}
+
+func (ds *Datastore) mount(ctx context.Context) error {
+	return ds.lab.do(ctx, "mount", "-o", "loop", ds.image, ds.Path)
+}
+
+// Mount brings a vanished datastore back.
+func (ds *Datastore) Mount(t testing.TB) {
+	t.Helper()
+	require.NoError(t, ds.mount(t.Context()))
+}
+
+// Vanish takes the datastore's filesystem away, as a lost path to storage
+// does: what has files open there keeps them.
+func (ds *Datastore) Vanish(t testing.TB) {
+	t.Helper()
+	require.NoError(t, unix.Unmount(ds.Path, unix.MNT_DETACH))
+}
+
+// ReadOnly remounts the datastore's filesystem read-only or writable again.
+func (ds *Datastore) ReadOnly(t testing.TB, on bool) {
+	t.Helper()
+	mode := "remount,rw"
+	if on {
+		mode = "remount,ro"
+	}
+	require.NoError(t, ds.lab.do(t.Context(), "mount", "-o", mode, ds.Path))
+}
+
+// Files lists the files below the datastore, relative to it, without those
+// that mark the datastore itself (names that begin with a dot) and lost+found.
+func (ds *Datastore) Files() ([]string, error) {
+	var out []string
+	err := filepath.WalkDir(ds.Path, func(p string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("listing datastore %s: %w", ds.Name, err)
+		}
+		if d.IsDir() && d.Name() == "lost+found" {
+			return fs.SkipDir
+		}
+		if !d.IsDir() && !strings.HasPrefix(d.Name(), ".") {
+			rel, _ := filepath.Rel(ds.Path, p)
+			out = append(out, rel)
+		}
+		return nil
+	})
+	return out, err
+}
