@@ -1,0 +1,145 @@
+package catalog
+
+import (
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+const groupCols = "id, name, description, default_datastore, source, removing"
+
+func scanGroup(s scanner) (g volspec.VMGroup, err error) {
+	err = s.Scan(&g.ID, &g.Name, &g.Description, &g.DefaultDatastore, &g.Source, &g.Removing)
+	return g, err
+}
+
+func (t *tx) Groups() ([]volspec.VMGroup, error) {
+	return list(t, scanGroup, "SELECT "+groupCols+" FROM vmgroups ORDER BY name")
+}
+
+func (t *tx) GroupByName(name string) (volspec.VMGroup, error) {
+	g, found, err := one(t, scanGroup, "SELECT "+groupCols+" FROM vmgroups WHERE name = ?", name)
+	if err == nil && !found {
+		err = errkind.New(errkind.NotFound, "Vmgroup %s does not exist", name)
+	}
+	return g, err
+}
+
+func (t *tx) group(id volspec.VMGroupID) (volspec.VMGroup, error) {
+	g, found, err := one(t, scanGroup, "SELECT "+groupCols+" FROM vmgroups WHERE id = ?", id)
+	if err == nil && !found {
+		err = errkind.New(errkind.NotFound, "Vmgroup %s does not exist", id)
+	}
+	return g, err
+}
+
+func (t *tx) GroupOfVM(vm volspec.VMID) (volspec.VMGroup, error) {
+	g, found, err := one(t, scanGroup,
+		`SELECT g.id, g.name, g.description, g.default_datastore, g.source, g.removing
+		   FROM members m JOIN vmgroups g ON g.id = m.group_id WHERE m.vm = ?`, vm)
+	if err != nil || found {
+		return g, err
+	}
+	g, err = t.group(volspec.DefaultGroupID)
+	if errkind.Is(err, errkind.NotFound) {
+		err = errkind.New(errkind.NotFound, "VM %s does not belong to any vmgroup", vm)
+	}
+	return g, err
+}
+
+func (t *tx) Rights(id volspec.VMGroupID) (volspec.Rights, error) {
+	g, err := t.group(id)
+	if err != nil {
+		return volspec.Rights{}, err
+	}
+	rows, err := t.AccessRows(id)
+	return volspec.Rights{Group: g, Access: rows}, err
+}
+
+func (t *tx) PutGroup(g volspec.VMGroup) error {
+	// Asked first, because a refused statement ends the transaction.
+	n, err := t.count("SELECT COUNT(*) FROM vmgroups WHERE name = ? AND id <> ?", g.Name, g.ID)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		return errkind.New(errkind.Exists, "Vmgroup %s already exists", g.Name)
+	}
+	_, err = t.exec(upsert("vmgroups", groupCols, "id"),
+		g.ID, g.Name, g.Description, g.DefaultDatastore, g.Source, g.Removing)
+	return err
+}
+
+func (t *tx) DeleteGroup(id volspec.VMGroupID) error {
+	n, err := t.VolumeCount(id)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		return errkind.New(errkind.InUse, "Vmgroup %s has %d volumes: remove them first", id, n)
+	}
+	for _, s := range []string{
+		"DELETE FROM members WHERE group_id = ?",
+		"DELETE FROM access_rows WHERE group_id = ?",
+		"DELETE FROM vmgroups WHERE id = ?",
+	} {
+		if _, err := t.exec(s, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func scanMember(s scanner) (m volspec.Member, err error) {
+	err = s.Scan(&m.VM, &m.Name, &m.Group)
+	return m, err
+}
+
+func (t *tx) Members(g volspec.VMGroupID) ([]volspec.Member, error) {
+	return list(t, scanMember, "SELECT vm, name, group_id FROM members WHERE group_id = ? ORDER BY name, vm", g)
+}
+
+func (t *tx) Member(vm volspec.VMID) (volspec.Member, error) {
+	m, found, err := one(t, scanMember, "SELECT vm, name, group_id FROM members WHERE vm = ?", vm)
+	if err == nil && !found {
+		err = errkind.New(errkind.NotFound, "VM %s is in no vmgroup", vm)
+	}
+	return m, err
+}
+
+func (t *tx) PutMember(m volspec.Member) error {
+	if _, err := t.group(m.Group); err != nil {
+		return err
+	}
+	_, err := t.exec(upsert("members", "vm, name, group_id", "vm"), m.VM, m.Name, m.Group)
+	return err
+}
+
+func (t *tx) DeleteMember(vm volspec.VMID) error {
+	_, err := t.exec("DELETE FROM members WHERE vm = ?", vm)
+	return err
+}
+
+const accessCols = "group_id, datastore, allow_create, max_size, total_size"
+
+func scanAccess(s scanner) (a volspec.Access, err error) {
+	err = s.Scan(&a.Group, &a.Datastore, &a.AllowCreate, &a.MaxSize, &a.TotalSize)
+	return a, err
+}
+
+func (t *tx) AccessRows(g volspec.VMGroupID) ([]volspec.Access, error) {
+	return list(t, scanAccess, "SELECT "+accessCols+" FROM access_rows WHERE group_id = ? ORDER BY datastore", g)
+}
+
+func (t *tx) PutAccess(a volspec.Access) error {
+	if _, err := t.group(a.Group); err != nil {
+		return err
+	}
+	_, err := t.exec(upsert("access_rows", accessCols, "group_id, datastore"),
+		a.Group, a.Datastore, a.AllowCreate, a.MaxSize, a.TotalSize)
+	return err
+}
+
+func (t *tx) DeleteAccess(g volspec.VMGroupID, datastore string) error {
+	_, err := t.exec("DELETE FROM access_rows WHERE group_id = ? AND datastore = ?", g, datastore)
+	return err
+}
