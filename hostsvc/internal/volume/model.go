@@ -100,6 +100,7 @@ type Filter struct {
 	Datastore string
 	States    []volspec.State
 	Holder    volspec.VMID
+	Held      bool // only records with a holder
 	Busy      bool // only records with an Op
 	Stale     bool // only records with MetaStale
 	After     Cursor
@@ -139,6 +140,8 @@ type Tx interface {
 	// Usage counts volumes of every state and snapshots. A record with
 	// OpGrow counts with Op.Size.
 	Usage(g volspec.VMGroupID, datastore string) (volspec.Usage, error)
+	// Provisioned is the usage of one datastore by all vmgroups together.
+	Provisioned(datastore string) (volspec.Usage, error)
 
 	Volume(id volspec.VolumeID) (Record, error)
 	// VolumeByKey finds a volume that is creating or ready; the trash has no

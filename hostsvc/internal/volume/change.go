@@ -1,0 +1,148 @@
+package volume
+
+import (
+	"context"
+	"maps"
+	"strings"
+
+	"mooring.dev/mooring/pkg/crashpoint"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// Set changes a volume's options that can change: access, attach-as,
+// mountopts (all from the next attach on) and protect (at once).
+func (s *Service) Set(ctx context.Context, c volspec.Caller, group, name string, req wire.SetVolume) (wire.Volume, error) {
+	opts := map[string]string{}
+	for option, v := range map[string]*string{"access": req.Access, "attach-as": req.AttachAs} {
+		if v != nil {
+			opts[option] = *v
+		}
+	}
+	if req.MountOpts != nil && len(*req.MountOpts) > 0 {
+		opts["mountopts"] = strings.Join(*req.MountOpts, ",")
+	}
+	if len(opts) == 0 && req.Protect == nil && req.MountOpts == nil {
+		return wire.Volume{}, errkind.New(errkind.Invalid, "nothing to change on volume %s: options that can be edited are access, attach-as, mountopts and protect", name)
+	}
+	if _, err := volspec.ParseOptions(opts); err != nil {
+		return wire.Volume{}, err
+	}
+	return do(ctx, s, "changing volume "+name, func(ctx context.Context) (wire.Volume, error) {
+		r, t, unlock, err := s.findLocked(ctx, c, group, name, volspec.DoMount)
+		if err != nil {
+			return wire.Volume{}, err
+		}
+		defer unlock()
+		r, err = s.update(ctx, r.ID, func(tx Tx, r *Record) error {
+			all := r.Spec.Options()
+			if req.MountOpts != nil {
+				delete(all, "mountopts")
+			}
+			maps.Copy(all, opts)
+			merge(&r.Spec, all)
+			if req.Protect != nil {
+				r.Spec.Protect = *req.Protect
+			}
+			r.MetaStale = true
+			return tx.AddAudit(s.entry(ctx, c, t.rights.Group.Name, "volume set", r.Name().String()))
+		})
+		if err != nil {
+			return wire.Volume{}, err
+		}
+		if err := s.refreshMeta(ctx, r); err != nil {
+			log.G(ctx).WithError(err).WithField(log.Volume, r.Name().String()).Warn("metadata beside the disk is stale, it is written again later")
+		}
+		return s.present(ctx, r)
+	})
+}
+
+// merge takes over the editable options; the others keep their value.
+func merge(s *volspec.Spec, all map[string]string) {
+	s.Access, s.AttachAs, s.MountOpts = all["access"], all["attach-as"], nil
+	if m := all["mountopts"]; m != "" {
+		s.MountOpts = strings.Split(m, ",")
+	}
+}
+
+// Resize grows a volume. The new size is reserved in the quota before the
+// disk grows. An attached guest grows the filesystem where its kernel allows
+// it online, otherwise at the next mount; Volume.FSNote says which. A size
+// already reached is a success, a smaller one errkind.Invalid.
+func (s *Service) Resize(ctx context.Context, c volspec.Caller, group, name string, req wire.Resize) (wire.Volume, error) {
+	v, err := do(ctx, s, "resizing volume "+name, func(ctx context.Context) (wire.Volume, error) {
+		r, t, unlock, err := s.findLocked(ctx, c, group, name, volspec.DoResize)
+		if err != nil {
+			return wire.Volume{}, err
+		}
+		defer unlock()
+		if err := s.online(ctx, r.Key.Datastore, true); err != nil {
+			return wire.Volume{}, err
+		}
+		if req.Size < r.Size || r.State != volspec.Ready {
+			return wire.Volume{}, errkind.New(errkind.Invalid, "volume %s is %s and cannot become %s: volumes only grow", r.Name(), r.Size, req.Size)
+		}
+		if req.Size == r.Size && r.Op.Kind == "" {
+			return s.present(ctx, r)
+		}
+		r, err = s.begin(ctx, r.ID, Op{Kind: OpGrow, Size: req.Size}, func(tx Tx, r *Record) error {
+			// begin has stored nothing yet: the usage is without the growth.
+			if err := s.check(tx, c, t, volspec.DoResize, req.Size-r.Size, req.Size); err != nil {
+				return err
+			}
+			return tx.AddAudit(s.entry(ctx, c, t.rights.Group.Name, "volume resize", r.Name().String()+" to "+req.Size.String()))
+		})
+		if err != nil {
+			return wire.Volume{}, err
+		}
+		crashpoint.Here("volume.grow.intent")
+		if err := s.growDisk(ctx, r); err != nil {
+			if errkind.Is(err, errkind.Quota) { // no room: the volume stays as it was
+				_, e := s.end(ctx, r.ID, nil)
+				err = joined(err, e)
+			}
+			return wire.Volume{}, err
+		}
+		log.G(ctx).WithField(log.Volume, r.Name().String()).Info("volume resized")
+		r, err = s.reread(ctx, r.ID)
+		if err != nil {
+			return wire.Volume{}, err
+		}
+		return s.present(ctx, r)
+	})
+	if k := errkind.Of(err); k == errkind.Denied || k == errkind.Quota {
+		s.audit(ctx, c, group, "volume resize", name, err)
+	}
+	return v, err
+}
+
+// Notes on a filesystem that is smaller than its disk.
+const (
+	noteWaiting = "the guest has not grown the filesystem yet"
+	noteAtMount = "the filesystem grows at the next mount"
+)
+
+// growDisk is deed and record of a resize.
+func (s *Service) growDisk(ctx context.Context, r Record) error {
+	size := r.Op.Size
+	if err := s.o.Hypervisor.Grow(ctx, r.ref(), size); err != nil {
+		return err
+	}
+	crashpoint.Here("volume.grow.disk")
+	r, err := s.end(ctx, r.ID, func(r *Record) {
+		r.Size, r.Spec.Size, r.MetaStale = size, size, true
+		switch {
+		case r.Format != volspec.Formatted:
+		case r.Holder.VM != "":
+			r.FSNote = noteWaiting
+		default:
+			r.FSNote = noteAtMount
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return s.refreshMeta(ctx, r)
+}

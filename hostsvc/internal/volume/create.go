@@ -1,0 +1,232 @@
+package volume
+
+import (
+	"context"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/pkg/crashpoint"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/undo"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// Create makes a volume, or a clone. The same name with nothing different
+// asked for is a success; with other options it is errkind.Exists.
+func (s *Service) Create(ctx context.Context, c volspec.Caller, group string, req wire.CreateVolume) (wire.Volume, error) {
+	v, err := s.create(ctx, c, group, req)
+	if k := errkind.Of(err); k == errkind.Denied || k == errkind.Quota {
+		s.audit(ctx, c, group, "volume create", req.Name, err)
+	}
+	return v, err
+}
+
+func (s *Service) create(ctx context.Context, c volspec.Caller, group string, req wire.CreateVolume) (wire.Volume, error) {
+	name, nameErr := volspec.ParseName(req.Name)
+	spec, err := volspec.ParseOptions(req.Options)
+	if nameErr != nil || err != nil {
+		return wire.Volume{}, both(nameErr, err)
+	}
+	if spec.Datastore != "" {
+		if name.Datastore != "" && !strings.EqualFold(name.Datastore, spec.Datastore) {
+			return wire.Volume{}, errkind.New(errkind.Invalid, "volume %s asks for datastore %s in its name and for %s in its options: name one", req.Name, name.Datastore, spec.Datastore)
+		}
+		name.Datastore, spec.Datastore = spec.Datastore, ""
+	}
+	stores, err := s.o.Hypervisor.Datastores(ctx)
+	if err != nil {
+		return wire.Volume{}, err
+	}
+	var t target
+	err = s.o.Store.View(ctx, func(tx Tx) error {
+		t, err = s.locate(tx, c, group, name, stores)
+		return err
+	})
+	if err != nil {
+		return wire.Volume{}, err
+	}
+	return do(ctx, s, "creating volume "+name.String(), func(ctx context.Context) (wire.Volume, error) {
+		unlock, err := s.lock(ctx, lockKey{key: t.key}, "create")
+		if err != nil {
+			return wire.Volume{}, err
+		}
+		defer unlock()
+		return s.createLocked(ctx, c, group, name, spec, stores)
+	})
+}
+
+// both joins two problems of one request into one sentence.
+func both(a, b error) error {
+	if a == nil || b == nil {
+		return joined(a, b)
+	}
+	return errkind.New(errkind.Invalid, "%s; %s", errkind.Text(a), errkind.Text(b))
+}
+
+// source is what a clone is made of.
+type source struct {
+	rec  Record
+	snap volspec.SnapshotID
+}
+
+func (s *Service) createLocked(ctx context.Context, c volspec.Caller, group string, name volspec.Name, spec volspec.Spec, stores []hypervisor.Datastore) (wire.Volume, error) {
+	src, unlock, err := s.cloneSource(ctx, c, group, name, spec, stores)
+	if err != nil {
+		return wire.Volume{}, err
+	}
+	defer unlock()
+
+	rec := Record{
+		ID: volspec.VolumeID(uuid.NewString()), State: volspec.Creating, Format: volspec.Blank,
+		Spec: spec.Defaulted(), FSUUID: uuid.NewString(), Created: now(), CreatedBy: c.VMName,
+		Op: Op{Kind: OpCreate, Instance: s.o.Instance, Started: now()},
+	}
+	rec.Size = rec.Spec.Size
+	if c.Admin {
+		rec.CreatedBy = "admin"
+	}
+	if src != nil {
+		rec.Op.Kind = OpClone
+		src.describe(&rec)
+	}
+	// Whoever finds the record before it is ready waits for this lock.
+	unlockID, err := s.lock(ctx, lockKey{id: rec.ID}, "create")
+	if err != nil {
+		return wire.Volume{}, err
+	}
+	defer unlockID()
+
+	existing, err := s.reserve(ctx, c, group, name, spec, stores, &rec)
+	if err != nil || existing != nil {
+		if existing != nil {
+			return s.present(ctx, *existing)
+		}
+		return wire.Volume{}, err
+	}
+	crashpoint.Here("volume.create.intent")
+	if err := s.makeDisk(ctx, rec, src); err != nil {
+		return wire.Volume{}, err
+	}
+	log.G(log.With(ctx, log.Volume, rec.Name().String(), log.Datastore, rec.Key.Datastore)).Info("volume created")
+	rec.State, rec.Op = volspec.Ready, Op{}
+	return s.present(ctx, rec)
+}
+
+// reserve writes the intent, with rights and quota checked in the same
+// transaction. An existing volume that satisfies spec is returned instead.
+func (s *Service) reserve(ctx context.Context, c volspec.Caller, group string, name volspec.Name, spec volspec.Spec, stores []hypervisor.Datastore, rec *Record) (*Record, error) {
+	for {
+		var existing *Record
+		var leftover volspec.VolumeID
+		err := s.o.Store.Update(ctx, func(tx Tx) error {
+			existing, leftover = nil, ""
+			t, err := s.locate(tx, c, group, name, stores)
+			if err != nil {
+				return err
+			}
+			old, err := tx.VolumeByKey(t.key)
+			if err == nil {
+				if old.State == volspec.Creating {
+					leftover = old.ID
+					return nil
+				}
+				existing = &old
+				return satisfies(old, spec)
+			}
+			if !errkind.Is(err, errkind.NotFound) {
+				return err
+			}
+			if err := s.check(tx, c, t, volspec.DoCreate, rec.Size, rec.Size); err != nil {
+				return err
+			}
+			rec.Key = t.key
+			if err := tx.AddAudit(s.entry(ctx, c, t.rights.Group.Name, "volume create", rec.Name().String())); err != nil {
+				return err
+			}
+			return tx.PutVolume(*rec)
+		})
+		if err != nil || leftover == "" {
+			if err == nil && existing == nil {
+				err = s.onlineOrForget(ctx, *rec)
+			}
+			return existing, err
+		}
+		// Its maker died, or its undoing failed: settle it, then try again.
+		if err := s.settleLocked(ctx, leftover); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// onlineOrForget takes the reservation back when the datastore is away.
+func (s *Service) onlineOrForget(ctx context.Context, rec Record) error {
+	err := s.online(ctx, rec.Key.Datastore, true)
+	if err == nil {
+		return nil
+	}
+	return joined(err, s.o.Store.Update(ctx, func(tx Tx) error { return tx.DeleteVolume(rec.ID) }))
+}
+
+// satisfies refuses to take an existing volume for one with other options.
+func satisfies(have Record, want volspec.Spec) error {
+	if want.CloneFrom != "" {
+		if have.CloneFrom != want.CloneFrom {
+			return errkind.New(errkind.Exists, "volume %s already exists and is not a clone of %s: choose another name", have.Name(), want.CloneFrom)
+		}
+		want.CloneFrom, want.FromSnapshot = "", ""
+	}
+	haveSpec := have.Spec
+	haveSpec.Size = have.Size
+	if diff := want.Conflicts(haveSpec); len(diff) > 0 {
+		return errkind.New(errkind.Exists, "volume %s already exists with other options: %s; remove it first or choose another name", have.Name(), strings.Join(diff, ", "))
+	}
+	return nil
+}
+
+// makeDisk does the deed of a create or clone and records the result; on
+// failure nothing is left.
+func (s *Service) makeDisk(ctx context.Context, rec Record, src *source) (err error) {
+	u := undo.New()
+	defer func() { err = joined(err, u.Run(ctx)) }()
+	u.Add("forget the volume", func(ctx context.Context) error { return s.dropDisk(ctx, rec) })
+
+	if err = s.putMeta(ctx, asReady(rec)); err != nil {
+		return err
+	}
+	crashpoint.Here("volume.create.meta")
+	if src == nil {
+		err = s.o.Hypervisor.Create(ctx, rec.ref(), rec.Size, rec.Spec.DiskFormat)
+	} else {
+		err = s.o.Hypervisor.Clone(ctx, src.rec.ref(), src.snap, rec.ref(), rec.Spec.DiskFormat)
+	}
+	if err != nil {
+		return err
+	}
+	crashpoint.Here("volume.create.disk")
+	used := s.allocated(ctx, rec)
+	_, err = s.end(ctx, rec.ID, func(r *Record) { r.State, r.Used = volspec.Ready, used })
+	if err != nil {
+		return err
+	}
+	u.Keep()
+	crashpoint.Here("volume.create.done")
+	return nil
+}
+
+func asReady(r Record) Record {
+	r.State, r.Op = volspec.Ready, Op{}
+	return r
+}
+
+// dropDisk deletes a disk and, only when that succeeded, its record.
+func (s *Service) dropDisk(ctx context.Context, r Record) error {
+	if err := s.o.Hypervisor.Delete(ctx, r.ref()); err != nil {
+		return err
+	}
+	crashpoint.Here("volume.delete.disk")
+	return s.o.Store.Update(ctx, func(tx Tx) error { return tx.DeleteVolume(r.ID) })
+}
