@@ -23,7 +23,8 @@ import (
 )
 
 // Ref names a disk. Disks of different groups never collide, and a volume's
-// id is unique everywhere.
+// id is unique everywhere. Ids are made of letters, digits and dashes;
+// anything else is invalid.
 type Ref struct {
 	Datastore string
 	Group     volspec.VMGroupID
@@ -62,8 +63,8 @@ type Disks interface {
 	// entry is yielded with its error; the listing goes on.
 	List(ctx context.Context, datastore string) iter.Seq2[Disk, error]
 	// Grow enlarges a disk; what is attached sees the new size. Already that
-	// large: nil. Never shrinks: smaller is invalid. No room: quota, with
-	// the disk as it was.
+	// large: nil. Never shrinks: smaller is invalid. Absent: not-found. No
+	// room: quota, with the disk as it was.
 	Grow(ctx context.Context, r Ref, size volspec.Size) error
 	// Clone copies src, or its snapshot if snap is not empty, to dst. The copy
 	// is of one moment even while src is written to; where that cannot be had

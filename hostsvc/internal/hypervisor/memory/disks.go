@@ -19,10 +19,10 @@ func (m *Memory) Create(ctx context.Context, r hypervisor.Ref, size volspec.Size
 		return err
 	}
 	defer unlock()
-	if err := checkSize(size); err != nil {
+	if err := hypervisor.CheckSize(size); err != nil {
 		return err
 	}
-	if err := checkFormat(format); err != nil {
+	if err := hypervisor.CheckFormat(format); err != nil {
 		return err
 	}
 	return m.add(r, disk{size: size, format: format})
@@ -30,17 +30,19 @@ func (m *Memory) Create(ctx context.Context, r hypervisor.Ref, size volspec.Size
 
 // add puts d at r, unless a disk of that size is there already.
 func (m *Memory) add(r hypervisor.Ref, d disk) error {
-	s, err := m.store(r.Datastore, true)
-	if err != nil {
+	if err := m.place(r, true); err != nil {
 		return err
 	}
 	if have := m.disks[r]; have != nil {
+		if have.corrupt {
+			return unreadable(r)
+		}
 		if have.size != d.size {
 			return errkind.New(errkind.Exists, "disk %s on datastore %s exists with %s, not %s", r.Volume, r.Datastore, have.size, d.size)
 		}
 		return nil
 	}
-	if err := m.room(s, allocated(d)); err != nil {
+	if err := m.room(m.stores[r.Datastore], allocated(d)); err != nil {
 		return err
 	}
 	d.snapshots = map[volspec.SnapshotID]disk{}
@@ -55,7 +57,7 @@ func (m *Memory) Delete(ctx context.Context, r hypervisor.Ref) error {
 		return err
 	}
 	defer unlock()
-	if _, err := m.store(r.Datastore, true); err != nil {
+	if err := m.place(r, true); err != nil {
 		return err
 	}
 	if dev, ok := m.attached[r]; ok {
@@ -124,7 +126,7 @@ func (m *Memory) Grow(ctx context.Context, r hypervisor.Ref, size volspec.Size) 
 		return err
 	}
 	defer unlock()
-	if err := checkSize(size); err != nil {
+	if err := hypervisor.CheckSize(size); err != nil {
 		return err
 	}
 	d, err := m.find(r, true)
@@ -154,7 +156,7 @@ func (m *Memory) Clone(ctx context.Context, src hypervisor.Ref, snap volspec.Sna
 		return err
 	}
 	defer unlock()
-	if err := checkFormat(format); err != nil {
+	if err := hypervisor.CheckFormat(format); err != nil {
 		return err
 	}
 	d, err := m.find(src, false)
@@ -190,6 +192,9 @@ func (m *Memory) Snapshot(ctx context.Context, r hypervisor.Ref, id volspec.Snap
 		return err
 	}
 	defer unlock()
+	if err := hypervisor.CheckSnapshotID(id); err != nil {
+		return err
+	}
 	d, err := m.find(r, true)
 	if err != nil {
 		return err
@@ -211,7 +216,7 @@ func (m *Memory) DeleteSnapshot(ctx context.Context, r hypervisor.Ref, id volspe
 		return err
 	}
 	defer unlock()
-	if _, err := m.store(r.Datastore, true); err != nil {
+	if err := m.place(r, true); err != nil {
 		return err
 	}
 	if d := m.disks[r]; d != nil {
@@ -241,7 +246,7 @@ func (m *Memory) PutMeta(ctx context.Context, r hypervisor.Ref, data []byte) err
 		return err
 	}
 	defer unlock()
-	if _, err := m.store(r.Datastore, true); err != nil {
+	if err := m.place(r, true); err != nil {
 		return err
 	}
 	m.meta[r] = append([]byte{}, data...)

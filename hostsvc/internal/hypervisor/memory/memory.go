@@ -115,9 +115,18 @@ func (m *Memory) store(name string, write bool) (*hypervisor.Datastore, error) {
 	return d, nil
 }
 
+// place checks that r can be on its datastore.
+func (m *Memory) place(r hypervisor.Ref, write bool) error {
+	if err := r.Check(); err != nil {
+		return err
+	}
+	_, err := m.store(r.Datastore, write)
+	return err
+}
+
 // find is the disk r for reading, or for writing.
 func (m *Memory) find(r hypervisor.Ref, write bool) (*disk, error) {
-	if _, err := m.store(r.Datastore, write); err != nil {
+	if err := m.place(r, write); err != nil {
 		return nil, err
 	}
 	d := m.disks[r]
@@ -125,9 +134,13 @@ func (m *Memory) find(r hypervisor.Ref, write bool) (*disk, error) {
 		return nil, errkind.New(errkind.NotFound, "no disk %s on datastore %s", r.Volume, r.Datastore)
 	}
 	if d.corrupt {
-		return nil, errkind.New(errkind.Corrupt, "disk %s on datastore %s is unreadable", r.Volume, r.Datastore)
+		return nil, unreadable(r)
 	}
 	return d, nil
+}
+
+func unreadable(r hypervisor.Ref) error {
+	return errkind.New(errkind.Corrupt, "disk %s on datastore %s is unreadable: remove it or repair the datastore", r.Volume, r.Datastore)
 }
 
 func allocated(d disk) volspec.Size {
@@ -155,21 +168,6 @@ func (m *Memory) room(s *hypervisor.Datastore, need volspec.Size) error {
 		return errkind.New(errkind.Quota, "datastore %s has no room: %s asked, %s free; remove volumes or use another datastore", s.Name, need, free)
 	}
 	return nil
-}
-
-func checkSize(size volspec.Size) error {
-	if size <= 0 || size > volspec.MaxSize {
-		return errkind.New(errkind.Invalid, "size %d of a disk is not valid: it must be between 1 byte and %s", size, volspec.MaxSize)
-	}
-	return nil
-}
-
-func checkFormat(format string) error {
-	switch format {
-	case volspec.Thin, volspec.ZeroedThick, volspec.EagerZeroedThick:
-		return nil
-	}
-	return errkind.New(errkind.Invalid, "disk format %q is not known: use thin, zeroedthick or eagerzeroedthick", format)
 }
 
 // Datastores implements hypervisor.Datastores.

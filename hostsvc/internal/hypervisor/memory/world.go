@@ -109,27 +109,30 @@ func (m *Memory) Vanish(r hypervisor.Ref) {
 	delete(m.attached, r)
 }
 
-// Write is what a program in a VM does: it overwrites the beginning of an
-// attached disk.
-func (m *Memory) Write(vm volspec.VMID, serial string, data []byte) error {
+// Write is what a program in a VM does: it overwrites a part of an attached
+// disk. Only small offsets are meant: everything below is kept.
+func (m *Memory) Write(vm volspec.VMID, serial string, off int64, data []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	dev, d, err := m.plugged(vm, serial)
 	if err != nil {
 		return err
 	}
-	if dev.ReadOnly {
+	end := off + int64(len(data))
+	switch {
+	case dev.ReadOnly:
 		return errkind.New(errkind.Denied, "device %s is read-only", serial)
+	case end > int64(d.size):
+		return errkind.New(errkind.Invalid, "device %s ends at %s", serial, d.size)
+	case end > int64(len(d.head)):
+		d.head = append(bytes.Clone(d.head), make([]byte, end-int64(len(d.head)))...)
 	}
-	if len(data) > len(d.head) {
-		d.head = append(bytes.Clone(d.head), make([]byte, len(data)-len(d.head))...)
-	}
-	copy(d.head, data)
+	copy(d.head[off:], data)
 	return nil
 }
 
-// Read is what a program in a VM sees at the beginning of an attached disk.
-func (m *Memory) Read(vm volspec.VMID, serial string, n int) ([]byte, error) {
+// Read is what a program in a VM sees on an attached disk.
+func (m *Memory) Read(vm volspec.VMID, serial string, off int64, n int) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_, d, err := m.plugged(vm, serial)
@@ -137,7 +140,9 @@ func (m *Memory) Read(vm volspec.VMID, serial string, n int) ([]byte, error) {
 		return nil, err
 	}
 	b := make([]byte, n)
-	copy(b, d.head)
+	if off < int64(len(d.head)) {
+		copy(b, d.head[off:])
+	}
 	return b, nil
 }
 

@@ -1,0 +1,51 @@
+package hypervisor
+
+import (
+	"regexp"
+
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+// word is what identifiers are made of: no dot, no slash, so that one can be
+// part of a file's name and never lead elsewhere.
+var word = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]{0,63}$`)
+
+// ValidID reports whether s can be the id of a group, volume or snapshot.
+func ValidID(s string) bool { return word.MatchString(s) }
+
+// Check validates r's form for every implementation; invalid otherwise.
+func (r Ref) Check() error {
+	switch {
+	case !ValidID(string(r.Group)):
+		return errkind.New(errkind.Invalid, "vmgroup id %q of a disk is not valid: only letters, digits and dashes are", r.Group)
+	case !ValidID(string(r.Volume)):
+		return errkind.New(errkind.Invalid, "volume id %q of a disk is not valid: only letters, digits and dashes are", r.Volume)
+	}
+	return nil
+}
+
+// CheckSize validates the size of a disk.
+func CheckSize(size volspec.Size) error {
+	if size <= 0 || size > volspec.MaxSize {
+		return errkind.New(errkind.Invalid, "size %d of a disk is not valid: it must be between 1 byte and %s", size, volspec.MaxSize)
+	}
+	return nil
+}
+
+// CheckFormat validates the format of a disk.
+func CheckFormat(format string) error {
+	switch format {
+	case volspec.Thin, volspec.ZeroedThick, volspec.EagerZeroedThick:
+		return nil
+	}
+	return errkind.New(errkind.Invalid, "disk format %q is not known: use thin, zeroedthick or eagerzeroedthick", format)
+}
+
+// CheckSnapshotID validates the form of a snapshot's id.
+func CheckSnapshotID(id volspec.SnapshotID) error {
+	if !ValidID(string(id)) {
+		return errkind.New(errkind.Invalid, "snapshot id %q is not valid: only letters, digits and dashes are", id)
+	}
+	return nil
+}

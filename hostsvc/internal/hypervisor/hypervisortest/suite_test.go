@@ -1,0 +1,115 @@
+package hypervisortest
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// toOthers are sentences that ask something of the caller or of the reader,
+// or explain a word; no implementation can be tested for them.
+var toOthers = []string{
+	"is the contract between Mooring",
+	"are the specification",
+	"Ref names a disk.",
+	"Disk is what is known",
+	"Hypervisor is everything",
+	"Disks makes, finds",
+	"Snapshotter is optional",
+	"Metadata keeps a small record",
+	"Its content belongs to the caller.",
+	"Power is a VM's power state.",
+	"Unknown is for a hypervisor that does not answer",
+	"VM is one virtual machine.",
+	"Device is an attached disk.",
+	"Machines knows the VMs",
+	"DatastoreState says what",
+	"Offline includes a place",
+	"Datastore is a place for disks.",
+	"Datastores knows the datastores.",
+	"Event is something",
+	"Watcher is optional",
+	"A hypervisor without it is polled.",
+	"Missed events are not replayed",
+	"As finds an optional ability",
+	"Adopter is optional",
+	"Without it datastores need no adoption.",
+	"It is for names that were never used before.",
+}
+
+// elsewhere are sentences that need a world this suite does not build. They
+// are tested beside the implementations that the words concern.
+var elsewhere = map[string]string{
+	"A call that a crash interrupted":                "local, faulty: killed at every call",
+	"Ids are made of letters, digits and dashes":     "Ref: groups never collide",
+	"Absent: not-found.":                             "Stat and Grow",
+	"Cannot be done: in-use, with the remedy.":       "local: a raw opener",
+	"A datastore that was never adopted":             "local",
+	"Adopt marks the place":                          "local",
+	"Repeated, or a place that bears a mark already": "local",
+	"A place with disks but without a mark: exists.": "local",
+	"Unreachable or read-only: unavailable.":         "local",
+}
+
+func TestEverySentenceOfTheContractIsChecked(t *testing.T) {
+	said := contractSentences(t)
+	quoted := map[string]bool{}
+	for _, s := range sentences() {
+		assert.Contains(t, said, s.text, "%s: the suite quotes what the contract does not say", s.in)
+		quoted[s.text] = true
+	}
+next:
+	for s := range said {
+		if quoted[s] {
+			continue
+		}
+		for _, p := range toOthers {
+			if strings.Contains(s, p) {
+				continue next
+			}
+		}
+		for p := range elsewhere {
+			if strings.Contains(s, p) {
+				continue next
+			}
+		}
+		assert.Fail(t, "the contract says what the suite does not check", s)
+	}
+}
+
+// contractSentences are all sentences of all comments on declarations and
+// methods of hypervisor.go.
+func contractSentences(t *testing.T) map[string]bool {
+	f, err := parser.ParseFile(token.NewFileSet(), "../hypervisor.go", nil, parser.ParseComments)
+	require.NoError(t, err)
+	docs := []*ast.CommentGroup{f.Doc}
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GenDecl:
+			docs = append(docs, n.Doc)
+		case *ast.FuncDecl:
+			docs = append(docs, n.Doc)
+		case *ast.InterfaceType:
+			for _, m := range n.Methods.List {
+				docs = append(docs, m.Doc)
+			}
+		}
+		return true
+	})
+	said := map[string]bool{}
+	for _, d := range docs {
+		text := strings.Join(strings.Fields(d.Text()), " ")
+		for _, s := range strings.SplitAfter(text, ". ") {
+			if s = strings.TrimSpace(s); s != "" {
+				said[s] = true
+			}
+		}
+	}
+	require.Greater(t, len(said), 50)
+	return said
+}
