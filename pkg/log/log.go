@@ -24,6 +24,7 @@ import (
 const (
 	Req       = "req"
 	Op        = "op"
+	Actor     = "actor" // who asks, when it is not a VM
 	VM        = "vm"
 	VMGroup   = "vmgroup"
 	Volume    = "volume"

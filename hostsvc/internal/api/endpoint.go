@@ -1,0 +1,151 @@
+package api
+
+import (
+	"context"
+	"net/url"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// audience says on which channels an endpoint exists. On all others it is as
+// unknown as one that was never written.
+type audience string
+
+const (
+	guests audience = "guest" // callers that are a VM
+	admins audience = "admin"
+	both   audience = "both"
+)
+
+// permission is the right that an endpoint needs; see roles.
+type permission string
+
+const (
+	helloRead     permission = "hello.read"
+	volumeRead    permission = "volume.read"
+	volumeCreate  permission = "volume.create"
+	volumeRemove  permission = "volume.remove"
+	volumeAttach  permission = "volume.attach" // attach, detach, format, heartbeat
+	volumeManage  permission = "volume.manage" // set, resize, undelete, snapshots, forced detach
+	vmgroupRead   permission = "vmgroup.read"
+	vmgroupManage permission = "vmgroup.manage"
+	serviceRead   permission = "service.read" // status, doctor, VMs, datastores
+	serviceManage permission = "service.manage"
+	auditRead     permission = "audit.read"
+)
+
+// rolesOf lists who has a permission. What is not listed nobody has.
+var rolesOf = map[permission]audience{
+	helloRead:     both,
+	volumeRead:    both,
+	volumeCreate:  both,
+	volumeRemove:  both,
+	volumeAttach:  guests,
+	volumeManage:  admins,
+	vmgroupRead:   admins,
+	vmgroupManage: admins,
+	serviceRead:   admins,
+	serviceManage: admins,
+	auditRead:     admins,
+}
+
+// tenantRule says whose data an endpoint touches.
+type tenantRule string
+
+const (
+	noTenant   tenantRule = "none"    // nobody's
+	ofChannel  tenantRule = "channel" // of the vmgroup of the calling VM; guests only
+	ofPath     tenantRule = "path"    // of the vmgroup that the path names; admins only
+	allTenants tenantRule = "all"     // of every vmgroup; admins only
+)
+
+func (a audience) includes(c volspec.Caller) bool {
+	return a == both || (a == admins) == c.Admin
+}
+
+// endpoint is one row of the table.
+type endpoint struct {
+	method, path string // below wire.Prefix; {word} stands for one segment
+	audience     audience
+	permission   permission
+	tenant       tenantRule
+	summary      string
+	query        []param
+	handler
+}
+
+// name identifies an endpoint in logs and metrics.
+func (e *endpoint) name() string { return e.method + " " + e.path }
+
+// param is one query parameter. Its kind is string, integer, boolean or list.
+type param struct{ name, kind, summary string }
+
+// call is one request on its way to a use case.
+type call struct {
+	caller volspec.Caller
+	vars   map[string]string // unescaped segments
+	query  url.Values
+}
+
+func (c *call) group() string { return c.vars["vmgroup"] }
+func (c *call) name() string  { return c.vars["name"] }
+
+func (c *call) flag(name string) (bool, error) {
+	v := c.query.Get(name)
+	if v == "" {
+		return false, nil
+	}
+	b, err := strconv.ParseBool(v)
+	if err != nil {
+		return false, errkind.New(errkind.Invalid, "query parameter %s=%q is not valid: write true or false", name, v)
+	}
+	return b, nil
+}
+
+func (c *call) number(name string) (int, error) {
+	v := c.query.Get(name)
+	if v == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(v, 10, 31)
+	if err != nil {
+		return 0, errkind.New(errkind.Invalid, "query parameter %s=%q is not valid: write a number from 0 to 2147483647", name, v)
+	}
+	return int(n), nil
+}
+
+// handler does the work of an endpoint: in is a pointer to a new value of
+// type in, nil if the endpoint takes no body.
+type handler struct {
+	in, out reflect.Type
+	run     func(ctx context.Context, s *Server, c *call, in any) (any, error)
+}
+
+// take makes the handler of an endpoint with a request body.
+func take[In, Out any](f func(ctx context.Context, s *Server, c *call, in In) (Out, error)) handler {
+	return handler{
+		in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
+		run: func(ctx context.Context, s *Server, c *call, in any) (any, error) { return f(ctx, s, c, *in.(*In)) },
+	}
+}
+
+// give makes the handler of an endpoint without one.
+func give[Out any](f func(ctx context.Context, s *Server, c *call) (Out, error)) handler {
+	return handler{
+		out: reflect.TypeFor[Out](),
+		run: func(ctx context.Context, s *Server, c *call, _ any) (any, error) { return f(ctx, s, c) },
+	}
+}
+
+// said is the answer of a verb that has nothing else to say.
+func said(err error, words ...string) (wire.Message, error) {
+	if err != nil {
+		return wire.Message{}, err
+	}
+	return wire.Message{Message: strings.Join(words, " ")}, nil
+}

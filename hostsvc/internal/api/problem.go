@@ -1,0 +1,85 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// noEndpoint is said of every path that does not exist for the caller.
+var noEndpoint = errkind.New(errkind.NotFound, "there is no such endpoint on this channel: is the other side of another version?")
+
+// problemFor is what the caller is told of err. Internal errors keep their
+// text for the log. Guests are not told foreign causes, such as errors of
+// the file system: they name places of the host.
+func problemFor(ctx context.Context, c volspec.Caller, err error) wire.Problem {
+	kind := errkind.Of(err)
+	p := wire.Problem{Kind: string(kind), Status: kind.HTTPStatus(), Request: log.Request(ctx)}
+	p.Title = http.StatusText(p.Status)
+	switch {
+	case kind == errkind.Internal:
+		p.Detail = fmt.Sprintf("internal error, see the log of mooringd for request %s", p.Request)
+	case isEnd(err):
+		p.Detail = fmt.Sprintf("the work was not finished in time: repeat the command to see how it ends (request %s)", p.Request)
+	case c.Admin:
+		p.Detail = errkind.Text(err)
+	default:
+		p.Detail = ownWords(err)
+	}
+	return p
+}
+
+// isEnd reports an ended context that nobody put into words.
+func isEnd(err error) bool {
+	_, worded := errors.AsType[*errkind.Error](err)
+	return !worded && errkind.Of(err) == errkind.Unavailable
+}
+
+// ownWords joins the sentences in err's chain without foreign causes.
+func ownWords(err error) string {
+	var said []string
+	for {
+		e, ok := errors.AsType[*errkind.Error](err)
+		if !ok {
+			return strings.Join(said, ": ")
+		}
+		if e.Msg != "" {
+			said = append(said, e.Msg)
+		}
+		err = e.Err
+	}
+}
+
+// wrongMethod is p for a path that exists, with other methods.
+func wrongMethod(p wire.Problem) wire.Problem {
+	p.Status = http.StatusMethodNotAllowed
+	p.Title = http.StatusText(p.Status)
+	return p
+}
+
+func writeProblem(w http.ResponseWriter, p wire.Problem) {
+	body, err := json.Marshal(p)
+	if err != nil { // strings and a number: cannot happen
+		body = []byte("{}")
+	}
+	write(w, p.Status, "application/problem+json", body)
+}
+
+func write(w http.ResponseWriter, status int, contentType string, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)+1))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // a peer that went away is its own affair
+}

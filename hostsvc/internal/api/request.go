@@ -1,0 +1,205 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+var requestID = regexp.MustCompile(`^[0-9a-zA-Z-]{1,64}$`)
+
+// exchange is one request and what is known of it so far.
+type exchange struct {
+	caller   volspec.Caller
+	endpoint *endpoint // nil until one is found
+	vars     map[string]string
+	allow    []string // methods, when only the method was wrong
+}
+
+// serve answers one request on a channel with an identity.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, id Identity) {
+	start := time.Now()
+	s.metrics.inFlight.Inc()
+	defer s.metrics.inFlight.Dec()
+
+	rid := r.Header.Get(wire.HeaderRequest)
+	if !requestID.MatchString(rid) {
+		rid = ""
+	}
+	ctx, cancel := context.WithTimeout(log.WithRequest(r.Context(), rid), s.o.RequestLimit)
+	defer cancel()
+	w.Header().Set(wire.HeaderRequest, log.Request(ctx))
+
+	var x exchange
+	body, err := s.guarded(ctx, w, r, id, &x)
+	switch {
+	case x.allow != nil:
+		w.Header().Set("Allow", strings.Join(x.allow, ", "))
+		writeProblem(w, wrongMethod(problemFor(ctx, x.caller, err)))
+	case err != nil:
+		writeProblem(w, problemFor(ctx, x.caller, err))
+	default:
+		write(w, http.StatusOK, "application/json", body)
+	}
+	s.record(ctx, &x, err, time.Since(start))
+}
+
+// guarded turns a panic in a use case into an internal error: one request
+// fails, its stack is in the log, the service goes on.
+func (s *Server) guarded(ctx context.Context, w http.ResponseWriter, r *http.Request, id Identity, x *exchange) (body []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errkind.New(errkind.Internal, "panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return s.answer(ctx, w, r, id, x)
+}
+
+// answer is the way of every request: who, which version, what, may he, with
+// what, do it.
+func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Request, id Identity, x *exchange) ([]byte, error) {
+	c, err := id(ctx, connOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	if err := checkCaller(c); err != nil {
+		return nil, err
+	}
+	x.caller = c
+	if err := checkProtocol(r.Header.Get(wire.HeaderProtocol), s.o.Version); err != nil {
+		return nil, err
+	}
+	if x.endpoint, x.vars, x.allow = route(c, r.Method, r.URL.EscapedPath()); x.endpoint == nil {
+		if x.allow != nil {
+			return nil, errkind.New(errkind.Invalid, "method %s does not exist here: use %s", clip(r.Method), strings.Join(x.allow, " or "))
+		}
+		return nil, noEndpoint
+	}
+	e := x.endpoint
+	if !rolesOf[e.permission].includes(c) {
+		return nil, errkind.New(errkind.Denied, "%s needs the permission %s, which this channel does not give", e.name(), e.permission)
+	}
+	query, err := e.checkQuery(r.URL.RawQuery, c.Admin)
+	if err != nil {
+		return nil, err
+	}
+	var in any
+	if e.in != nil {
+		if in, err = readBody(w, r, e.in, c.Admin); err != nil {
+			return nil, err
+		}
+	}
+	ctx = log.With(withCaller(ctx, c), log.Op, e.name())
+	if c.VM != "" {
+		ctx = log.With(ctx, log.VM, c.VMName)
+	}
+	out, err := e.run(ctx, s, &call{caller: c, vars: x.vars, query: query}, in)
+	if err != nil {
+		return nil, err
+	}
+	if v := reflect.ValueOf(out); v.Kind() == reflect.Slice && v.IsNil() {
+		return []byte("[]"), nil // an empty list is a list
+	}
+	body, err := json.Marshal(out)
+	return body, errkind.Wrap(errkind.Internal, err, "encode the answer")
+}
+
+// checkProtocol compares the peer's version with ours. A peer that states
+// none, such as curl, is taken at our own.
+func checkProtocol(header, version string) error {
+	if header == "" {
+		return nil
+	}
+	p, err := strconv.Atoi(header)
+	switch {
+	case err != nil:
+		return errkind.New(errkind.Invalid, "header %s: %q is not a number", wire.HeaderProtocol, clip(header))
+	case p > wire.Protocol:
+		return errkind.New(errkind.Unsupported, "the caller speaks protocol %d, mooringd %s speaks %d to %d: update mooringd first", p, version, wire.MinProtocol, wire.Protocol)
+	case p < wire.MinProtocol:
+		return errkind.New(errkind.Unsupported, "the caller speaks protocol %d, mooringd %s speaks %d to %d: update the caller", p, version, wire.MinProtocol, wire.Protocol)
+	}
+	return nil
+}
+
+// checkQuery parses a query; strict refuses parameters that the endpoint does
+// not have.
+func (e *endpoint) checkQuery(raw string, strict bool) (url.Values, error) {
+	q, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, errkind.New(errkind.Invalid, "the query is not valid: %s", err.Error())
+	}
+	if !strict {
+		return q, nil
+	}
+	for name := range q {
+		if !slices.ContainsFunc(e.query, func(p param) bool { return p.name == name }) {
+			return nil, errkind.New(errkind.Invalid, "%s has no query parameter %q", e.name(), clip(name))
+		}
+	}
+	return q, nil
+}
+
+// record counts a request and writes its one log line.
+func (s *Server) record(ctx context.Context, x *exchange, err error, took time.Duration) {
+	name, kind := "unknown", "ok"
+	if x.endpoint != nil {
+		name = x.endpoint.name()
+	}
+	if err != nil {
+		kind = string(errkind.Of(err))
+	}
+	s.metrics.observe(name, kind, took)
+
+	pairs := []any{log.Op, name, log.Dur, took.Milliseconds(), log.Kind, kind}
+	for _, f := range [][2]string{
+		{log.Actor, x.caller.Actor},
+		{log.VM, x.caller.VMName},
+		{log.VMGroup, x.vars["vmgroup"]},
+		{log.Volume, x.vars["name"]},
+	} {
+		if f[1] != "" {
+			pairs = append(pairs, f[0], f[1])
+		}
+	}
+	if err != nil {
+		pairs = append(pairs, log.Err, err.Error())
+	}
+	x.level(err)(log.G(log.With(ctx, pairs...)), "request")
+}
+
+// level is error for what somebody must look at, warn for what should pass,
+// debug for what only asks or comes every few seconds, info for the rest.
+func (x *exchange) level(err error) func(e *log.Entry, args ...any) {
+	switch errkind.Of(err) {
+	case errkind.Internal, errkind.Corrupt:
+		return (*log.Entry).Error
+	case errkind.Unavailable:
+		return (*log.Entry).Warn
+	}
+	if e := x.endpoint; e != nil && (e.method == http.MethodGet || e.path == "/heartbeat") {
+		return (*log.Entry).Debug
+	}
+	return (*log.Entry).Info
+}
+
+func clip(s string) string {
+	if len(s) > 40 {
+		return fmt.Sprintf("%.40s…", s)
+	}
+	return s
+}

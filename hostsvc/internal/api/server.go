@@ -1,0 +1,160 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	stdlog "log"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+// Options are the parts and settings of a Server.
+type Options struct {
+	Volumes Volumes
+	Tenants Tenants
+	System  System
+
+	Version      string
+	Capabilities []string
+
+	RequestLimit time.Duration // of one request's work; 0: 2 minutes
+	DrainLimit   time.Duration // how long a stop waits for requests; 0: 10 seconds
+	Conns        int           // open connections per listener, more wait; 0: 64
+}
+
+// lastWords is what requests get that are cut off, to answer.
+const lastWords = time.Second
+
+// Server answers requests on any number of listeners.
+type Server struct {
+	o       Options
+	metrics *metrics
+}
+
+// New makes a server that listens nowhere yet.
+func New(o Options) *Server {
+	o.RequestLimit = cmp.Or(o.RequestLimit, 2*time.Minute)
+	o.DrainLimit = cmp.Or(o.DrainLimit, 10*time.Second)
+	o.Conns = cmp.Or(o.Conns, 64)
+	return &Server{o: o, metrics: newMetrics(o.Version, statsOf{o.System, o.Volumes})}
+}
+
+// statsOf takes the gauges from where they are known anyway.
+type statsOf struct {
+	System
+	inventory
+}
+
+// Serve answers requests on l, whose peers id names, until ctx ends. Then it
+// accepts no more, lets requests in flight finish for DrainLimit, cuts off
+// the rest and returns when nothing it started is left. l is closed. It
+// returns nil unless accepting failed.
+func (s *Server) Serve(ctx context.Context, l net.Listener, id Identity) error {
+	return s.listen(ctx, l, func(w http.ResponseWriter, r *http.Request) {
+		h := s.observer(r.URL.Path)
+		if h == nil {
+			s.serve(w, r, id)
+			return
+		}
+		// For a guest these do not exist either.
+		c, err := id(r.Context(), connOf(r.Context()))
+		if err == nil && !c.Admin {
+			err = noEndpoint
+		}
+		if err != nil {
+			writeProblem(w, problemFor(log.WithRequest(r.Context(), ""), c, err))
+			return
+		}
+		h(w, r)
+	})
+}
+
+// ServeObservers answers only /healthz, /readyz and /metrics, to everybody
+// who reaches l. Otherwise it is as Serve.
+func (s *Server) ServeObservers(ctx context.Context, l net.Listener) error {
+	return s.listen(ctx, l, func(w http.ResponseWriter, r *http.Request) {
+		if h := s.observer(r.URL.Path); h != nil {
+			h(w, r)
+			return
+		}
+		writeProblem(w, problemFor(log.WithRequest(r.Context(), ""), volspec.Caller{}, noEndpoint))
+	})
+}
+
+// stopping is why requests end that outlast DrainLimit.
+var stopping = errkind.New(errkind.Unavailable, "mooringd is stopping: repeat the command in a moment")
+
+func (s *Server) listen(ctx context.Context, l net.Listener, h http.HandlerFunc) error {
+	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cut(nil)
+	var conns sync.WaitGroup // the goroutines that net/http starts
+	srv := &http.Server{
+		Handler:     h,
+		BaseContext: func(net.Listener) context.Context { return base },
+		ConnContext: withConn,
+		ConnState: func(_ net.Conn, st http.ConnState) {
+			switch st {
+			case http.StateNew: // in the loop that accepts, so before Serve returns
+				conns.Add(1)
+			case http.StateClosed:
+				conns.Done()
+			}
+		},
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          stdlog.New(lineLog{log.G(ctx)}, "", 0),
+	}
+	drained := make(chan struct{})
+	unhook := context.AfterFunc(ctx, func() {
+		defer close(drained)
+		s.drain(base, srv, cut)
+	})
+	err := srv.Serve(newLimitListener(l, s.o.Conns))
+	if unhook() { // ctx lives: accepting failed
+		_ = srv.Close() // its only error is that of the listener, known
+	} else {
+		<-drained
+	}
+	cut(nil)
+	conns.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return errkind.Wrap(errkind.Unavailable, err, "serve on %s", l.Addr())
+}
+
+// drain stops srv: it accepts no more, waits for requests, then ends their
+// contexts so that they can still answer, and then their connections.
+func (s *Server) drain(ctx context.Context, srv *http.Server, cut context.CancelCauseFunc) {
+	for _, limit := range []time.Duration{s.o.DrainLimit, lastWords} {
+		wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+		err := srv.Shutdown(wait)
+		cancel()
+		if err == nil {
+			return
+		}
+		log.G(ctx).WithField(log.Err, err.Error()).Warn("requests did not finish in time and are cut off")
+		cut(stopping)
+	}
+	_ = srv.Close() // its only error is that of the listener, closed long before
+}
+
+// lineLog takes what net/http has to say about connections.
+type lineLog struct{ to *log.Entry }
+
+var _ io.Writer = lineLog{}
+
+func (l lineLog) Write(b []byte) (int, error) {
+	l.to.WithField(log.Err, strings.TrimSpace(string(b))).Debug("connection")
+	return len(b), nil
+}

@@ -1,0 +1,124 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"mooring.dev/mooring/pkg/wire"
+)
+
+var vmgroupEndpoints = []endpoint{
+	{
+		http.MethodGet, "/vmgroups", admins, vmgroupRead, allTenants,
+		"All vmgroups", nil,
+		give(func(ctx context.Context, s *Server, _ *call) ([]wire.VMGroup, error) { return s.o.Tenants.List(ctx) }),
+	},
+	{
+		http.MethodPost, "/vmgroups", admins, vmgroupManage, allTenants,
+		"Make a vmgroup", nil,
+		take(func(ctx context.Context, s *Server, c *call, in wire.CreateVMGroup) (wire.VMGroup, error) {
+			return s.o.Tenants.Create(ctx, c.caller, in)
+		}),
+	},
+	{
+		http.MethodGet, "/vmgroups/{vmgroup}", admins, vmgroupRead, ofPath,
+		"One vmgroup", nil,
+		give(func(ctx context.Context, s *Server, c *call) (wire.VMGroup, error) {
+			return s.o.Tenants.Get(ctx, c.group())
+		}),
+	},
+	{
+		http.MethodPatch, "/vmgroups/{vmgroup}", admins, vmgroupManage, ofPath,
+		"Change what is given of a vmgroup", nil,
+		take(func(ctx context.Context, s *Server, c *call, in wire.UpdateVMGroup) (wire.VMGroup, error) {
+			return s.o.Tenants.Update(ctx, c.caller, c.group(), in)
+		}),
+	},
+	{
+		http.MethodDelete, "/vmgroups/{vmgroup}", admins, vmgroupManage, ofPath,
+		"Remove a vmgroup",
+		[]param{
+			{"force", "boolean", "even if it has VMs"},
+			{"remove_volumes", "boolean", "destroy its volumes too"},
+		},
+		give(removeVMGroup),
+	},
+	{
+		http.MethodGet, "/vmgroups/{vmgroup}/export", admins, vmgroupRead, ofPath,
+		"A vmgroup as the configuration file would declare it", nil,
+		give(func(ctx context.Context, s *Server, c *call) (wire.Message, error) {
+			text, err := s.o.Tenants.Export(ctx, c.group())
+			return wire.Message{Message: text}, err
+		}),
+	},
+	{
+		http.MethodGet, "/vmgroups/{vmgroup}/vms", admins, vmgroupRead, ofPath,
+		"The VMs of a vmgroup", nil,
+		give(func(ctx context.Context, s *Server, c *call) ([]wire.VM, error) {
+			g, err := s.o.Tenants.Get(ctx, c.group())
+			return g.VMs, err
+		}),
+	},
+	{
+		http.MethodPost, "/vmgroups/{vmgroup}/vms", admins, vmgroupManage, ofPath,
+		"Add VMs to a vmgroup", nil,
+		take(func(ctx context.Context, s *Server, c *call, in wire.VMList) (wire.Message, error) {
+			return said(s.o.Tenants.AddVMs(ctx, c.caller, c.group(), in.VMs), "VMs added to vmgroup", c.group())
+		}),
+	},
+	{
+		http.MethodPut, "/vmgroups/{vmgroup}/vms", admins, vmgroupManage, ofPath,
+		"Make exactly these VMs the members of a vmgroup", nil,
+		take(func(ctx context.Context, s *Server, c *call, in wire.VMList) (wire.Message, error) {
+			return said(s.o.Tenants.ReplaceVMs(ctx, c.caller, c.group(), in.VMs), "VMs of vmgroup", c.group(), "replaced")
+		}),
+	},
+	{
+		http.MethodDelete, "/vmgroups/{vmgroup}/vms", admins, vmgroupManage, ofPath,
+		"Take VMs out of a vmgroup", []param{{"vm", "list", "a VM's name; may be repeated"}},
+		give(func(ctx context.Context, s *Server, c *call) (wire.Message, error) {
+			return said(s.o.Tenants.RemoveVMs(ctx, c.caller, c.group(), c.query["vm"]), "VMs removed from vmgroup", c.group())
+		}),
+	},
+	{
+		http.MethodGet, "/vmgroups/{vmgroup}/access", admins, vmgroupRead, ofPath,
+		"The access rows of a vmgroup", nil,
+		give(func(ctx context.Context, s *Server, c *call) ([]wire.Access, error) {
+			g, err := s.o.Tenants.Get(ctx, c.group())
+			return g.Access, err
+		}),
+	},
+	{
+		http.MethodPost, "/vmgroups/{vmgroup}/access", admins, vmgroupManage, ofPath,
+		"Give a vmgroup access to a datastore", nil,
+		take(func(ctx context.Context, s *Server, c *call, in wire.SetAccess) (wire.Message, error) {
+			return said(s.o.Tenants.AddAccess(ctx, c.caller, c.group(), in), "access of vmgroup", c.group(), "added")
+		}),
+	},
+	{
+		http.MethodPatch, "/vmgroups/{vmgroup}/access/{datastore}", admins, vmgroupManage, ofPath,
+		"Change what is given of an access row", nil,
+		take(func(ctx context.Context, s *Server, c *call, in wire.SetAccess) (wire.Message, error) {
+			return said(s.o.Tenants.SetAccess(ctx, c.caller, c.group(), c.vars["datastore"], in), "access of vmgroup", c.group(), "changed")
+		}),
+	},
+	{
+		http.MethodDelete, "/vmgroups/{vmgroup}/access/{datastore}", admins, vmgroupManage, ofPath,
+		"Take a vmgroup's access to a datastore away", nil,
+		give(func(ctx context.Context, s *Server, c *call) (wire.Message, error) {
+			return said(s.o.Tenants.RemoveAccess(ctx, c.caller, c.group(), c.vars["datastore"]), "access of vmgroup", c.group(), "removed")
+		}),
+	},
+}
+
+func removeVMGroup(ctx context.Context, s *Server, c *call) (wire.Message, error) {
+	force, err := c.flag("force")
+	if err != nil {
+		return wire.Message{}, err
+	}
+	volumes, err := c.flag("remove_volumes")
+	if err != nil {
+		return wire.Message{}, err
+	}
+	return said(s.o.Tenants.Remove(ctx, c.caller, c.group(), force, volumes), "vmgroup", c.group(), "is removed")
+}
