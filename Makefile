@@ -1,0 +1,131 @@
+# Everything is done through this file, here and in CI. "make help" lists it.
+# The tests need root (Docker engines, mounts, loop devices).
+
+GO      ?= go
+BIN     := bin
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X mooring.dev/mooring/pkg/version.stamp=$(VERSION)
+GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+LINT    := .cache/bin/golangci-lint
+
+# All packages but the end-to-end tests.
+PACKAGES = $(shell $(GO) list ./... | grep -v '^mooring.dev/mooring/e2e')
+# One line per fuzz target: package and name.
+FUZZ     = $(shell grep -rho --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/^func //' | sort -u)
+FUZZTIME ?= 20s
+
+.PHONY: help
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- build -------------------------------------------------------------------
+
+.PHONY: build
+build: ## static binaries in bin/
+	$(GOBUILD) -o $(BIN)/ ./hostsvc/cmd/mooringd ./hostsvc/cmd/mooring ./plugin/cmd/mooring-plugin
+
+.PHONY: plugin
+plugin: ## the managed plugin's folder for "docker plugin create", in dist/plugin
+	packaging/plugin/build.sh dist/plugin
+
+.PHONY: deb
+deb: build ## Debian packages in dist/
+	packaging/deb/build.sh dist $(VERSION)
+
+.PHONY: man
+man: build ## man pages in dist/man
+	$(BIN)/mooring man dist/man
+
+.PHONY: completion
+completion: build ## shell completion scripts in dist/completion
+	mkdir -p dist/completion
+	for s in bash zsh fish; do $(BIN)/mooring completion $$s >dist/completion/mooring.$$s || exit 1; done
+
+# --- tests -------------------------------------------------------------------
+
+.PHONY: setup
+setup: ## install the Debian packages the tests need
+	tools/setup.sh test
+
+.PHONY: test
+test: setup race e2e ## all tests: packages with the race detector, then end to end (root)
+
+.PHONY: unit
+unit: ## tests of the packages, without the race detector
+	$(GO) test -count=1 $(PACKAGES)
+
+.PHONY: race
+race: ## tests of the packages with the race detector
+	$(GO) test -race -count=1 -timeout 15m $(PACKAGES)
+
+.PHONY: e2e
+e2e: ## end-to-end tests; RUN=pattern selects some
+	$(GO) test -count=1 -timeout 25m -v -run '$(RUN)' ./e2e/...
+
+.PHONY: cover
+cover: ## coverage of the packages in dist/cover.html
+	mkdir -p dist
+	$(GO) test -count=1 -coverprofile=dist/cover.out -coverpkg=./... $(PACKAGES)
+	$(GO) tool cover -func=dist/cover.out | tail -1
+	$(GO) tool cover -html=dist/cover.out -o dist/cover.html
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (20s)
+	@for f in $(FUZZ); do \
+		dir=$$(dirname $$(grep -rl --include='*_test.go' "^func $$f(" . | head -1)); \
+		echo "== $$dir $$f"; \
+		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
+	done
+
+.PHONY: bench
+bench: ## measure volumes against Docker's local driver
+	$(GO) test -count=1 -timeout 20m -run '^$$' -bench . ./e2e/bench/...
+
+# --- checks ------------------------------------------------------------------
+
+.PHONY: check
+check: fmt-check lint tidy-check race ## what CI checks, without the end-to-end tests
+
+.PHONY: lint
+lint: $(LINT) ## golangci-lint with the layering rules
+	$(LINT) run ./...
+
+# The linter is built from the versions in tools/go.mod; nothing of it is in
+# the product's go.mod.
+$(LINT): tools/go.mod tools/go.sum
+	cd tools && CGO_ENABLED=0 $(GO) build -o ../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: fmt
+fmt: ## format the source
+	gofmt -l -w $(shell git ls-files '*.go')
+
+.PHONY: fmt-check
+fmt-check:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not formatted (make fmt):"; echo "$$out"; exit 1; }
+
+.PHONY: fix
+fix: ## apply Go's own modernisations
+	$(GO) fix ./...
+
+.PHONY: tidy-check
+tidy-check:
+	$(GO) mod tidy -diff
+	$(GO) fix -diff ./...
+
+.PHONY: vuln
+vuln: ## known vulnerabilities; needs vuln.go.dev
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...
+
+# --- a look at it ------------------------------------------------------------
+
+.PHONY: demo
+demo: ## the two-team story with real containers on this machine
+	packaging/demo/demo.sh up
+
+.PHONY: demo-down
+demo-down: ## remove everything the demo made
+	packaging/demo/demo.sh down
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf $(BIN) dist
