@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/hostsvc/internal/hypervisor/faulty"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/hypervisortest"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/memory"
 	"mooring.dev/mooring/pkg/errkind"
@@ -72,6 +73,17 @@ func fixture(reflink bool) func(*testing.T) hypervisortest.Fixture {
 
 func TestContract(t *testing.T)        { hypervisortest.Run(t, fixture(false)) }
 func TestContractReflink(t *testing.T) { hypervisortest.Run(t, fixture(true)) }
+
+// A decorator keeps the contract too.
+func TestContractDecorated(t *testing.T) {
+	hypervisortest.Run(t, func(t *testing.T) hypervisortest.Fixture {
+		f := fixture(true)(t)
+		inner := f.Hypervisor
+		f.Hypervisor = faulty.New(inner, faulty.Plan{})
+		f.Reopen = func(*testing.T) hypervisor.Hypervisor { return faulty.New(inner, faulty.Plan{}) }
+		return f
+	})
+}
 
 func TestUnknownPowerReleasesNothing(t *testing.T) {
 	f := fixture(false)(t)
