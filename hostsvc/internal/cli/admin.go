@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"context"
+
+	"mooring.dev/mooring/pkg/hostclient"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// Admin is the service as this command uses it, composed of one role for each
+// noun. It has more methods than a contract should, because it mirrors the
+// admin channel: one method for each endpoint. Errors carry a kind of package
+// errkind and the sentence that the user reads.
+type Admin interface {
+	serviceAdmin
+	groupAdmin
+	memberAdmin
+	accessAdmin
+	volumeAdmin
+	volumeVerbs
+	snapshotAdmin
+	datastoreAdmin
+}
+
+type serviceAdmin interface {
+	Status(ctx context.Context) (wire.Status, error)
+	Doctor(ctx context.Context) ([]wire.Finding, error)
+	Audit(ctx context.Context, vmgroup string, limit int) ([]wire.AuditEntry, error)
+	VMs(ctx context.Context) ([]wire.VM, error)
+}
+
+type groupAdmin interface {
+	VMGroups(ctx context.Context) ([]wire.VMGroup, error)
+	VMGroup(ctx context.Context, name string) (wire.VMGroup, error)
+	CreateVMGroup(ctx context.Context, g wire.CreateVMGroup) (wire.VMGroup, error)
+	UpdateVMGroup(ctx context.Context, name string, u wire.UpdateVMGroup) (wire.VMGroup, error)
+	RemoveVMGroup(ctx context.Context, name string, force, removeVolumes bool) error
+	ExportVMGroup(ctx context.Context, name string) (string, error)
+}
+
+type memberAdmin interface {
+	GroupVMs(ctx context.Context, vmgroup string) ([]wire.VM, error)
+	AddVMs(ctx context.Context, vmgroup string, vms []string) error
+	ReplaceVMs(ctx context.Context, vmgroup string, vms []string) error
+	RemoveVMs(ctx context.Context, vmgroup string, vms []string) error
+}
+
+type accessAdmin interface {
+	AccessRows(ctx context.Context, vmgroup string) ([]wire.Access, error)
+	AddAccess(ctx context.Context, vmgroup string, a wire.SetAccess) error
+	SetAccess(ctx context.Context, vmgroup, datastore string, a wire.SetAccess) error
+	RemoveAccess(ctx context.Context, vmgroup, datastore string) error
+}
+
+type volumeAdmin interface {
+	Volumes(ctx context.Context, q hostclient.VolumesQuery) (wire.VolumeList, error)
+	CreateVolume(ctx context.Context, vmgroup string, v wire.CreateVolume) (wire.Volume, error)
+	Volume(ctx context.Context, vmgroup, name string) (wire.Volume, error)
+	SetVolume(ctx context.Context, vmgroup, name string, s wire.SetVolume) (wire.Volume, error)
+	RemoveVolume(ctx context.Context, vmgroup, name string, purge bool) error
+}
+
+type volumeVerbs interface {
+	ResizeVolume(ctx context.Context, vmgroup, name string, r wire.Resize) (wire.Volume, error)
+	DetachVolume(ctx context.Context, vmgroup, name string, d wire.DetachVolume) error
+	UndeleteVolume(ctx context.Context, vmgroup, name string, u wire.Undelete) (wire.Volume, error)
+}
+
+type snapshotAdmin interface {
+	Snapshots(ctx context.Context, vmgroup, volume string) ([]wire.Snapshot, error)
+	CreateSnapshot(ctx context.Context, vmgroup, volume string, s wire.CreateSnapshot) (wire.Snapshot, error)
+	DeleteSnapshot(ctx context.Context, vmgroup, volume, snapshot string) error
+}
+
+type datastoreAdmin interface {
+	Datastores(ctx context.Context) ([]wire.Datastore, error)
+	Scan(ctx context.Context, datastore string, s wire.Scan) (wire.ScanResult, error)
+}

@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"mooring.dev/mooring/pkg/wire"
+)
+
+func (t *tool) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show the state of the host service",
+		Args:  noArgs,
+		RunE: t.onService(func(cmd *cobra.Command, admin Admin) error {
+			s, err := admin.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return t.object(s, s.Version, statusText(s, t.address()))
+		}),
+	}
+}
+
+// statusText keeps the form of the old script: sections and key: value lines.
+func statusText(s wire.Status, socket string) string {
+	state := "Running"
+	if !s.Ready {
+		state = "Starting"
+	}
+	var b strings.Builder
+	line := func(key, value string) { fmt.Fprintf(&b, "%s: %s\n", key, clean(value, false)) }
+	b.WriteString("=== Service:\n")
+	line("Version", s.Version)
+	line("Status", state)
+	line("Pid", strconv.Itoa(s.PID))
+	line("Started", moment(s.Started))
+	line("Socket", socket)
+	line("Hypervisor", s.Hypervisor)
+	line("Config", cmp.Or(s.Config, "defaults"))
+	line("LogLevel", strings.ToUpper(s.LogLevel))
+	b.WriteString("=== Catalog:\n")
+	line("DB", s.Catalog)
+	for _, k := range slices.Sorted(maps.Keys(s.Counts)) {
+		line(k, strconv.FormatInt(s.Counts[k], 10))
+	}
+	if len(s.Problems) > 0 {
+		b.WriteString("=== Problems:\n")
+		for _, p := range s.Problems {
+			b.WriteString(clean(p, false) + "\n")
+		}
+	}
+	return b.String()
+}
+
+func (t *tool) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Let the host service examine itself and say what to do",
+		Long: `Lets the host service examine itself, its datastores, volumes and VMs. The exit
+code is 1 when there is at least one error.`,
+		Args: noArgs,
+		RunE: t.onService(func(cmd *cobra.Command, admin Admin) error {
+			found, err := admin.Doctor(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return t.findings(found)
+		}),
+	}
+}
+
+var auditColumns = []column[wire.AuditEntry]{
+	{header: "Time", value: func(a wire.AuditEntry) string { return moment(a.Time) }},
+	{header: "Actor", value: func(a wire.AuditEntry) string { return a.Actor }},
+	{header: "VMGroup", value: func(a wire.AuditEntry) string { return a.VMGroup }},
+	{header: "Action", value: func(a wire.AuditEntry) string { return a.Action }},
+	{header: "Object", value: func(a wire.AuditEntry) string { return a.Object }},
+	{header: "Outcome", value: func(a wire.AuditEntry) string { return a.Outcome }},
+	{header: "Detail", value: func(a wire.AuditEntry) string { return a.Detail }},
+	{header: "Request", wide: true, value: func(a wire.AuditEntry) string { return a.Request }},
+}
+
+func (t *tool) auditCommand() *cobra.Command {
+	var group string
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "Show who did what, newest first",
+		Args:  noArgs,
+		RunE: t.onService(func(cmd *cobra.Command, admin Admin) error {
+			if limit < 1 {
+				return usagef(cmd, "--limit %d is not valid: ask for at least one entry", limit)
+			}
+			entries, err := admin.Audit(cmd.Context(), group, limit)
+			if err != nil {
+				return err
+			}
+			return list(t, entries, auditColumns, func(a wire.AuditEntry) string { return a.Request })
+		}),
+	}
+	cmd.Flags().StringVar(&group, "vmgroup", "", "only entries about `vmgroup`")
+	cmd.Flags().IntVar(&limit, "limit", 100, "at most `number` entries")
+	t.completeFlag(cmd, "vmgroup", groupNames)
+	return cmd
+}
+
+var vmColumns = []column[wire.VM]{
+	{header: "Uuid", value: func(v wire.VM) string { return string(v.ID) }},
+	{header: "Name", value: func(v wire.VM) string { return v.Name }},
+	{header: "VMGroup", value: func(v wire.VM) string { return cmp.Or(v.VMGroup, notAvailable) }},
+	{header: "Datastore", value: func(v wire.VM) string { return cmp.Or(v.Datastore, notAvailable) }},
+	{header: "Power", value: func(v wire.VM) string { return cmp.Or(v.Power, "unknown") }},
+	{header: "Attached", value: func(v wire.VM) string { return strconv.Itoa(v.Attached) }},
+	{header: "Last_seen", value: func(v wire.VM) string { return moment(v.LastSeen) }},
+	{header: "Plugin", wide: true, value: func(v wire.VM) string { return v.Plugin }},
+	{header: "Channel", wide: true, value: func(v wire.VM) string { return v.Channel }},
+}
+
+func (t *tool) vmCommand() *cobra.Command {
+	ls := &cobra.Command{
+		Use:   "ls",
+		Short: "List VMs",
+		Args:  noArgs,
+		RunE: t.onService(func(cmd *cobra.Command, admin Admin) error {
+			vms, err := admin.VMs(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return list(t, vms, vmColumns, func(v wire.VM) string { return v.Name })
+		}),
+	}
+	return t.group(&cobra.Command{Use: "vm", Short: "Show the VMs that the host service knows"}, ls)
+}
