@@ -200,6 +200,9 @@ func (d *Daemon) Running() bool { return d.proc.alive() }
 // PID is the process id of a running daemon.
 func (d *Daemon) PID() int { return d.proc.pid() }
 
+// End stops the daemon, by force where it must.
+func (d *Daemon) End() error { return d.end() }
+
 func (d *Daemon) end() error {
 	err := d.proc.signal(syscall.SIGTERM, 20*time.Second)
 	if err != nil {

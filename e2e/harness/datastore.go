@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -102,4 +103,18 @@ func (ds *Datastore) Files() ([]string, error) {
 		return nil
 	})
 	return out, err
+}
+
+// Wipe frees the loop devices of the datastore's disks and removes all its
+// content.
+func (ds *Datastore) Wipe() error {
+	if err := Eventually(20*time.Second, func() error { return freeLoops(ds.Path) }); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(ds.Path)
+	errs := []error{err}
+	for _, e := range entries {
+		errs = append(errs, os.RemoveAll(filepath.Join(ds.Path, e.Name())))
+	}
+	return errors.Join(errs...)
 }

@@ -189,3 +189,20 @@ func (g *Guest) enter() []string {
 	}
 	return []string{"nsenter", "-t", strconv.Itoa(g.init.pid()), "-m", "-u", "-i", "-n", "-p", "--"}
 }
+
+// Wipe powers the guest off and removes its disk and devices: the next boot
+// is that of a new machine.
+func (g *Guest) Wipe() error {
+	if err := g.powerOff(); err != nil {
+		return err
+	}
+	g.flags = nil
+	errs := []error{clearImmutable(g.Disk())}
+	for _, dir := range []string{g.Disk(), filepath.Join(g.DevDir(), "mooring")} {
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}

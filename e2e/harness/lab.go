@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,6 +91,27 @@ func (l *Lab) Close() error {
 	errs = append(errs, clean(l.Dir), l.lock.Close())
 	l.lock = nil
 	return errors.Join(errs...)
+}
+
+// Logs is the last lines of every log of the lab, for the report of a failed
+// test.
+func (l *Lab) Logs(lines int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var b strings.Builder
+	add := func(name, path string) {
+		if text := tail(path, lines); text != "" {
+			fmt.Fprintf(&b, "--- %s\n%s\n", name, text)
+		}
+	}
+	for _, d := range l.daemons {
+		add("mooringd "+d.Name, d.LogFile())
+	}
+	for name, g := range l.guests {
+		add("dockerd and plugin of "+name, g.engineLog())
+		add("plain plugin of "+name, filepath.Join(g.dir, "plain-plugin.log"))
+	}
+	return b.String()
 }
 
 // lockLab marks dir as owned by a living process. The kernel drops the lock

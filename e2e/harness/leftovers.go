@@ -56,19 +56,23 @@ func clean(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// Left lists what of the lab is still alive on this machine: processes,
-// mounts and loop devices.
-func left(dir string) []string {
+// Leaks lists what the product still holds outside itself: disks bound to
+// loop devices and block nodes in a guest's /dev. A test that has removed its
+// volumes leaves none.
+func (l *Lab) Leaks() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	var out []string
-	for _, pid := range processes(dir) {
-		cmd, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		out = append(out, fmt.Sprintf("process %d: %s", pid, bytes.ReplaceAll(cmd, []byte{0}, []byte{' '})))
+	for _, ds := range l.datastores {
+		for _, dev := range loopsBelow(ds.Path) {
+			out = append(out, dev+" is bound to a disk of datastore "+ds.Name)
+		}
 	}
-	for _, m := range mountsBelow(dir) {
-		out = append(out, "mount "+m)
-	}
-	for _, lp := range loopsBelow(dir) {
-		out = append(out, "loop device "+lp)
+	for _, g := range l.guests {
+		nodes, _ := os.ReadDir(filepath.Join(g.DevDir(), "mooring"))
+		for _, n := range nodes {
+			out = append(out, "guest "+g.Name+" still has /dev/mooring/"+n.Name())
+		}
 	}
 	return out
 }

@@ -120,7 +120,7 @@ func (l *Lab) start(log string, flags uintptr, extraEnv []string, args ...string
 		return nil, fmt.Errorf("opening the log of %s: %w", args[0], err)
 	}
 	defer out.Close()
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := exec.CommandContext(context.Background(), args[0], args[1:]...) // outlives the test that starts it
 	cmd.Env = l.env(extraEnv...)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = out, out
