@@ -70,7 +70,7 @@ func (t *tx) PutGroup(g volspec.VMGroup) error {
 }
 
 func (t *tx) DeleteGroup(id volspec.VMGroupID) error {
-	n, err := t.VolumeCount(id)
+	n, err := t.count("SELECT COUNT(*) FROM volumes WHERE group_id = ?", id)
 	if err != nil {
 		return err
 	}
@@ -95,6 +95,9 @@ func scanMember(s scanner) (m volspec.Member, err error) {
 }
 
 func (t *tx) Members(g volspec.VMGroupID) ([]volspec.Member, error) {
+	if g == "" {
+		return list(t, scanMember, "SELECT vm, name, group_id FROM members ORDER BY name, vm")
+	}
 	return list(t, scanMember, "SELECT vm, name, group_id FROM members WHERE group_id = ? ORDER BY name, vm", g)
 }
 
@@ -127,6 +130,9 @@ func scanAccess(s scanner) (a volspec.Access, err error) {
 }
 
 func (t *tx) AccessRows(g volspec.VMGroupID) ([]volspec.Access, error) {
+	if g == "" {
+		return list(t, scanAccess, "SELECT "+accessCols+" FROM access_rows ORDER BY datastore, group_id")
+	}
 	return list(t, scanAccess, "SELECT "+accessCols+" FROM access_rows WHERE group_id = ? ORDER BY datastore", g)
 }
 

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"encoding/json"
-	"math"
 	"strings"
 
 	"mooring.dev/mooring/hostsvc/internal/volume"
@@ -122,6 +121,12 @@ func filter(f volume.Filter) (where string, args []any) {
 	if f.Holder != "" {
 		add("holder_vm = ? AND holder_vm <> ''", f.Holder)
 	}
+	if f.Held {
+		add("holder_vm <> ''")
+	}
+	if f.Held {
+		add("holder_vm <> ''")
+	}
 	if f.Busy {
 		add("op_kind <> ''")
 	}
@@ -169,49 +174,4 @@ func (t *tx) DeleteVolume(id volspec.VolumeID) error {
 	}
 	_, err := t.exec("DELETE FROM volumes WHERE id = ?", id)
 	return err
-}
-
-func (t *tx) VolumeCount(g volspec.VMGroupID) (int, error) {
-	return t.count("SELECT COUNT(*) FROM volumes WHERE group_id = ?", g)
-}
-
-func (t *tx) HeldBy(vm volspec.VMID) (int, error) {
-	n, err := t.count("SELECT COUNT(*) FROM volumes WHERE holder_vm = ? AND holder_vm <> ''", vm)
-	if err != nil {
-		return 0, err
-	}
-	coming, err := t.count("SELECT COUNT(*) FROM volumes WHERE op_kind <> '' AND op_vm = ? AND holder_vm <> ?", vm, vm)
-	return n + coming, err
-}
-
-// Usage adds up MiB and the bytes beyond them apart: the sum of sizes may
-// exceed 63 bits, and then it counts as the largest size there is.
-func (t *tx) Usage(g volspec.VMGroupID, datastore string) (volspec.Usage, error) {
-	var u volspec.Usage
-	var mib, rest, trashMiB, trashRest int64
-	scan := func(s scanner) (struct{}, error) {
-		return struct{}{}, s.Scan(&u.Volumes, &mib, &rest, &trashMiB, &trashRest)
-	}
-	_, _, err := one(t, scan, `
-		SELECT CAST(COALESCE(SUM(CASE WHEN volume = 1 THEN 1 ELSE 0 END), 0) AS BIGINT),
-		       CAST(COALESCE(SUM(bytes / 1048576), 0) AS BIGINT),
-		       CAST(COALESCE(SUM(bytes % 1048576), 0) AS BIGINT),
-		       CAST(COALESCE(SUM(CASE WHEN state IN ('trashed', 'deleting') THEN bytes / 1048576 ELSE 0 END), 0) AS BIGINT),
-		       CAST(COALESCE(SUM(CASE WHEN state IN ('trashed', 'deleting') THEN bytes % 1048576 ELSE 0 END), 0) AS BIGINT)
-		  FROM (SELECT 1 AS volume, state, CASE WHEN op_kind = 'grow' AND op_size > size THEN op_size ELSE size END AS bytes
-		          FROM volumes WHERE group_id = ? AND datastore = ?
-		         UNION ALL
-		        SELECT 0, v.state, s.size
-		          FROM volumes v JOIN snapshots s ON s.volume_id = v.id WHERE v.group_id = ? AND v.datastore = ?) AS parts`,
-		g, datastore, g, datastore)
-	u.Bytes, u.Trash = sum(mib, rest), sum(trashMiB, trashRest)
-	return u, err
-}
-
-func sum(mib, rest int64) volspec.Size {
-	mib += rest >> 20
-	if mib >= math.MaxInt64>>20 {
-		return math.MaxInt64
-	}
-	return volspec.Size(mib<<20 + rest&(1<<20-1))
 }

@@ -21,6 +21,12 @@ type Store interface {
 	Update(ctx context.Context, fn func(Tx) error) error
 }
 
+// Place is a group on a datastore.
+type Place struct {
+	Group     volspec.VMGroupID
+	Datastore string
+}
+
 // Tx is one transaction. Absent things are errkind.NotFound.
 type Tx interface {
 	Groups() ([]volspec.VMGroup, error) // by name
@@ -32,19 +38,27 @@ type Tx interface {
 	// has volumes: in-use, with nothing changed.
 	DeleteGroup(id volspec.VMGroupID) error
 
-	Members(g volspec.VMGroupID) ([]volspec.Member, error) // by name
+	// Members lists a group's, or with "" those of all groups, by name.
+	Members(g volspec.VMGroupID) ([]volspec.Member, error)
 	Member(vm volspec.VMID) (volspec.Member, error)
 	// PutMember inserts or replaces by VM: a VM is in one group at most.
 	PutMember(m volspec.Member) error
 	DeleteMember(vm volspec.VMID) error // absent: nil
 
-	AccessRows(g volspec.VMGroupID) ([]volspec.Access, error) // by datastore
+	// AccessRows lists a group's, or with "" those of all groups, by datastore.
+	AccessRows(g volspec.VMGroupID) ([]volspec.Access, error)
 	PutAccess(a volspec.Access) error                         // inserts or replaces by group and datastore
 	DeleteAccess(g volspec.VMGroupID, datastore string) error // absent: nil
 
 	Usage(g volspec.VMGroupID, datastore string) (volspec.Usage, error)
-	// VolumeCount counts the group's volumes in every state.
-	VolumeCount(g volspec.VMGroupID) (int, error)
+	// Usages lists the usage of every group on every datastore where it has
+	// volumes.
+	Usages() (map[Place]volspec.Usage, error)
+	// VolumeStates counts the group's volumes by state.
+	VolumeStates(g volspec.VMGroupID) (map[volspec.State]int, error)
+	// StaleMeta notes that the records beside the group's disks are out of
+	// date: they carry its name.
+	StaleMeta(g volspec.VMGroupID) error
 	// HeldBy counts the volumes attached to a VM or on their way to it.
 	HeldBy(vm volspec.VMID) (int, error)
 	// Setting and PutSetting keep small facts of the installation.

@@ -1,0 +1,134 @@
+package tenancy
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// List describes all vmgroups, by name.
+func (s *Service) List(ctx context.Context) ([]wire.VMGroup, error) {
+	var groups []wire.VMGroup
+	inventory := s.inventory(ctx)
+	err := s.o.Store.View(ctx, func(tx Tx) error {
+		groups = []wire.VMGroup{}
+		all, err := tx.Groups()
+		if err != nil {
+			return err
+		}
+		members, err := tx.Members("")
+		if err != nil {
+			return err
+		}
+		rows, err := tx.AccessRows("")
+		if err != nil {
+			return err
+		}
+		usages, err := tx.Usages()
+		if err != nil {
+			return err
+		}
+		byGroup, rowsOf := map[volspec.VMGroupID][]volspec.Member{}, map[volspec.VMGroupID][]volspec.Access{}
+		for _, m := range members {
+			byGroup[m.Group] = append(byGroup[m.Group], m)
+		}
+		for _, a := range rows {
+			rowsOf[a.Group] = append(rowsOf[a.Group], a)
+		}
+		for _, g := range all {
+			groups = append(groups, describeGroup(g, byGroup[g.ID], rowsOf[g.ID], usages, inventory))
+		}
+		return nil
+	})
+	return groups, err
+}
+
+// Get describes one vmgroup.
+func (s *Service) Get(ctx context.Context, name string) (wire.VMGroup, error) {
+	var v wire.VMGroup
+	inventory := s.inventory(ctx)
+	err := s.o.Store.View(ctx, func(tx Tx) error {
+		g, err := find(tx, name)
+		if err != nil {
+			return err
+		}
+		members, err := tx.Members(g.ID)
+		if err != nil {
+			return err
+		}
+		rows, err := tx.AccessRows(g.ID)
+		if err != nil {
+			return err
+		}
+		usages := map[Place]volspec.Usage{}
+		for _, a := range rows {
+			if usages[Place{g.ID, a.Datastore}], err = tx.Usage(g.ID, a.Datastore); err != nil {
+				return err
+			}
+		}
+		v = describeGroup(g, members, rows, usages, inventory)
+		for i, vm := range v.VMs {
+			if v.VMs[i].Attached, err = tx.HeldBy(vm.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return v, err
+}
+
+// VMs lists a vmgroup's VMs, by name. _DEFAULT has no list.
+func (s *Service) VMs(ctx context.Context, name string) ([]wire.VM, error) {
+	v, err := s.Get(ctx, name)
+	if err == nil && name == volspec.DefaultGroup {
+		err = errkind.New(errkind.Invalid, "%s tenant contains all VMs which were not added to other tenants", volspec.DefaultGroup)
+	}
+	return v.VMs, err
+}
+
+// inventory is what the hypervisor knows of its VMs. Vmgroups can be listed
+// while it is away: VMs appear under the names they were added with.
+func (s *Service) inventory(ctx context.Context) map[volspec.VMID]hypervisor.VM {
+	vms, err := s.o.Machines.VMs(ctx)
+	if err != nil {
+		log.G(ctx).WithError(err).Debug("vmgroups are listed without the hypervisor")
+	}
+	m := make(map[volspec.VMID]hypervisor.VM, len(vms))
+	for _, vm := range vms {
+		m[vm.ID] = vm
+	}
+	return m
+}
+
+func describeGroup(g volspec.VMGroup, members []volspec.Member, rows []volspec.Access, usages map[Place]volspec.Usage, inventory map[volspec.VMID]hypervisor.VM) wire.VMGroup {
+	v := wire.VMGroup{
+		ID: g.ID, Name: g.Name, Description: g.Description, DefaultDatastore: g.DefaultDatastore, Source: g.Source,
+		VMs: []wire.VM{}, Access: []wire.Access{},
+	}
+	for _, m := range members {
+		vm := wire.VM{ID: m.VM, Name: m.Name, VMGroup: g.Name, Power: string(hypervisor.Unknown)}
+		if now, ok := inventory[m.VM]; ok {
+			vm.Name, vm.Datastore, vm.Power = now.Name, now.Datastore, string(now.Power)
+		}
+		v.VMs = append(v.VMs, vm)
+	}
+	slices.SortFunc(v.VMs, func(a, b wire.VM) int {
+		if c := strings.Compare(a.Name, b.Name); c != 0 {
+			return c
+		}
+		return strings.Compare(string(a.ID), string(b.ID))
+	})
+	for _, a := range rows {
+		v.Access = append(v.Access, wire.Access{
+			Datastore: a.Datastore, AllowCreate: a.AllowCreate, MaxSize: a.MaxSize, TotalSize: a.TotalSize,
+			UsedBytes: int64(usages[Place{g.ID, a.Datastore}].Bytes),
+		})
+	}
+	return v
+}
