@@ -101,11 +101,11 @@ func (s *Service) createLocked(ctx context.Context, c volspec.Caller, group stri
 	defer unlockID()
 
 	existing, err := s.reserve(ctx, c, group, name, spec, stores, &rec)
-	if err != nil || existing != nil {
-		if existing != nil {
-			return s.present(ctx, *existing)
-		}
+	switch {
+	case err != nil:
 		return wire.Volume{}, err
+	case existing != nil:
+		return s.present(ctx, *existing)
 	}
 	crashpoint.Here("volume.create.intent")
 	if err := s.makeDisk(ctx, rec, src); err != nil {

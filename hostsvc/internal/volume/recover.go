@@ -102,6 +102,12 @@ func (s *Service) finish(ctx context.Context, r Record) error {
 // still uses it.
 func (s *Service) unplug(ctx context.Context, r Record, vm volspec.VMID) error {
 	err := s.o.Hypervisor.Detach(ctx, vm, r.ref())
+	if errkind.Is(err, errkind.NotFound) { // the VM is gone, its disks with it unless listed
+		devices, e := s.o.Hypervisor.Attached(ctx)
+		if e == nil && !isAttached(devices, r.ID) {
+			err = nil
+		}
+	}
 	switch {
 	case err == nil:
 		return s.letGo(ctx, r)

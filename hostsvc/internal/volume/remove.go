@@ -141,7 +141,13 @@ func (s *Service) purge(ctx context.Context, c volspec.Caller, id volspec.Volume
 		return err
 	}
 	defer unlock()
+	if err := s.settle(ctx, id); err != nil { // an interrupted purge
+		return err
+	}
 	r, err := s.reread(ctx, id)
+	if errkind.Is(err, errkind.NotFound) {
+		return nil
+	}
 	if err != nil || r.State != volspec.Trashed {
 		return err
 	}

@@ -164,7 +164,9 @@ func adopted(d hypervisor.Disk, m meta, group volspec.VMGroupID) Record {
 	r := Record{
 		ID: d.Volume, Key: Key{Group: group, Datastore: d.Datastore, Name: m.Name}, Home: d.Group,
 		State: volspec.Ready, Format: m.Format, Size: d.Size, Spec: m.Spec, FSUUID: m.FSUUID, CloneFrom: m.CloneFrom,
-		Created: m.Created, CreatedBy: m.CreatedBy, Used: d.Allocated, Holder: Holder{Epoch: m.Epoch}, MetaStale: true,
+		Created: m.Created, CreatedBy: m.CreatedBy, Used: d.Allocated, MetaStale: true,
+		// Metadata is older than the last attach: jump ahead of any epoch in use.
+		Holder: Holder{Epoch: max(m.Epoch, now().Unix())},
 	}
 	r.Spec.Size = d.Size
 	if m.State != volspec.Ready {

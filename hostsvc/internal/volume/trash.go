@@ -10,8 +10,8 @@ import (
 	"mooring.dev/mooring/pkg/wire"
 )
 
-// trashed finds one volume in a vmgroup's trash, by id or by the name it had.
-// Several of one name: the admin must give the id.
+// trashed finds one volume in a vmgroup's trash, or on its way out of it, by
+// id or by the name it had. Several of one name: the admin must give the id.
 func (s *Service) trashed(ctx context.Context, c volspec.Caller, group, name string) (Record, error) {
 	n, err := volspec.ParseName(name)
 	if err != nil {
@@ -23,7 +23,7 @@ func (s *Service) trashed(ctx context.Context, c volspec.Caller, group, name str
 		if err != nil {
 			return err
 		}
-		all, err := tx.Volumes(Filter{Group: g.ID, States: []volspec.State{volspec.Trashed}})
+		all, err := tx.Volumes(Filter{Group: g.ID, States: []volspec.State{volspec.Trashed, volspec.Deleting}})
 		for _, r := range all {
 			if string(r.ID) == name || r.Name() == n || (n.Datastore == "" && r.Key.Name == n.Volume) {
 				found = append(found, r)
