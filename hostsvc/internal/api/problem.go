@@ -71,6 +71,7 @@ func writeProblem(w http.ResponseWriter, p wire.Problem) {
 	if err != nil { // strings and a number: cannot happen
 		body = []byte("{}")
 	}
+	w.Header().Set(wire.HeaderRequest, p.Request)
 	write(w, p.Status, "application/problem+json", body)
 }
 

@@ -60,21 +60,14 @@ type statsOf struct {
 // returns nil unless accepting failed.
 func (s *Server) Serve(ctx context.Context, l net.Listener, id Identity) error {
 	return s.listen(ctx, l, func(w http.ResponseWriter, r *http.Request) {
-		h := s.observer(r.URL.Path)
-		if h == nil {
-			s.serve(w, r, id)
-			return
+		// For others than an admin /healthz and the like do not exist.
+		if h := s.observer(r.URL.Path); h != nil {
+			if c, err := id(r.Context(), connOf(r.Context())); err == nil && c.Admin {
+				h(w, r)
+				return
+			}
 		}
-		// For a guest these do not exist either.
-		c, err := id(r.Context(), connOf(r.Context()))
-		if err == nil && !c.Admin {
-			err = noEndpoint
-		}
-		if err != nil {
-			writeProblem(w, problemFor(log.WithRequest(r.Context(), ""), c, err))
-			return
-		}
-		h(w, r)
+		s.serve(w, r, id)
 	})
 }
 
