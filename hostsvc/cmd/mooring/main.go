@@ -14,10 +14,8 @@ import (
 	"mooring.dev/mooring/config"
 	"mooring.dev/mooring/hostsvc/internal/cli"
 	"mooring.dev/mooring/pkg/hostclient"
+	"mooring.dev/mooring/pkg/version"
 )
-
-// version is set by the linker.
-var version = "dev"
 
 func main() { os.Exit(run()) }
 
@@ -27,7 +25,7 @@ func run() int {
 	// The first signal ends the call in flight, the second the process.
 	context.AfterFunc(ctx, stop)
 	return cli.Run(ctx, os.Args[1:], cli.Options{
-		Version:     version,
+		Version:     version.String(),
 		In:          os.Stdin,
 		Out:         os.Stdout,
 		Err:         os.Stderr,
@@ -40,7 +38,7 @@ func run() int {
 }
 
 func connect(address string) (cli.Admin, error) {
-	return hostclient.NewAdmin(address, hostclient.Options{UserAgent: "mooring/" + version}), nil
+	return hostclient.NewAdmin(address, hostclient.Options{UserAgent: "mooring/" + version.String()}), nil
 }
 
 // terminal reports whether a person may sit at f.
@@ -56,7 +54,9 @@ func (configuration) DefaultPath() string { return config.DefaultPath }
 
 func (configuration) Effective(path string) (string, error) {
 	if path == "" {
-		return config.Render(config.Default()), nil
+		c, err := config.Parse("defaults", nil)
+		c.Files = nil
+		return config.Render(c), err
 	}
 	c, err := config.Load(path)
 	if err != nil {

@@ -71,8 +71,8 @@ type tool struct {
 // code is 130.
 func Run(ctx context.Context, args []string, o Options) int {
 	t := &tool{Options: o}
-	root := t.root()
-	root.SetArgs(args)
+	root := t.root() //nolint:contextcheck // commands get ctx from ExecuteContext below
+	root.SetArgs(append([]string{}, args...)) // nil would mean the process's own
 	root.SetIn(o.In)
 	root.SetOut(o.Out)
 	root.SetErr(o.Err)
@@ -142,6 +142,8 @@ use, 7 quota reached, 130 interrupted.`,
 	root.DisableAutoGenTag = true
 	root.SetHelpCommand(helpCommand())
 	root.SetFlagErrorFunc(flagError)
+	// The use line says COMMAND already.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .HasAvailableSubCommands}}\n  {{.CommandPath}} [command]{{end}}", "", 1))
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return t.checkFormat(cmd) }
 
 	f := root.PersistentFlags()
@@ -168,6 +170,7 @@ func helpCommand() *cobra.Command {
 			if err != nil || len(rest) > 0 {
 				return usagef(cmd, "there is no command '%s'", clean(strings.Join(args, " "), false))
 			}
+			about.InitDefaultHelpFlag()
 			return about.Help()
 		},
 	}

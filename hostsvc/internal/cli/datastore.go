@@ -72,11 +72,23 @@ exit code is 3 when a disk could not be adopted.`,
 			if err := list(t, r.Items, scanColumns, func(i wire.ScanItem) string { return string(i.ID) }); err != nil {
 				return err
 			}
+			if n := adoptable(r); n > 0 && !adopt {
+				t.talk("%s can be taken into the catalog: add --adopt.", count(n, "disk"))
+			}
 			return scanOutcome(r, adopt)
 		},
 	}
 	cmd.Flags().BoolVar(&adopt, "adopt", false, "take unknown disks into the catalog")
 	return cmd
+}
+
+func adoptable(r wire.ScanResult) (n int) {
+	for _, i := range r.Items {
+		if i.Action == "adoptable" {
+			n++
+		}
+	}
+	return n
 }
 
 // scanOutcome is an error when an adoption left disks out.

@@ -81,34 +81,31 @@ func (t *tool) completionCommand() *cobra.Command {
 func (t *tool) manCommand() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
-		Use:   "man",
+		Use:   "man [DIR]",
 		Short: "Write the manual pages to a folder",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if dir == "" {
+		Args:  args(0, 1, "one folder"),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 1 && dir != "" && dir != args[0]:
+				return usagef(cmd, "two folders are named, %q and %q: give one", dir, args[0])
+			case len(args) == 1:
+				dir = args[0]
+			case dir == "":
 				return usagef(cmd, "'%s' needs a folder: add --dir", cmd.CommandPath())
 			}
 			header := &doc.GenManHeader{Section: "1", Source: "Mooring " + t.Version, Manual: "Mooring Manual"}
-			return writeDocs(dir, func() error { return doc.GenManTree(cmd.Root(), header, dir) })
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return errkind.Wrap(errkind.Unavailable, err, "the folder for the pages cannot be made")
+			}
+			return errkind.Wrap(errkind.Unavailable, doc.GenManTree(cmd.Root(), header, dir), "the pages cannot be written")
 		},
 	}
-	cmd.Flags().StringVar(&dir, "dir", "", "`folder` to write to; it is made when absent")
+	cmd.Flags().StringVar(&dir, "dir", "", "`folder` to write to (or give it as the argument); it is made when absent")
 	_ = cmd.MarkFlagDirname("dir")
 	return cmd
-}
-
-func writeDocs(dir string, write func() error) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return errkind.Wrap(errkind.Unavailable, err, "the folder for the pages cannot be made")
-	}
-	return errkind.Wrap(errkind.Unavailable, write(), "the pages cannot be written")
-}
-
-// WriteReference writes the command reference as Markdown to dir, one file
-// for each command.
-func WriteReference(dir string, o Options) error {
-	t := &tool{Options: o}
-	return writeDocs(dir, func() error { return doc.GenMarkdownTree(t.root(), dir) })
 }
 
 func (t *tool) versionCommand() *cobra.Command {

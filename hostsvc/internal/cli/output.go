@@ -142,7 +142,7 @@ func (t *tool) encode(v any) error {
 // have the same keys in the same order.
 func toYAML(in []byte) (string, error) {
 	var doc yaml.Node
-	if err := yaml.Unmarshal(in, &doc); err != nil {
+	if err := yaml.Unmarshal(escape(in), &doc); err != nil {
 		return "", err
 	}
 	unstyle(&doc)
@@ -153,6 +153,20 @@ func toYAML(in []byte) (string, error) {
 		return "", err
 	}
 	return b.String(), enc.Close()
+}
+
+// escape writes the characters that JSON takes as they are and YAML reads as
+// line breaks or refuses as escapes. They occur inside strings only.
+func escape(in []byte) []byte {
+	var out []byte
+	for _, r := range string(in) {
+		if r >= 0x7f && r <= 0xffff && !unicode.IsGraphic(r) {
+			out = fmt.Appendf(out, "\\u%04x", r)
+			continue
+		}
+		out = utf8.AppendRune(out, r)
+	}
+	return out
 }
 
 func unstyle(n *yaml.Node) {

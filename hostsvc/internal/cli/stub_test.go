@@ -45,7 +45,7 @@ func (m *memAdmin) did(method string, args ...any) error {
 	}
 	m.calls = append(m.calls, line)
 	for key, err := range m.fail {
-		if line == key || strings.HasPrefix(line, key+" ") {
+		if strings.HasPrefix(line, key) {
 			return err
 		}
 	}
@@ -175,7 +175,7 @@ func (m *memAdmin) Volumes(_ context.Context, q hostclient.VolumesQuery) (wire.V
 	var found []wire.Volume
 	for _, v := range m.volumes {
 		match, err := filepath.Match(q.VMGroup, v.VMGroup)
-		if (q.VMGroup == "" || match && err == nil) && (q.State == "" || string(v.State) == q.State) &&
+		if (q.VMGroup == "" || match && err == nil) && (q.State == "all" || q.State == "" && !gone(v.State) || string(v.State) == q.State) &&
 			(q.Datastore == "" || q.Datastore == v.Datastore) && string(v.ID) > q.After {
 			found = append(found, v)
 		}
@@ -197,7 +197,9 @@ func (m *memAdmin) lookup(vmgroup, name string) (wire.Volume, error) {
 }
 
 func (m *memAdmin) CreateVolume(_ context.Context, vmgroup string, r wire.CreateVolume) (wire.Volume, error) {
-	return wire.Volume{VMGroup: vmgroup, Name: r.Name + "@fast"}, m.did("CreateVolume", vmgroup, r)
+	v, _ := m.lookup("Dev", "db")
+	v.VMGroup, v.Name = vmgroup, r.Name+"@fast"
+	return v, m.did("CreateVolume", vmgroup, r)
 }
 
 func (m *memAdmin) Volume(_ context.Context, vmgroup, name string) (wire.Volume, error) {

@@ -160,7 +160,7 @@ does not ask, as the old command did not.`,
 			prefix := ""
 			if volumes {
 				prefix = "All Volumes will be removed. "
-				if err := t.ask(cmd.Context(), fmt.Sprintf("All volumes of vmgroup %s and the data in them will be deleted for good.", name)); err != nil {
+				if err := t.ask(cmd.Context(), fmt.Sprintf("The data of all volumes of vmgroup %s will be deleted for good.", name)); err != nil {
 					return err
 				}
 			}
@@ -184,7 +184,7 @@ func (t *tool) previewGroupRemoval(ctx context.Context, admin Admin, name string
 	if err != nil {
 		return err
 	}
-	all, err := allVolumes(ctx, admin, hostclient.VolumesQuery{VMGroup: name})
+	all, err := allVolumes(ctx, admin, hostclient.VolumesQuery{VMGroup: name, State: "all"})
 	if err != nil {
 		return err
 	}

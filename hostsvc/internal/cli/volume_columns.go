@@ -64,7 +64,6 @@ var (
 		{key: "created", header: "Created Date", value: func(v wire.Volume) string { return date(v.Created) }},
 		{header: "State", wide: true, value: func(v wire.Volume) string { return string(v.State) }},
 		{header: "Health", wide: true, value: func(v wire.Volume) string { return cmp.Or(v.Health, "ok") }},
-		{header: "Snapshots", wide: true, value: func(v wire.Volume) string { return strconv.Itoa(v.Snapshots) }},
 		{header: "Protected", wide: true, value: func(v wire.Volume) string { return strconv.FormatBool(v.Spec.Protect) }},
 		{header: "Uuid", wide: true, value: colID.value},
 	}
@@ -72,7 +71,6 @@ var (
 	removalColumns = []volumeColumn{
 		colVolume, colDatastore, colGroup, colCapacity, colUsed, colAttached,
 		{header: "State", value: func(v wire.Volume) string { return string(v.State) }},
-		{header: "Snapshots", value: func(v wire.Volume) string { return strconv.Itoa(v.Snapshots) }},
 	}
 
 	trashColumns = []volumeColumn{

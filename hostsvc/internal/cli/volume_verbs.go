@@ -159,7 +159,7 @@ asked. Attached and protected volumes are refused.`,
 				return t.previewRemoval(cmd.Context(), admin, volumes, purge)
 			}
 			if purge {
-				if err := t.confirm(cmd, fmt.Sprintf("%s and the data in it will be deleted for good: %s.", count(len(volumes), "volume"), join(volumes))); err != nil {
+				if err := t.confirm(cmd, fmt.Sprintf("The data of %s will be deleted for good: %s.", count(len(volumes), "volume"), join(volumes))); err != nil {
 					return err
 				}
 			}
