@@ -133,7 +133,7 @@ func (d *Daemon) LogFile() string { return filepath.Join(d.dir, "mooringd.log") 
 // ready.
 func (d *Daemon) Start(t testing.TB) {
 	t.Helper()
-	require.NoError(t, d.start(t.Context()))
+	require.NoError(t, d.start(lasting(t)))
 }
 
 // WriteConfig writes the configuration without starting anything.

@@ -43,8 +43,8 @@ func (l *Lab) Filesystem(t testing.TB, name, fstype string, mib int64) *Datastor
 	f, err := os.Create(ds.image)
 	require.NoError(t, err)
 	require.NoError(t, errors.Join(f.Truncate(mib<<20), f.Close()))
-	require.NoError(t, l.do(t.Context(), "mkfs."+fstype, "-q", ds.image))
-	require.NoError(t, ds.mount(t.Context()))
+	require.NoError(t, l.do(lasting(t), "mkfs."+fstype, "-q", ds.image))
+	require.NoError(t, ds.mount(lasting(t)))
 	l.addDatastore(ds)
 	return ds
 }
@@ -62,7 +62,7 @@ func (ds *Datastore) mount(ctx context.Context) error {
 // Mount brings a vanished datastore back.
 func (ds *Datastore) Mount(t testing.TB) {
 	t.Helper()
-	require.NoError(t, ds.mount(t.Context()))
+	require.NoError(t, ds.mount(lasting(t)))
 }
 
 // Vanish takes the datastore's filesystem away, as a lost path to storage
@@ -79,7 +79,7 @@ func (ds *Datastore) ReadOnly(t testing.TB, on bool) {
 	if on {
 		mode = "remount,ro"
 	}
-	require.NoError(t, ds.lab.do(t.Context(), "mount", "-o", mode, ds.Path))
+	require.NoError(t, ds.lab.do(lasting(t), "mount", "-o", mode, ds.Path))
 }
 
 // Files lists the files below the datastore, relative to it, without those

@@ -52,9 +52,9 @@ func (g *Guest) StartEngine(t testing.TB, flags ...string) {
 	if len(flags) > 0 {
 		g.flags = flags
 	}
-	require.NoError(t, g.startEngine(t.Context()))
-	if g.Docker(t.Context(), "image", "inspect", Image).Code != 0 {
-		g.Docker(t.Context(), "import", "-c", `CMD ["/bin/sh"]`, "-c", "ENV PATH=/bin", g.lab.image, Image).OK(t)
+	require.NoError(t, g.startEngine(lasting(t)))
+	if g.Docker(lasting(t), "image", "inspect", Image).Code != 0 {
+		g.Docker(lasting(t), "import", "-c", `CMD ["/bin/sh"]`, "-c", "ENV PATH=/bin", g.lab.image, Image).OK(t)
 	}
 }
 
@@ -117,13 +117,13 @@ func get(ctx context.Context, socket, path string) error {
 // StopEngine ends dockerd as a service manager would.
 func (g *Guest) StopEngine(t testing.TB) {
 	t.Helper()
-	require.NoError(t, g.signalEngine(t.Context(), syscall.SIGTERM))
+	require.NoError(t, g.signalEngine(lasting(t), syscall.SIGTERM))
 }
 
 // KillEngine kills dockerd without a word; containers and plugins live on.
 func (g *Guest) KillEngine(t testing.TB) {
 	t.Helper()
-	require.NoError(t, g.signalEngine(t.Context(), syscall.SIGKILL))
+	require.NoError(t, g.signalEngine(lasting(t), syscall.SIGKILL))
 }
 
 // signalEngine reaches dockerd by its pid inside the guest: the process the

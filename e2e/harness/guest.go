@@ -121,7 +121,7 @@ func (g *Guest) makeFolders() error {
 func (g *Guest) PowerOn(t testing.TB) {
 	t.Helper()
 	require.False(t, g.Powered(), "guest %s is already on", g.Name)
-	require.NoError(t, g.powerOn(t.Context()))
+	require.NoError(t, g.powerOn(lasting(t)))
 }
 
 func (g *Guest) powerOn(ctx context.Context) error {

@@ -77,7 +77,7 @@ func (g *Guest) Cable(t testing.TB, connected bool) {
 	if connected {
 		state = "up"
 	}
-	require.NoError(t, g.lab.sw.ip(t.Context(), g.lab.sw.holder.pid(), "link", "set", fmt.Sprintf("port%d", g.index), state))
+	require.NoError(t, g.lab.sw.ip(lasting(t), g.lab.sw.holder.pid(), "link", "set", fmt.Sprintf("port%d", g.index), state))
 }
 
 // Registry is an image and plugin registry that every guest reaches.
@@ -90,7 +90,7 @@ type Registry struct {
 // Registry returns the lab's registry, started at the first call.
 func (l *Lab) Registry(t testing.TB) *Registry {
 	t.Helper()
-	require.NoError(t, l.ensureNetwork(t.Context()))
+	require.NoError(t, l.ensureNetwork(lasting(t)))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.registry != nil {

@@ -60,6 +60,11 @@ func (r Result) Lines() []string {
 	return strings.Split(r.Stdout, "\n")
 }
 
+// lasting is the test's context without its end: what the harness starts or
+// does for one test may be needed in its cleanups. Every command of the
+// harness has a limit of its own.
+func lasting(t testing.TB) context.Context { return context.WithoutCancel(t.Context()) }
+
 func indent(s string) string {
 	if s = strings.TrimRight(s, "\n"); s == "" {
 		return ""
@@ -90,6 +95,12 @@ func (l *Lab) run(ctx context.Context, stdin []byte, args ...string) Result {
 		r.Stderr += fmt.Sprintf("\n(%v)", errors.Join(err, ctx.Err()))
 	}
 	return r
+}
+
+// Run runs a command of the machine, outside the guests.
+func (l *Lab) Run(t testing.TB, args ...string) Result {
+	t.Helper()
+	return l.run(lasting(t), nil, args...)
 }
 
 // do is run for the harness's own needs: failure is an error.

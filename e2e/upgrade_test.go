@@ -1,0 +1,95 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"mooring.dev/mooring/e2e/harness"
+)
+
+// The plugin goes through a registry: pushed from one guest, installed in
+// another under the alias with a setting, changed with set, upgraded under
+// its volumes. Volumes, data, identity and settings survive.
+func TestPluginThroughRegistry(t *testing.T) {
+	s := newSite(t)
+	ctx := t.Context()
+	repo := lab.Registry(t).Addr + "/mooring/vsphere"
+	g := s.vm2
+	g.Docker(ctx, "plugin", "rm", "-f", harness.Driver).OK(t)
+	t.Cleanup(func() {
+		g.Docker(cleanup(), "plugin", "rm", "-f", harness.Driver)
+		g.InstallPlugin(t)
+	})
+	for _, v := range []string{"1", "2"} {
+		s.vm1.CreatePlugin(t, repo+":"+v)
+		s.vm1.Docker(ctx, "plugin", "push", repo+":"+v).OK(t)
+		s.vm1.Docker(ctx, "plugin", "rm", repo+":"+v).OK(t)
+	}
+	g.Docker(ctx, "plugin", "install", "--alias", harness.Driver, repo+":1").Fails(t) // privileges not granted
+	g.Docker(ctx, "plugin", "install", "--grant-all-permissions", "--alias", harness.Driver, repo+":1", "MOORING_LOG_LEVEL=debug").OK(t)
+	id := g.Docker(ctx, "plugin", "inspect", "-f", "{{.ID}}", harness.Driver).OK(t).Stdout
+	create(t, g, "v", "size=32mb")
+	sh(t, g, "v", "echo before >/vol/data").OK(t)
+	s.attachedTo(t, "v", "")
+
+	g.Docker(ctx, "plugin", "set", harness.Driver, "MOORING_LOG_LEVEL=info").Fails(t) // enabled
+	g.Docker(ctx, "plugin", "disable", "-f", harness.Driver).OK(t)
+	g.Docker(ctx, "plugin", "set", harness.Driver, "MOORING_LOG_LEVEL=info").OK(t)
+	g.Docker(ctx, "plugin", "set", harness.Driver, "MOORING_NONSENSE=1").Fails(t)
+	g.Docker(ctx, "plugin", "upgrade", "--grant-all-permissions", "--skip-remote-check", harness.Driver, repo+":2").OK(t)
+	g.Docker(ctx, "plugin", "enable", "--timeout", "0", harness.Driver).OK(t)
+	require.Equal(t, id, g.Docker(ctx, "plugin", "inspect", "-f", "{{.ID}}", harness.Driver).OK(t).Stdout)
+	require.Contains(t, g.Docker(ctx, "plugin", "inspect", "-f", "{{.Settings.Env}}", harness.Driver).OK(t).Stdout, "MOORING_LOG_LEVEL=info")
+	require.Equal(t, "before", sh(t, g, "v", "cat /vol/data").OK(t).Stdout)
+	s.attachedTo(t, "v", "")
+	remove(t, g, "v")
+}
+
+// An upgrade with a running container: the container keeps its data, is never
+// cut off, and gives the volume back at its end.
+func TestPluginUpgradeUnderContainer(t *testing.T) {
+	s := newSite(t)
+	ctx := t.Context()
+	repo := lab.Registry(t).Addr + "/mooring/vsphere"
+	g := s.vm2
+	s.vm1.CreatePlugin(t, repo+":3")
+	s.vm1.Docker(ctx, "plugin", "push", repo+":3").OK(t)
+	s.vm1.Docker(ctx, "plugin", "rm", repo+":3").OK(t)
+	create(t, g, "v", "size=32mb")
+	keep(t, g, "c", "v")
+	g.Docker(ctx, "plugin", "disable", "-f", harness.Driver).OK(t)
+	g.Docker(ctx, "plugin", "upgrade", "--grant-all-permissions", "--skip-remote-check", harness.Driver, repo+":3").OK(t)
+	g.Docker(ctx, "plugin", "enable", harness.Driver).OK(t)
+	running(t, g, "c")
+	s.attachedTo(t, "v", "vm2")
+	drop(t, g, "c")
+	s.attachedToLate(t, "v", "")
+	require.NotEqual(t, "0", sh(t, s.vm1, "v", "wc -l </vol/log").OK(t).Stdout)
+	s.attachedTo(t, "v", "")
+	remove(t, g, "v")
+}
+
+// The privileges asked for are the documented ones and no more.
+func TestPluginPrivileges(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join(lab.PluginDir(t), "config.json"))
+	require.NoError(t, err)
+	var c struct {
+		Network   struct{ Type string }
+		PidHost   bool
+		IpcHost   bool
+		Linux     struct{ Capabilities []string }
+		Mounts    []struct{ Source string }
+		Env       []struct{ Name string }
+		Interface struct{ Socket string }
+	}
+	require.NoError(t, json.Unmarshal(raw, &c))
+	require.False(t, c.PidHost)
+	require.False(t, c.IpcHost)
+	for _, m := range c.Mounts {
+		require.Contains(t, []string{"/dev", "/run", "/var/run"}, m.Source, "only folders that every host has")
+	}
+}
