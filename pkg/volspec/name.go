@@ -81,6 +81,17 @@ func clip(s string) string {
 	return s
 }
 
+// plain is clip for sentences that quote a word with %s, as the old ones do:
+// what a terminal would obey is replaced.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, clip(s))
+}
+
 // String is the name as the user would write it.
 func (n Name) String() string {
 	if n.Datastore == "" {
@@ -100,7 +111,7 @@ var (
 // CheckVMGroupName validates a vmgroup's name. The text is the old one.
 func CheckVMGroupName(s string) error {
 	if !groupName.MatchString(s) || utf8.RuneCountInString(s) > MaxNameLen {
-		return errkind.New(errkind.Invalid, "Vmgroup name %s is invalid, only [a-zA-Z0-9_][a-zA-Z0-9_.-]* is allowed", clip(s))
+		return errkind.New(errkind.Invalid, "Vmgroup name %s is invalid, only [a-zA-Z0-9_][a-zA-Z0-9_.-]* is allowed", plain(s))
 	}
 	return nil
 }

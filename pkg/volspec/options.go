@@ -76,7 +76,7 @@ func oneOf(text string, values ...string) func(v string) (string, error) {
 		if slices.Contains(values, v) {
 			return v, nil
 		}
-		return "", errkind.New(errkind.Invalid, text+" Valid options are: %s.", v, quoteList(values))
+		return "", errkind.New(errkind.Invalid, text+" Valid options are: %s.", plain(v), quoteList(values))
 	}
 }
 
@@ -174,7 +174,7 @@ func ParseOptions(opts map[string]string) (Spec, error) {
 	for _, name := range slices.Sorted(maps.Keys(opts)) {
 		o, ok := find(name)
 		if !ok {
-			unknown = append(unknown, name)
+			unknown = append(unknown, plain(name))
 			continue
 		}
 		if err := o.parse(&s, opts[name]); err != nil {
@@ -273,8 +273,13 @@ func or(a, b string) string {
 	return a
 }
 
+// fields splits at blanks; nothing but blanks is nil, as if never given.
 func fields(v string) []string {
-	return strings.FieldsFunc(v, func(r rune) bool { return r == ' ' || r == '\t' })
+	words := strings.FieldsFunc(v, func(r rune) bool { return r == ' ' || r == '\t' })
+	if len(words) == 0 {
+		return nil
+	}
+	return words
 }
 
 func formatInt(p *int) string {

@@ -1,6 +1,7 @@
 package volspec
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -43,12 +44,14 @@ func ParseSize(s string) (Size, error) {
 	factor, known := units[unit]
 	n, err := strconv.ParseUint(digits, 10, 63)
 	switch {
+	case errors.Is(err, strconv.ErrRange) && known:
+		return 0, badSize(s, fmt.Sprintf("the largest is %s", MaxSize))
 	case err != nil || !known || strings.HasPrefix(digits, "+"):
 		return 0, badSize(s, "write a whole number with a unit, such as 100mb, 10gb or 1tb")
-	case unit == "":
-		return 0, badSize(s, fmt.Sprintf("add a unit: %smb, %sgb or %sb", s, s, s))
 	case n == 0:
 		return 0, badSize(s, "it must be greater than zero")
+	case unit == "":
+		return 0, badSize(s, fmt.Sprintf("add a unit: %dmb, %dgb or %db", n, n, n))
 	case n > uint64(MaxSize)/uint64(factor):
 		return 0, badSize(s, fmt.Sprintf("the largest is %s", MaxSize))
 	}
@@ -56,7 +59,7 @@ func ParseSize(s string) (Size, error) {
 }
 
 func badSize(s, remedy string) error {
-	return errkind.New(errkind.Invalid, "size %q is not valid: %s", s, remedy)
+	return errkind.New(errkind.Invalid, "size %q is not valid: %s", clip(s), remedy)
 }
 
 // String is exact and can be read back after removing its blank: 1536 MiB,
