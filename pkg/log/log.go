@@ -50,11 +50,15 @@ type Options struct {
 	Output        io.Writer // nil: standard error
 }
 
+var levels = map[string]logrus.Level{
+	"debug": logrus.DebugLevel, "info": logrus.InfoLevel, "warn": logrus.WarnLevel, "error": logrus.ErrorLevel,
+}
+
 // Setup configures the process's log. Unknown words are errors and change
 // nothing. It may be called again, to change the level of a running process.
 func Setup(o Options) error {
-	level, err := logrus.ParseLevel(o.Level)
-	if err != nil || level < logrus.ErrorLevel {
+	level, ok := levels[o.Level]
+	if !ok {
 		return fmt.Errorf("log level %q is not valid: use debug, info, warn or error", o.Level)
 	}
 	var f logrus.Formatter
@@ -87,8 +91,15 @@ func textFormat() logrus.Formatter {
 	return &logrus.TextFormatter{TimestampFormat: time.RFC3339Nano, FullTimestamp: true}
 }
 
-// Level is the level in force.
-func Level() string { return root.GetLevel().String() }
+// Level is the level in force, in the words of Options.
+func Level() string {
+	for word, level := range levels {
+		if level == root.GetLevel() {
+			return word
+		}
+	}
+	return root.GetLevel().String()
+}
 
 // G returns the logger of ctx.
 func G(ctx context.Context) *Entry {
