@@ -20,6 +20,8 @@ type Admin interface {
 	volumeVerbs
 	snapshotAdmin
 	datastoreAdmin
+	// Close lets go of idle connections.
+	Close()
 }
 
 type serviceAdmin interface {

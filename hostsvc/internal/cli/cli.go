@@ -71,12 +71,15 @@ type tool struct {
 // code is 130.
 func Run(ctx context.Context, args []string, o Options) int {
 	t := &tool{Options: o}
-	root := t.root() //nolint:contextcheck // commands get ctx from ExecuteContext below
+	root := t.root()                          //nolint:contextcheck // commands get ctx from ExecuteContext below
 	root.SetArgs(append([]string{}, args...)) // nil would mean the process's own
 	root.SetIn(o.In)
 	root.SetOut(o.Out)
 	root.SetErr(o.Err)
 	err := root.ExecuteContext(ctx)
+	if t.client != nil {
+		t.client.Close()
+	}
 	if err == nil {
 		return exitOK
 	}

@@ -33,6 +33,12 @@ func TestExitCodesFollowTheKind(t *testing.T) {
 	}
 }
 
+func TestTheClientIsClosedOnce(t *testing.T) {
+	s := newSession(world())
+	s.run(t, "volume", "ls", "--vmgroup=Nobody")
+	require.Equal(t, 1, s.admin.closed)
+}
+
 func TestAllFailedIsNotPartly(t *testing.T) {
 	s := newSession(world())
 	s.admin.fail["RemoveVolume"] = errkind.New(errkind.Denied, "no")

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -69,6 +71,9 @@ exit code is 3 when a disk could not be adopted.`,
 			if err != nil {
 				return err
 			}
+			slices.SortStableFunc(r.Items, func(a, b wire.ScanItem) int {
+				return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+			})
 			if err := list(t, r.Items, scanColumns, func(i wire.ScanItem) string { return string(i.ID) }); err != nil {
 				return err
 			}

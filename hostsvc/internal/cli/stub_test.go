@@ -33,8 +33,9 @@ type memAdmin struct {
 	status    wire.Status
 	pageSize  int
 
-	calls []string
-	fail  map[string]error // by method, or by method and object
+	calls  []string
+	closed int
+	fail   map[string]error // by method, or by method and object
 }
 
 func (m *memAdmin) did(method string, args ...any) error {
@@ -51,6 +52,8 @@ func (m *memAdmin) did(method string, args ...any) error {
 	}
 	return nil
 }
+
+func (m *memAdmin) Close() { m.closed++ }
 
 func (m *memAdmin) Status(context.Context) (wire.Status, error) { return m.status, m.did("Status") }
 

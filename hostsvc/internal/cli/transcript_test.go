@@ -192,6 +192,7 @@ var accessLines = []string{
 	"vmgroup access set --name=Dev --datastore=fast --allow-create=maybe",
 	"vmgroup access set --name=Dev --datastore=fast --volume-maxsize=0",
 	"vmgroup access set --name=Dev --datastore=fast --volume-totalsize=10XB",
+	"vmgroup access add --name=Dev --datastore=fast --volume-maxsize=much --volume-totalsize=-1GB",
 	"vmgroup access set --name=Dev --datastore=fast",
 	"vmgroup access rm --name=Dev --datastore=fast",
 	"vmgroup access rm --name=Dev",

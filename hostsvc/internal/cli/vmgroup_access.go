@@ -45,21 +45,26 @@ func (a *accessFlags) registerLimits(cmd *cobra.Command) {
 // body is the request with the limits that were given.
 func (a *accessFlags) body(cmd *cobra.Command) (wire.SetAccess, error) {
 	b := wire.SetAccess{Datastore: a.datastore}
-	for flag, to := range map[string]struct {
-		value string
-		size  **volspec.Size
+	var problems []string
+	for _, l := range []struct {
+		flag, value string
+		size        **volspec.Size
 	}{
-		"volume-maxsize":   {a.maxSize, &b.MaxSize},
-		"volume-totalsize": {a.totalSize, &b.TotalSize},
+		{"volume-maxsize", a.maxSize, &b.MaxSize},
+		{"volume-totalsize", a.totalSize, &b.TotalSize},
 	} {
-		if !cmd.Flags().Changed(flag) {
+		if !cmd.Flags().Changed(l.flag) {
 			continue
 		}
-		size, err := limit(to.value)
+		size, err := limit(l.value)
 		if err != nil {
-			return b, usagef(cmd, "--%s: %s; unset removes the limit", flag, errkind.Text(err))
+			problems = append(problems, "--"+l.flag+": "+errkind.Text(err)+"; unset removes the limit")
+			continue
 		}
-		*to.size = &size
+		*l.size = &size
+	}
+	if len(problems) > 0 {
+		return b, usagef(cmd, "%s", strings.Join(problems, "\n"))
 	}
 	return b, nil
 }
