@@ -1,0 +1,151 @@
+// Package app puts the plugin together: settings, state, the parts and their
+// order of starting and stopping.
+package app
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/hostclient"
+	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/rungroup"
+	"mooring.dev/mooring/pkg/transport"
+	"mooring.dev/mooring/pkg/wire"
+	"mooring.dev/mooring/plugin/internal/disk"
+	"mooring.dev/mooring/plugin/internal/dockerapi"
+	"mooring.dev/mooring/plugin/internal/driver"
+	"mooring.dev/mooring/plugin/internal/engine"
+	"mooring.dev/mooring/plugin/internal/ledger"
+)
+
+// Times of stopping. Docker kills a plugin ten seconds after it asked it to
+// stop: together they stay below eight.
+const (
+	drainRequests = 1500 * time.Millisecond
+	stopServer    = 2750 * time.Millisecond
+	stopDriver    = 5 * time.Second
+)
+
+// hostTree is where a managed plugin finds the /run of its machine: a bind
+// over its own /run would hide the folder of its socket.
+const hostTree = "/host"
+
+const stateDir = ".state"
+
+// Run serves Docker until ctx ends. The socket is there before anything else
+// is looked at: Docker gives up on a plugin that is slow to listen.
+func Run(ctx context.Context, s Settings, version string) error {
+	v, err := s.check()
+	if err != nil {
+		return err
+	}
+	if err := log.Setup(log.Options{Level: v.logLevel, Format: s.LogFormat, Output: os.Stdout}); err != nil {
+		return errkind.Wrap(errkind.Invalid, err, "MOORING_LOG_LEVEL, MOORING_LOG_FORMAT")
+	}
+	l, err := transport.ListenUnix(s.Socket, 0o660, 0, v.gid)
+	if err != nil {
+		return err
+	}
+	d, mounts, err := assemble(ctx, s, v, version)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	log.G(ctx).WithField("version", version).WithField("host", s.Host).WithField("socket", s.Socket).Info("plugin is listening")
+	err = run(ctx, l, d, v.timeout)
+	if oerr := mounts.Open(); oerr != nil {
+		log.G(ctx).WithField(log.Err, oerr.Error()).Debug("folders below the mounts stay closed")
+	}
+	log.G(ctx).Info("plugin has stopped, mounts stay")
+	return err
+}
+
+// run drives the parts. The context that stops them ends first for the
+// server: its requests need the driver until they end.
+func run(ctx context.Context, l net.Listener, d *driver.Driver, timeout time.Duration) error {
+	return rungroup.Run(ctx,
+		rungroup.Component{Name: "driver", Run: d.Run, Within: stopDriver},
+		rungroup.Component{Name: "docker api", Within: stopServer, Run: func(ctx context.Context) error {
+			return dockerapi.Serve(ctx, l, dockerapi.New(d, timeout), drainRequests)
+		}},
+	)
+}
+
+func assemble(ctx context.Context, s Settings, v values, version string) (*driver.Driver, *disk.Guest, error) {
+	state := filepath.Join(s.MountRoot, stateDir)
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return nil, nil, errkind.Wrap(errkind.Unavailable, err, "make the state folder %s", state)
+	}
+	boot, err := BootID()
+	if err != nil {
+		return nil, nil, err
+	}
+	uses, err := ledger.Open(state)
+	if err != nil {
+		log.G(ctx).WithField(log.Err, err.Error()).Warn("ledger of uses was lost")
+	}
+	cache, err := driver.OpenCache(state)
+	if err != nil {
+		log.G(ctx).WithField(log.Err, err.Error()).Warn("cache of volumes was lost")
+	}
+	guest := disk.New(disk.Options{Root: s.MountRoot})
+	d := driver.New(driver.Options{
+		Host:  newHost(hostURL(v.host), v.timeout, version),
+		Disks: guest, Mounts: guest, Engine: engine.New(hostURL(v.engine)),
+		Ledger: uses, Cache: cache,
+		Root: s.MountRoot, BootID: boot, Version: version, Interval: v.reconcile,
+	})
+	return d, guest, nil
+}
+
+// host is the host service with two tempers. What changes something waits
+// for a service that is just being restarted; what the cache can answer, or
+// what is repeated by itself, does not.
+type host struct {
+	*hostclient.Client // patient
+	quick              *hostclient.Client
+}
+
+var _ driver.Host = host{}
+
+func newHost(url string, timeout time.Duration, version string) host {
+	agent := "mooring-plugin/" + version
+	return host{
+		Client: hostclient.New(url, hostclient.Options{Patience: timeout, UserAgent: agent}),
+		quick:  hostclient.New(url, hostclient.Options{UserAgent: agent}),
+	}
+}
+
+func (h host) Get(ctx context.Context, name string) (wire.Volume, error) {
+	return h.quick.Get(ctx, name)
+}
+
+func (h host) List(ctx context.Context) ([]wire.Volume, error) { return h.quick.List(ctx) }
+
+func (h host) Detach(ctx context.Context, name string, r wire.Detach) error {
+	return h.quick.Detach(ctx, name, r)
+}
+
+func (h host) Heartbeat(ctx context.Context, r wire.Heartbeat) (wire.HeartbeatReply, error) {
+	return h.quick.Heartbeat(ctx, r)
+}
+
+// hostURL is where a unix socket of the machine is seen from here.
+func hostURL(url string) string {
+	path, isUnix := strings.CutPrefix(url, "unix://")
+	if !isUnix {
+		return url
+	}
+	if _, err := os.Stat(hostTree + "/run"); err != nil {
+		return url
+	}
+	if rest, ok := strings.CutPrefix(path, "/var/run/"); ok {
+		path = "/run/" + rest
+	}
+	return "unix://" + hostTree + path
+}
