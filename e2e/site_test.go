@@ -23,7 +23,7 @@ import (
 type site struct {
 	*harness.Daemon
 	ds1, ds2, small *harness.Datastore
-	vm1, vm2 *harness.Guest
+	vm1, vm2        *harness.Guest
 }
 
 var shared *site

@@ -7,6 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
 // Binaries are the programs under test, built once for a run from the tree
@@ -18,8 +21,18 @@ type Binaries struct {
 	Root     string // the source tree's root
 }
 
+// CrashBinaries returns the programs built with crash points: they end
+// themselves at the point that MOORING_CRASH_AT names and append those they
+// pass to the file MOORING_CRASH_LOG. See pkg/crashpoint.
+func (l *Lab) CrashBinaries(t testing.TB) Binaries {
+	t.Helper()
+	b, err := build(lasting(t), filepath.Join(l.Dir, "bin-crash"), "-tags=crashpoints")
+	require.NoError(t, err)
+	return b
+}
+
 // build compiles the programs statically into dir.
-func build(ctx context.Context, dir string) (Binaries, error) {
+func build(ctx context.Context, dir string, flags ...string) (Binaries, error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return Binaries{}, err
@@ -27,7 +40,8 @@ func build(ctx context.Context, dir string) (Binaries, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Binaries{}, err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+"/", "./hostsvc/cmd/mooringd", "./hostsvc/cmd/mooring", "./plugin/cmd/mooring-plugin")
+	args := append([]string{"build", "-o", dir + "/"}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "./hostsvc/cmd/mooringd", "./hostsvc/cmd/mooring", "./plugin/cmd/mooring-plugin")...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

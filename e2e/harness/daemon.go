@@ -88,6 +88,8 @@ type (
 type Daemon struct {
 	Name   string
 	Config Config
+	Binary string   // the program to start
+	Env    []string // added to its environment
 
 	lab  *Lab
 	dir  string
@@ -99,7 +101,7 @@ type Daemon struct {
 // are gone at once, and the reconcile loop is quick. The caller starts it.
 func (l *Lab) Daemon(t testing.TB, name string, stores []*Datastore, guests []*Guest, change func(*Config)) *Daemon {
 	t.Helper()
-	d := &Daemon{Name: name, lab: l, dir: filepath.Join(l.Dir, name)}
+	d := &Daemon{Name: name, Binary: l.Bin.Mooringd, lab: l, dir: filepath.Join(l.Dir, name)}
 	require.NoError(t, os.MkdirAll(d.dir, 0o755))
 	d.Config = Config{
 		StateDir: filepath.Join(d.dir, "state"), RunDir: filepath.Join(d.dir, "run"), Hypervisor: "local", DefaultVMGroup: true,
@@ -154,7 +156,7 @@ func (d *Daemon) start(ctx context.Context) error {
 	if err := d.writeConfig(); err != nil {
 		return err
 	}
-	p, err := d.lab.start(d.LogFile(), 0, nil, d.lab.Bin.Mooringd, "--config", d.ConfigFile())
+	p, err := d.lab.start(d.LogFile(), 0, d.Env, d.Binary, "--config", d.ConfigFile())
 	if err != nil {
 		return err
 	}

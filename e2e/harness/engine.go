@@ -1,8 +1,11 @@
 package harness
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -96,22 +99,55 @@ func (g *Guest) ping(ctx context.Context) error {
 func get(ctx context.Context, socket, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
+	status, _, err := request(ctx, socket, http.MethodGet, path, nil)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%s answers %d", path, status)
+	}
+	return err
+}
+
+// request sends one request with a JSON body over a unix socket.
+func request(ctx context.Context, socket, method, path string, body any) (status int, answer string, err error) {
 	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://local"+path, nil)
-	if err != nil {
-		return err
+	var payload io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return 0, "", err
+		}
+		payload = bytes.NewReader(raw)
 	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://local"+path, payload)
+	if err != nil {
+		return 0, "", err
+	}
+	req.Header.Set("Content-Type", "application/json")
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
-		return err
+		return 0, "", err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", path, resp.Status)
+	raw, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(raw), err
+}
+
+// API asks the guest's engine without the docker command, for tests that ask
+// often. The result's code is 0 for a success.
+func (g *Guest) API(ctx context.Context, method, path string, body any) Result {
+	ctx, cancel := context.WithTimeout(ctx, runLimit)
+	defer cancel()
+	start := time.Now()
+	status, answer, err := request(ctx, g.DockerSocket(), method, path, body)
+	r := Result{Args: []string{method, path}, Stdout: answer, Took: time.Since(start)}
+	switch {
+	case err != nil:
+		r.Code, r.Stderr = -1, err.Error()
+	case status >= 400:
+		r.Code, r.Stderr = status, answer
 	}
-	return nil
+	return r
 }
 
 // StopEngine ends dockerd as a service manager would.

@@ -40,13 +40,12 @@ func cleanDeadLabs(base string) error {
 // clean ends the lab's processes, unmounts what lies below dir, frees its
 // loop devices and removes dir. It reports what would not go.
 func clean(dir string) error {
-	if err := Eventually(30*time.Second, func() error { return endProcesses(dir) }); err != nil {
-		return err
-	}
-	if err := Eventually(30*time.Second, func() error { return unmountBelow(dir) }); err != nil {
-		return err
-	}
-	if err := Eventually(30*time.Second, func() error { return freeLoops(dir) }); err != nil {
+	// One holds the other: a loop device a mount, a mount a loop device, a
+	// process both.
+	err := Eventually(30*time.Second, func() error {
+		return errors.Join(endProcesses(dir), unmountBelow(dir), freeLoops(dir))
+	})
+	if err != nil {
 		return err
 	}
 	removeCgroups(filepath.Base(dir))

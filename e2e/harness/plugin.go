@@ -84,7 +84,13 @@ type PlainPlugin struct {
 // environment settings, outside of any engine's care.
 func (g *Guest) StartPlainPlugin(t testing.TB, settings ...string) *PlainPlugin {
 	t.Helper()
-	require.NoError(t, copyFile(g.lab.Bin.Plugin, filepath.Join(g.Disk(), "mooring-plugin")))
+	return g.RunPlainPlugin(t, g.lab.Bin.Plugin, settings...)
+}
+
+// RunPlainPlugin is StartPlainPlugin with another build of the binary.
+func (g *Guest) RunPlainPlugin(t testing.TB, binary string, settings ...string) *PlainPlugin {
+	t.Helper()
+	require.NoError(t, copyFile(binary, filepath.Join(g.Disk(), "mooring-plugin")))
 	p, err := g.lab.start(filepath.Join(g.dir, "plain-plugin.log"), 0, settings, append(g.enter(), "/srv/mooring-plugin")...)
 	require.NoError(t, err)
 	return &PlainPlugin{g: g, proc: p}
@@ -106,6 +112,9 @@ func (p *PlainPlugin) end(t testing.TB, sig unix.Signal) {
 	p.g.Exec(lasting(t), "kill", fmt.Sprintf("-%d", sig), fmt.Sprint(pid)).OK(t)
 	require.NoError(t, p.proc.wait(15*time.Second))
 }
+
+// Running reports whether the process lives.
+func (p *PlainPlugin) Running() bool { return p.proc.alive() }
 
 // Log is the last lines of what the plain plugin said.
 func (p *PlainPlugin) Log() string { return tail(p.proc.log, 40) }
