@@ -1,0 +1,117 @@
+package app
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"mooring.dev/mooring/config"
+	"mooring.dev/mooring/hostsvc/internal/api"
+	"mooring.dev/mooring/hostsvc/internal/catalog"
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/hostsvc/internal/tenancy"
+	"mooring.dev/mooring/hostsvc/internal/volume"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+// The parts fit.
+var (
+	_ volume.Check        = tenancy.Check
+	_ volume.Resolve      = tenancy.Resolve
+	_ volume.RestoreGroup = (*tenancy.Service)(nil).RestoreGroup
+	_ api.Volumes         = (*volume.Service)(nil)
+	_ api.Tenants         = (*tenancy.Service)(nil)
+	_ tenancy.Machines    = hypervisor.Hypervisor(nil)
+	_ tenancy.Datastores  = hypervisor.Hypervisor(nil)
+)
+
+// daemon is the parts of a running service.
+type daemon struct {
+	path      string // of the configuration
+	version   string
+	catalog   *catalog.Catalog
+	store     volume.Store
+	host      host
+	volumes   *volume.Service
+	tenants   *tenancy.Service
+	listeners *listeners
+	gate      gate
+
+	mu   sync.Mutex // guards what a reload replaces
+	cfg  config.Config
+	open []*door
+}
+
+// build makes the parts and introduces them. Nothing runs yet.
+func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (*daemon, error) {
+	c, err := openCatalog(ctx, cfg.Catalog)
+	if err != nil {
+		return nil, err
+	}
+	d := &daemon{path: o.Config, version: o.Version, cfg: cfg, host: h, catalog: c, store: c.Volumes()}
+	d.tenants = tenancy.New(tenancy.Options{
+		Store: c.Tenancy(), Machines: h, Datastores: h,
+		RemoveVolumes: func(ctx context.Context, caller volspec.Caller, g volspec.VMGroupID) error {
+			return d.volumes.RemoveAll(ctx, caller, g)
+		},
+	})
+	d.volumes = volume.New(volume.Options{
+		Store: d.store, Hypervisor: h,
+		Check: tenancy.Check, Resolve: tenancy.Resolve, RestoreGroup: d.tenants.RestoreGroup,
+		Instance: uuid.NewString(), Installation: s.installation,
+		TrashKeep:  time.Duration(cfg.Volume.TrashKeep),
+		AttachWait: time.Duration(cfg.Volume.AttachWait),
+		Reconcile:  time.Duration(cfg.Volume.Reconcile),
+	})
+	d.listeners = newListeners(api.New(api.Options{
+		Volumes: d.volumes, Tenants: d.tenants,
+		System:     &system{d: d, started: time.Now()},
+		Version:    o.Version,
+		DrainLimit: drainLimit,
+	}))
+	return d, nil
+}
+
+func openCatalog(ctx context.Context, c config.Catalog) (*catalog.Catalog, error) {
+	o := catalog.Options{Driver: c.Driver, Path: c.Path}
+	if c.Driver == config.Postgres {
+		dsn, err := c.DSN()
+		if err != nil {
+			return nil, err
+		}
+		o.DSN = dsn
+	}
+	return catalog.Open(ctx, o)
+}
+
+// apply makes the declared vmgroups true.
+func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
+	groups := make([]tenancy.Declared, len(cfg.VMGroups))
+	for i, g := range cfg.VMGroups {
+		groups[i] = tenancy.Declared{Name: g.Name, Description: g.Description, DefaultDatastore: g.DefaultDatastore, VMs: g.VMs, Source: g.File}
+		for _, a := range g.Access {
+			groups[i].Access = append(groups[i].Access, volspec.Access{Datastore: a.Datastore, AllowCreate: a.AllowCreate, MaxSize: a.MaxSize, TotalSize: a.TotalSize})
+		}
+	}
+	return d.tenants.Apply(ctx, d.path, groups)
+}
+
+func (d *daemon) config() config.Config {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.cfg
+}
+
+func (d *daemon) openDoors() []*door {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.open
+}
+
+func (d *daemon) set(cfg config.Config, open []*door) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cfg, d.open = cfg, open
+}
