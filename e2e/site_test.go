@@ -179,7 +179,7 @@ func tryCreate(t *testing.T, g *harness.Guest, name string, options ...string) h
 // remove removes volumes with "docker volume rm" on g.
 func remove(t *testing.T, g *harness.Guest, names ...string) {
 	t.Helper()
-	g.Docker(t.Context(), append([]string{"volume", "rm"}, names...)...).OK(t)
+	g.Docker(t.Context(), append([]string{"volume", "rm", "--"}, names...)...).OK(t)
 }
 
 // sh runs a script in a new container on g that has the volume at /vol.
@@ -206,7 +206,7 @@ func drop(t *testing.T, g *harness.Guest, names ...string) {
 func status(t *testing.T, g *harness.Guest, name string) map[string]any {
 	t.Helper()
 	var out map[string]any
-	require.NoError(t, json.Unmarshal([]byte(g.Docker(t.Context(), "volume", "inspect", "-f", "{{json .Status}}", name).OK(t).Stdout), &out))
+	require.NoError(t, json.Unmarshal([]byte(g.Docker(t.Context(), "volume", "inspect", "-f", "{{json .Status}}", "--", name).OK(t).Stdout), &out))
 	return out
 }
 

@@ -280,7 +280,7 @@ func TestTenancyGuideSession(t *testing.T) {
 	ds1, ds3 := lab.Folder(t, "datastore1"), lab.Folder(t, "datastore3")
 	d := lab.Daemon(t, "guide", []*harness.Datastore{ds1, ds3}, nil, func(c *harness.Config) {
 		for i, name := range []string{"Photon1", "Photon2", "Photon3", "Photon4", "Photon5", "Photon6"} {
-			vm := harness.ConfigVM{Name: name, Datastore: "datastore1", Dev: lab.Dir + "/guide/" + name + "/dev", Socket: lab.Dir + "/guide/" + name + "/guest.sock"}
+			vm := harness.ConfigVM{Name: name, Datastore: "datastore1", Dev: lab.Dir + "/guide/" + name + "/dev", Socket: lab.Dir + "/guide/" + name + "/self.sock"}
 			if i == 3 { // Photon4 is a real machine
 				vm.Dev, vm.Socket, vm.InitPIDFile = s.vm1.DevDir(), s.vm1.Socket(), s.vm1.InitPIDFile()
 			}

@@ -65,7 +65,7 @@ func (g *Guest) StartEngine(t testing.TB, flags ...string) {
 func (g *Guest) SetEngineFlags(flags ...string) { g.flags = flags }
 
 func (g *Guest) startEngine(ctx context.Context) error {
-	args := append(g.enter(), "dockerd", "--host", "unix:///srv/docker.sock", "--data-root", "/srv/data",
+	args := append(g.enter(), "dockerd", "--host", "unix:///srv/docker.sock", "--host", "unix:///run/docker.sock", "--data-root", "/srv/data",
 		"--pidfile", "/run/docker.pid", "--cgroup-parent", "/"+filepath.Base(g.lab.Dir)+"/"+g.Name,
 		"--exec-opt", "native.cgroupdriver=cgroupfs", "--insecure-registry", "10.99.0.0/24")
 	p, err := g.lab.start(g.engineLog(), 0, nil, append(args, g.flags...)...)

@@ -72,7 +72,7 @@ func (g *Guest) DevDir() string { return filepath.Join(g.dir, "dev") }
 func (g *Guest) ChannelDir() string { return filepath.Join(g.dir, "channel") }
 
 // Socket is where mooringd offers the guest's channel.
-func (g *Guest) Socket() string { return filepath.Join(g.ChannelDir(), "guest.sock") }
+func (g *Guest) Socket() string { return filepath.Join(g.ChannelDir(), "guest", "self.sock") }
 
 // InitPIDFile holds the host's pid of the guest's init while it is powered.
 func (g *Guest) InitPIDFile() string { return filepath.Join(g.dir, "init.pid") }
@@ -84,7 +84,7 @@ func (g *Guest) Disk() string { return filepath.Join(g.dir, "disk") }
 func (g *Guest) Powered() bool { return g.init.alive() }
 
 func (g *Guest) makeFolders() error {
-	for _, dir := range []string{g.dir, g.Disk(), g.DevDir(), g.ChannelDir()} {
+	for _, dir := range []string{g.dir, g.Disk(), g.DevDir(), filepath.Dir(g.Socket())} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("making the guest's folders: %w", err)
 		}
