@@ -39,14 +39,15 @@ type memAdmin struct {
 }
 
 func (m *memAdmin) did(method string, args ...any) error {
-	line := method
+	var line strings.Builder
+	line.WriteString(method)
 	for _, a := range args {
 		b, _ := json.Marshal(a)
-		line += " " + string(b)
+		line.WriteString(" " + string(b))
 	}
-	m.calls = append(m.calls, line)
+	m.calls = append(m.calls, line.String())
 	for key, err := range m.fail {
-		if strings.HasPrefix(line, key) {
+		if strings.HasPrefix(line.String(), key) {
 			return err
 		}
 	}
