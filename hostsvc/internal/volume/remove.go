@@ -60,7 +60,7 @@ func (s *Service) remove(ctx context.Context, c volspec.Caller, group, name stri
 // gone loses it first.
 func (s *Service) removable(ctx context.Context, r Record) (Record, error) {
 	if r.Spec.Protect {
-		return r, errkind.New(errkind.Denied, "volume %s is protected against removal: ask the administrator to run `mooring volume set --options protect=false`", r.Name())
+		return r, errkind.New(errkind.Denied, "volume %s is protected against removal: ask the administrator to run `mooring volume unprotect` on it", r.Name())
 	}
 	if r.Holder.VM != "" {
 		gone, err := s.holderGone(ctx, r.Holder)

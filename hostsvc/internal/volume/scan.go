@@ -34,14 +34,7 @@ func (s *Service) Scan(ctx context.Context, c volspec.Caller, datastore string, 
 		return out, err
 	}
 	return do(ctx, s, "scanning datastore "+datastore, func(ctx context.Context) (wire.ScanResult, error) {
-		known := map[volspec.VolumeID]Record{}
-		err := s.o.Store.View(ctx, func(tx Tx) error {
-			all, err := tx.Volumes(Filter{Datastore: datastore})
-			for _, r := range all {
-				known[r.ID] = r
-			}
-			return err
-		})
+		known, groups, err := s.inCatalog(ctx, datastore)
 		if err != nil {
 			return out, err
 		}
@@ -52,7 +45,7 @@ func (s *Service) Scan(ctx context.Context, c volspec.Caller, datastore string, 
 			}
 			if r, ok := known[disk.Volume]; ok {
 				delete(known, disk.Volume)
-				out.Items = append(out.Items, knownItem(r, disk))
+				out.Items = append(out.Items, knownItem(r, groups[r.Key.Group], disk))
 				continue
 			}
 			out.Items = append(out.Items, s.scanOne(ctx, c, disk, req.Adopt))
@@ -61,7 +54,7 @@ func (s *Service) Scan(ctx context.Context, c volspec.Caller, datastore string, 
 			if r.State == volspec.Creating || r.Op.Kind != "" {
 				continue // its disk comes or goes at this moment
 			}
-			out.Items = append(out.Items, wire.ScanItem{ID: r.ID, Name: r.Name().String(), Size: int64(r.Size), Action: scanMissing,
+			out.Items = append(out.Items, wire.ScanItem{ID: r.ID, Name: r.Name().String(), Group: groups[r.Key.Group], Size: int64(r.Size), Action: scanMissing,
 				Detail: "the catalog has this volume, the datastore does not: restore the file, or remove the volume"})
 		}
 		return out, nil
@@ -81,8 +74,29 @@ func (s *Service) knownDatastore(ctx context.Context, name string) error {
 	return errkind.New(errkind.NotFound, "Datastore %s does not exist", name)
 }
 
-func knownItem(r Record, d hypervisor.Disk) wire.ScanItem {
-	item := wire.ScanItem{ID: r.ID, Name: r.Name().String(), Size: int64(d.Size), Action: scanKnown}
+// inCatalog are the volumes of a datastore in the catalog, and the names of
+// all vmgroups.
+func (s *Service) inCatalog(ctx context.Context, datastore string) (map[volspec.VolumeID]Record, map[volspec.VMGroupID]string, error) {
+	known, groups := map[volspec.VolumeID]Record{}, map[volspec.VMGroupID]string{}
+	err := s.o.Store.View(ctx, func(tx Tx) error {
+		all, err := tx.Volumes(Filter{Datastore: datastore})
+		if err != nil {
+			return err
+		}
+		for _, r := range all {
+			known[r.ID] = r
+		}
+		list, err := tx.Groups()
+		for _, g := range list {
+			groups[g.ID] = g.Name
+		}
+		return err
+	})
+	return known, groups, err
+}
+
+func knownItem(r Record, group string, d hypervisor.Disk) wire.ScanItem {
+	item := wire.ScanItem{ID: r.ID, Name: r.Name().String(), Group: group, Size: int64(d.Size), Action: scanKnown}
 	switch {
 	case d.Size != r.Size && r.Op.Kind == "":
 		item.Detail = fmt.Sprintf("the disk is %s, the catalog says %s", d.Size, r.Size)
