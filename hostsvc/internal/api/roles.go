@@ -76,6 +76,7 @@ type groups interface {
 }
 
 type members interface {
+	VMs(ctx context.Context, group string) ([]wire.VM, error)
 	AddVMs(ctx context.Context, c volspec.Caller, group string, vms []string) error
 	ReplaceVMs(ctx context.Context, c volspec.Caller, group string, vms []string) error
 	RemoveVMs(ctx context.Context, c volspec.Caller, group string, vms []string) error

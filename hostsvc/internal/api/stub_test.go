@@ -175,6 +175,10 @@ func (s stubTenants) Export(ctx context.Context, name string) (string, error) {
 	return "[[vmgroup]]", s.note(ctx, "tenancy.Export", CallerOf(ctx), name)
 }
 
+func (s stubTenants) VMs(ctx context.Context, group string) ([]wire.VM, error) {
+	return []wire.VM{{Name: "m"}}, s.note(ctx, "tenancy.VMs", CallerOf(ctx), group)
+}
+
 func (s stubTenants) AddVMs(ctx context.Context, c volspec.Caller, group string, vms []string) error {
 	return s.note(ctx, "tenancy.AddVMs", c, group, vms)
 }

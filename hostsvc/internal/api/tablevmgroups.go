@@ -55,8 +55,7 @@ var vmgroupEndpoints = []endpoint{
 		http.MethodGet, "/vmgroups/{vmgroup}/vms", admins, vmgroupRead, ofPath,
 		"The VMs of a vmgroup", nil,
 		give(func(ctx context.Context, s *Server, c *call) ([]wire.VM, error) {
-			g, err := s.o.Tenants.Get(ctx, c.group())
-			return g.VMs, err
+			return s.o.Tenants.VMs(ctx, c.group())
 		}),
 	},
 	{
