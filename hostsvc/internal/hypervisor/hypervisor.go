@@ -150,8 +150,8 @@ type DatastoreState string
 
 // Offline includes a place that is there but is not the datastore we knew:
 // an empty mount point, another file system. Every call about a disk on an
-// offline datastore is unavailable; on a read-only one those that change
-// anything there are, attaching read-write among them.
+// offline datastore is unavailable, except Detach and Fence; on a read-only
+// one those that change anything there are, attaching read-write among them.
 const (
 	Online        DatastoreState = "online"
 	ReadOnlyStore DatastoreState = "read-only"

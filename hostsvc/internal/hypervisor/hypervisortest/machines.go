@@ -22,7 +22,7 @@ var machines = []sentence{
 
 var datastores = []sentence{
 	{"Datastores", "Datastores lists all, by name, reachable or not.", datastoresByName},
-	{"DatastoreState", "Every call about a disk on an offline datastore is unavailable; on a read-only one those that change anything there are, attaching read-write among them.", datastoreStates},
+	{"DatastoreState", "Every call about a disk on an offline datastore is unavailable, except Detach and Fence; on a read-only one those that change anything there are, attaching read-write among them.", datastoreStates},
 }
 
 var watching = []sentence{
@@ -108,6 +108,8 @@ func datastoresByName(t *testing.T, e *env) {
 
 func datastoreStates(t *testing.T, e *env) {
 	r, snap := e.disk(t), volspec.SnapshotID("s1")
+	held, lost := e.disk(t), e.disk(t)
+	want := []hypervisor.Device{e.attach(t, 0, held, true), e.attach(t, 1, lost, false)}
 	s := e.snapshotter(t)
 	require.NoError(t, s.Snapshot(e.ctx, r, snap))
 	changes := func() map[string]error {
@@ -135,7 +137,7 @@ func datastoreStates(t *testing.T, e *env) {
 	assert.Equal(t, size, d.Size)
 	found, errs := e.list(e.Datastore)
 	require.Empty(t, errs)
-	assert.Len(t, found, 1)
+	assert.Len(t, found, 3)
 	ids, err := s.Snapshots(e.ctx, r)
 	require.NoError(t, err)
 	assert.Equal(t, []volspec.SnapshotID{snap}, ids)
@@ -154,6 +156,14 @@ func datastoreStates(t *testing.T, e *env) {
 	_, errs = e.list(e.Datastore)
 	require.Len(t, errs, 1)
 	requireKind(t, errkind.Unavailable, errs[0])
+	all, err := e.h.Attached(e.ctx)
+	require.NoError(t, err)
+	assert.ElementsMatch(t, want, all, "attachments are known without the datastore")
+	e.detach(t, 0, held)
+	require.NoError(t, e.h.Fence(e.ctx, e.VMs[1].ID, lost))
+	all, err = e.h.Attached(e.ctx)
+	require.NoError(t, err)
+	assert.Empty(t, all)
 
 	e.SetState(t, e.Datastore, hypervisor.Online)
 	d, err = e.h.Stat(e.ctx, r)

@@ -1,0 +1,3 @@
+package local
+
+func crashChild() bool { return false }
