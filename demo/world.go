@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// world is the running demo: a host service, an engine with two plugins.
+type world struct {
+	site   *site
+	engine engine
+}
+
+// exports are what a shell needs to talk to this world.
+func (w *world) exports() []string {
+	return []string{
+		"export PATH=" + filepath.Join(w.site.root, "bin") + ":$PATH",
+		"export MOORING_SOCKET=unix://" + w.site.socket("admin"),
+		"export DOCKER_HOST=unix://" + w.engine.socket,
+	}
+}
+
+// build starts everything the story needs.
+func build(ctx context.Context, t *terminal, s *site) (*world, error) {
+	t.title("The parts")
+	for _, dir := range []string{homeDir, runDir, s.datastore("datastore1"), s.datastore("datastore3")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	e, err := s.chooseEngine(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	w := &world{site: s, engine: e}
+	t.say("The host service: two datastores (folders), six virtual machines that here are\nthis machine, each with a socket of its own, made from config/samples/demo.toml.")
+	if err := s.configure(); err != nil {
+		return nil, err
+	}
+	if err := s.startService(ctx, t.command); err != nil {
+		return nil, err
+	}
+	tarball, err := imageTar(ctx)
+	if err == nil {
+		_, err = e.dockerWith(ctx, tarball, "import", "--change", `CMD ["/bin/sh"]`, "--change", "ENV PATH=/bin", "-", image)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making the containers' image: %w", err)
+	}
+	t.say("The plugin, twice: %s speaks for %s of the developers, %s for %s\nof the testers. On real hosts each VM has the one called %s.",
+		plugins[0].alias, plugins[0].vm, plugins[1].alias, plugins[1].vm, plugins[0].alias)
+	return w, play(ctx, t, w, w.installPlugins())
+}
+
+// chooseEngine takes the machine's own engine, else starts another one.
+func (s *site) chooseEngine(ctx context.Context, t *terminal) (engine, error) {
+	e, ok, why := s.theirs(ctx)
+	if ok {
+		t.say("The Docker engine of this machine is used, at %s.", theirSocket)
+		return e, s.claim()
+	}
+	if why == "" {
+		why = "none answers at " + theirSocket
+	}
+	t.say("A Docker engine for the demo alone is started: %s.", why)
+	return s.startEngine(ctx, t.command)
+}
+
+// installPlugins are the steps that give the engine the two plugins.
+func (w *world) installPlugins() []chapter {
+	var steps []step
+	for _, p := range plugins {
+		steps = append(steps,
+			step{run: []string{"docker", "plugin", "create", p.alias, w.site.plugin()}, want: []string{p.alias}},
+			step{run: []string{"docker", "plugin", "set", p.alias, "MOORING_HOST=unix://" + w.site.guest(p.vm)}},
+			step{run: []string{"docker", "plugin", "enable", "--timeout", "0", p.alias}, want: []string{p.alias}},
+		)
+	}
+	return []chapter{{steps: steps}}
+}
+
+// configure writes the sample configuration with the demo's folders, and in a
+// drop-in what else is different from a real installation.
+func (s *site) configure() error {
+	sample, err := os.ReadFile(filepath.Join(s.root, "config/samples/demo.toml"))
+	if err != nil {
+		return err
+	}
+	text := strings.ReplaceAll(string(sample), `"/var/lib/mooring/`, `"`+homeDir+`/`)
+	dropIn := fmt.Sprintf(`# What the demo changes in the sample: it lies beside a real installation.
+state_dir = %q
+run_dir = %q
+
+[admin]
+group = "" # root alone
+
+[metrics]
+listen = "" # no port that a real installation might want
+`, filepath.Join(homeDir, "state"), runDir)
+	if err := os.MkdirAll(s.config()+".d", 0o755); err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(s.config(), []byte(text), 0o644),
+		os.WriteFile(filepath.Join(s.config()+".d", "10-demo.toml"), []byte(dropIn), 0o644))
+}
+
+// startService starts mooringd, if it does not run, and waits until it is
+// ready.
+func (s *site) startService(ctx context.Context, show func([]string)) error {
+	args := []string{s.bin("mooringd"), "--config", s.config()}
+	if s.pid("mooringd") == 0 {
+		if show != nil {
+			show([]string{"mooringd", "--config", s.config()})
+		}
+		if err := s.start("mooringd", args...); err != nil {
+			return err
+		}
+	}
+	err := eventually(ctx, 20*time.Second, func() error {
+		code, _, err := ask(ctx, s.socket("admin"), "/readyz")
+		if err == nil && code != 200 {
+			err = fmt.Errorf("/readyz answers %d", code)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("mooringd does not get ready: %w; the end of its log:\n%s", err, tail(s.log("mooringd"), 10))
+	}
+	return nil
+}
+
+// tail is the end of a log.
+func tail(path string, lines int) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
