@@ -119,12 +119,18 @@ vuln: ## known vulnerabilities; needs vuln.go.dev
 # --- a look at it ------------------------------------------------------------
 
 .PHONY: demo
-demo: ## the two-team story with real containers on this machine
-	packaging/demo/demo.sh up
+demo: ## the two-team story with real containers on this machine (root)
+	tools/setup.sh demo
+	$(MAKE) build plugin $(BIN)/mooring-demo
+	$(BIN)/mooring-demo up
 
 .PHONY: demo-down
-demo-down: ## remove everything the demo made
-	packaging/demo/demo.sh down
+demo-down: $(BIN)/mooring-demo ## remove everything the demo made
+	$(BIN)/mooring-demo down
+
+.PHONY: $(BIN)/mooring-demo
+$(BIN)/mooring-demo:
+	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./demo
 
 .PHONY: clean
 clean: ## remove what was built
