@@ -18,7 +18,7 @@ var volumeEndpoints = []endpoint{
 		"Volumes of all vmgroups",
 		slices.Concat([]param{
 			{"vmgroup", "string", "glob pattern of vmgroup names"},
-			{"state", "string", "creating, ready, trashed or deleting"},
+			{"state", "string", "creating, ready, trashed, deleting or all; without it live volumes"},
 			{"datastore", "string", "only on this datastore"},
 		}, pageParams),
 		give(listAll),

@@ -1,0 +1,61 @@
+package api
+
+import (
+	"context"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"mooring.dev/mooring/pkg/hostclient"
+)
+
+// The client and the table are about the same endpoints: every method of the
+// client is answered, and no endpoint is without a method.
+func TestClientAndTableAgree(t *testing.T) {
+	g := newRig(t)
+	guest := hostclient.New("unix://"+g.channel(as(callerA)), hostclient.Options{})
+	admin := hostclient.NewAdmin("unix://"+g.channel(as(callerAdmin)), hostclient.Options{})
+	for _, client := range []any{guest, admin} {
+		v := reflect.ValueOf(client)
+		for i := range v.NumMethod() {
+			if name := v.Type().Method(i).Name; name != "Close" {
+				callWithSamples(t, name, v.Method(i))
+			}
+		}
+	}
+	guest.Close()
+	admin.Close()
+
+	text := ask(t, g.channel(as(callerAdmin)), "GET", "/metrics", "").body
+	reached := map[string]bool{}
+	for _, m := range regexp.MustCompile(`mooring_requests_total\{endpoint="([^"]+)",kind="ok"\}`).FindAllStringSubmatch(text, -1) {
+		reached[m[1]] = true
+	}
+	known := map[string]bool{}
+	for _, e := range endpoints {
+		known[e.name()] = true
+	}
+	assert.Equal(t, slices.Sorted(maps.Keys(known)), slices.Sorted(maps.Keys(reached)))
+}
+
+// callWithSamples calls a client's method with a context and with words.
+func callWithSamples(t *testing.T, name string, method reflect.Value) {
+	t.Helper()
+	args := []reflect.Value{reflect.ValueOf(t.Context())}
+	for i := 1; i < method.Type().NumIn(); i++ {
+		arg := reflect.New(method.Type().In(i)).Elem()
+		if arg.Kind() == reflect.String {
+			arg.SetString("x")
+		}
+		args = append(args, arg)
+	}
+	require.Equal(t, reflect.TypeFor[context.Context](), method.Type().In(0), name)
+	results := method.Call(args)
+	err, _ := results[len(results)-1].Interface().(error)
+	assert.NoError(t, err, name)
+}
