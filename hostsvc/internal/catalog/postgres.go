@@ -94,9 +94,9 @@ func postgresTransient(err error) bool {
 		return true
 	}
 	switch sqlstate(err) {
-	case "57P01", "57P02", "57P03", "53300", "25006", "25P03":
-		// shutting down, crashed, starting, too many connections, a standby
-		// that is being promoted, idle for too long in a transaction
+	case "57P01", "57P02", "57P03", "53300", "25P03":
+		// shutting down, crashed, starting, too many connections, idle for too
+		// long in a transaction
 		return true
 	}
 	return false

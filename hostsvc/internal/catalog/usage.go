@@ -27,11 +27,11 @@ func (t *tx) StaleMeta(g volspec.VMGroupID) error {
 }
 
 func (t *tx) HeldBy(vm volspec.VMID) (int, error) {
-	n, err := t.count("SELECT COUNT(*) FROM volumes WHERE holder_vm = ? AND holder_vm <> ''", vm)
+	n, err := t.count("SELECT COUNT(*) FROM volumes WHERE holder_vm = ? AND holder_vm > ''", vm)
 	if err != nil {
 		return 0, err
 	}
-	coming, err := t.count("SELECT COUNT(*) FROM volumes WHERE op_kind <> '' AND op_vm = ? AND holder_vm <> ?", vm, vm)
+	coming, err := t.count("SELECT COUNT(*) FROM volumes WHERE op_kind > '' AND op_vm = ? AND holder_vm <> ?", vm, vm)
 	return n + coming, err
 }
 

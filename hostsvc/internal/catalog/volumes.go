@@ -83,13 +83,18 @@ func (t *tx) VolumeByKey(k volume.Key) (volume.Record, error) {
 }
 
 func (t *tx) Volumes(f volume.Filter) ([]volume.Record, error) {
+	query, args := listQuery(f)
+	return list(t, scanVolume, query, args...)
+}
+
+func listQuery(f volume.Filter) (query string, args []any) {
 	where, args := filter(f)
-	query := "SELECT " + volumeCols + " FROM volumes" + where + " ORDER BY group_id, name, datastore, id"
+	query = "SELECT " + volumeCols + " FROM volumes" + where + " ORDER BY group_id, name, datastore, id"
 	if f.Limit > 0 {
 		query += " LIMIT ?"
 		args = append(args, f.Limit)
 	}
-	return list(t, scanVolume, query, args...)
+	return query, args
 }
 
 // filter writes conditions so that the planner can match them with the
@@ -119,16 +124,16 @@ func filter(f volume.Filter) (where string, args []any) {
 		}
 	}
 	if f.Holder != "" {
-		add("holder_vm = ? AND holder_vm <> ''", f.Holder)
+		add("holder_vm = ? AND holder_vm > ''", f.Holder)
 	}
 	if f.Held {
-		add("holder_vm <> ''")
+		add("holder_vm > ''")
 	}
 	if f.Held {
-		add("holder_vm <> ''")
+		add("holder_vm > ''")
 	}
 	if f.Busy {
-		add("op_kind <> ''")
+		add("op_kind > ''")
 	}
 	if f.Stale {
 		add("meta_stale = 1")

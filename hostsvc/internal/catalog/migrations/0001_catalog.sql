@@ -65,10 +65,12 @@ CREATE UNIQUE INDEX volumes_by_key ON volumes (group_id, datastore, name) WHERE 
 -- The order of listings, and a vmgroup's part of it.
 CREATE INDEX volumes_in_order ON volumes (group_id, name, datastore, id);
 CREATE INDEX volumes_by_datastore ON volumes (datastore, group_id);
--- What the reconciler asks for every few seconds is always a small part.
-CREATE INDEX volumes_held ON volumes (holder_vm) WHERE holder_vm <> '';
-CREATE INDEX volumes_busy ON volumes (op_kind) WHERE op_kind <> '';
-CREATE INDEX volumes_stale ON volumes (meta_stale) WHERE meta_stale = 1;
+-- What the reconciler asks for every few seconds is always a small part, and
+-- is listed in the same order.
+CREATE INDEX volumes_held ON volumes (group_id, name, datastore, id) WHERE holder_vm > '';
+CREATE INDEX volumes_busy ON volumes (group_id, name, datastore, id) WHERE op_kind > '';
+CREATE INDEX volumes_stale ON volumes (group_id, name, datastore, id) WHERE meta_stale = 1;
+CREATE INDEX volumes_by_holder ON volumes (holder_vm) WHERE holder_vm > '';
 CREATE INDEX volumes_unsettled ON volumes (state) WHERE state <> 'ready';
 
 CREATE TABLE snapshots (
