@@ -96,6 +96,7 @@ install -D -m 0755 packaging/deb/mooring-plugin-load "$p/usr/sbin/mooring-plugin
 install -D -m 0644 packaging/deb/mooring-plugin-load.8 "$p/usr/share/man/man8/mooring-plugin-load.8"
 gzip -9n "$p/usr/share/man/man8/mooring-plugin-load.8"
 install -D -m 0644 packaging/systemd/mooring-plugin.service "$p/lib/systemd/system/mooring-plugin.service"
+install -D -m 0644 packaging/deb/mooring-plugin/default "$p/etc/default/mooring-plugin"
 docs mooring-plugin docs/plugin*.md
 control mooring-plugin "Depends: e2fsprogs, xfsprogs, btrfs-progs
 Recommends: docker.io | docker-ce" "volumes for Docker hosts: the volume plugin vsphere

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,6 +41,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 type process struct {
 	dir   string
 	bin   string
+	wrap  []string // runs the daemon
 	cmd   *exec.Cmd
 	ended chan struct{}
 	out   *syncBuffer
@@ -107,7 +110,8 @@ func (p *process) start(t *testing.T, env ...string) {
 
 func (p *process) run(t *testing.T, env ...string) {
 	t.Helper()
-	p.cmd = exec.Command(p.bin+"/mooringd", "--config", p.path("mooring.toml"))
+	args := append(slices.Clone(p.wrap), p.bin+"/mooringd", "--config", p.path("mooring.toml"))
+	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Env = append(os.Environ(), env...)
 	if p.out == nil {
 		p.out = &syncBuffer{}
@@ -268,5 +272,25 @@ func TestSecondTerminateEndsAtOnce(t *testing.T) {
 	p.start(t)
 	_, err := p.guest(t, "vm1").Get(t.Context(), "slow")
 	assert.Equal(t, errkind.NotFound, errkind.Of(err))
+	nothingLeft(t, p)
+}
+
+// TestTheUnitsPrivilegesSuffice lives a volume's life with the capabilities
+// of packaging/systemd/mooringd.service and no others.
+func TestTheUnitsPrivilegesSuffice(t *testing.T) {
+	unit, err := os.ReadFile("../../../packaging/systemd/mooringd.service")
+	require.NoError(t, err)
+	m := regexp.MustCompile(`(?m)^CapabilityBoundingSet=(.+)$`).FindSubmatch(unit)
+	require.NotNil(t, m, "the unit names no capabilities")
+	set := "-all"
+	for _, c := range strings.Fields(string(m[1])) {
+		set += ",+" + strings.ToLower(strings.TrimPrefix(c, "CAP_"))
+	}
+	p := newProcess(t, []string{crashVM}, "[volume]\nreconcile='1s'\n")
+	p.wrap = []string{"setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=" + set}
+	p.start(t)
+	for _, s := range life {
+		require.NoError(t, s.do(t, p), s.name)
+	}
 	nothingLeft(t, p)
 }
