@@ -44,8 +44,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, id Identity) {
 	defer cancel()
 	w.Header().Set(wire.HeaderRequest, log.Request(ctx))
 
+	// A peer that asks and never reads must not keep its connection for ever.
+	until := func(t time.Time) { _ = http.NewResponseController(w).SetWriteDeadline(t) } // fails only where there is no connection
+	until(start.Add(s.o.RequestLimit + s.writeTime))
+
 	var x exchange
 	body, err := s.guarded(ctx, w, r, id, &x)
+	until(time.Now().Add(s.writeTime))
 	switch {
 	case x.allow != nil:
 		w.Header().Set("Allow", strings.Join(x.allow, ", "))

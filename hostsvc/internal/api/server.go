@@ -36,8 +36,9 @@ const lastWords = time.Second
 
 // Server answers requests on any number of listeners.
 type Server struct {
-	o       Options
-	metrics *metrics
+	o         Options
+	metrics   *metrics
+	writeTime time.Duration // how long a peer may take to read an answer
 }
 
 // New makes a server that listens nowhere yet.
@@ -45,7 +46,7 @@ func New(o Options) *Server {
 	o.RequestLimit = cmp.Or(o.RequestLimit, 2*time.Minute)
 	o.DrainLimit = cmp.Or(o.DrainLimit, 10*time.Second)
 	o.Conns = cmp.Or(o.Conns, 64)
-	return &Server{o: o, metrics: newMetrics(o.Version, statsOf{o.System, o.Volumes})}
+	return &Server{o: o, metrics: newMetrics(o.Version, statsOf{o.System, o.Volumes}), writeTime: 30 * time.Second}
 }
 
 // statsOf takes the gauges from where they are known anyway.

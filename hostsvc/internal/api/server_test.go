@@ -131,6 +131,29 @@ func TestFullListenerStops(t *testing.T) {
 	}
 }
 
+// A peer that asks and does not read loses its connection, not the service a
+// place.
+func TestPeerThatDoesNotRead(t *testing.T) {
+	g := newRig(t, func(o *Options) { o.Conns, o.RequestLimit = 1, time.Second })
+	g.srv.writeTime = 50 * time.Millisecond
+	path := g.channel(as(callerA))
+	lazy, err := net.Dial("unix", path)
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, lazy.Close()) }()
+	require.NoError(t, lazy.(*net.UnixConn).SetReadBuffer(1))
+	flood := make(chan error, 1)
+	go func() {
+		for { // until nothing more goes in, because nothing comes out
+			if _, err := io.WriteString(lazy, "GET "+wire.Prefix+"/hello HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				flood <- err
+				return
+			}
+		}
+	}()
+	require.Error(t, <-flood, "the service hung up")
+	assert.Equal(t, http.StatusOK, ask(t, path, "GET", wire.Prefix+"/hello", "").status, "the place is free again")
+}
+
 func TestObservers(t *testing.T) {
 	g := newRig(t)
 	admin, guest := g.channel(as(callerAdmin)), g.channel(as(callerA))

@@ -226,6 +226,9 @@ func TestArgumentsReachTheUseCases(t *testing.T) {
 		assert.Equal(t, http.StatusOK, got.status, got.body)
 		assert.Equal(t, []reached{tc.want}, g.uses.take())
 	}
+	clash := ask(t, admin, "PATCH", wire.Prefix+"/vmgroups/g/access/d", `{"datastore":"e"}`).problem(t)
+	assert.Equal(t, `the request is about datastore "d", its body about "e": make them agree`, clash.Detail)
+	assert.Empty(t, g.uses.take())
 	assert.JSONEq(t, `[]`, ask(t, admin, "GET", wire.Prefix+"/vms", "").body, "an empty list is a list")
 	assert.JSONEq(t, `{"message":"[[vmgroup]]"}`, ask(t, admin, "GET", wire.Prefix+"/vmgroups/g/export", "").body)
 	assert.Contains(t, ask(t, admin, "GET", wire.Prefix+"/vmgroups/g/vms", "").body, `"name":"m"`)

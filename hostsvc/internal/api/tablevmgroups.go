@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -97,9 +98,7 @@ var vmgroupEndpoints = []endpoint{
 	{
 		http.MethodPatch, "/vmgroups/{vmgroup}/access/{datastore}", admins, vmgroupManage, ofPath,
 		"Change what is given of an access row", nil,
-		take(func(ctx context.Context, s *Server, c *call, in wire.SetAccess) (wire.Message, error) {
-			return said(s.o.Tenants.SetAccess(ctx, c.caller, c.group(), c.vars["datastore"], in), "access of vmgroup", c.group(), "changed")
-		}),
+		take(setAccess),
 	},
 	{
 		http.MethodDelete, "/vmgroups/{vmgroup}/access/{datastore}", admins, vmgroupManage, ofPath,
@@ -120,4 +119,12 @@ func removeVMGroup(ctx context.Context, s *Server, c *call) (wire.Message, error
 		return wire.Message{}, err
 	}
 	return said(s.o.Tenants.Remove(ctx, c.caller, c.group(), force, volumes), "vmgroup", c.group(), "is removed")
+}
+
+func setAccess(ctx context.Context, s *Server, c *call, in wire.SetAccess) (wire.Message, error) {
+	ds := c.vars["datastore"]
+	if in.Datastore != "" && in.Datastore != ds {
+		return wire.Message{}, errkind.New(errkind.Invalid, "the request is about datastore %q, its body about %q: make them agree", ds, in.Datastore)
+	}
+	return said(s.o.Tenants.SetAccess(ctx, c.caller, c.group(), ds, in), "access of vmgroup", c.group(), "changed")
 }
