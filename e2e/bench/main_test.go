@@ -1,0 +1,85 @@
+// Package bench measures what DESIGN promises in ratios: volumes through the
+// Docker API against Docker's own local driver in the same run, lists in a
+// large installation, the quota under contention, and the plugin's start.
+// "make bench" runs it and prints a table; see docs/benchmarks.md.
+package bench
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mooring.dev/mooring/e2e/harness"
+)
+
+var (
+	lab  *harness.Lab
+	out  = flag.String("table", "", "file to write the table of results to, besides standard output")
+	rows []row
+)
+
+// row is one line of the table of results.
+type row struct{ work, ours, peer, ratio, target string }
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	var err error
+	if lab, err = harness.New(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := lab.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench: the lab could not be cleaned up:", err)
+		code = max(code, 1)
+	}
+	if len(rows) > 0 {
+		table := render()
+		fmt.Print("\n", table)
+		if *out != "" {
+			if err := os.WriteFile(*out, []byte(table), 0o644); err != nil {
+				fmt.Fprintln(os.Stderr, "bench:", err)
+				code = max(code, 1)
+			}
+		}
+	}
+	os.Exit(code)
+}
+
+func render() string {
+	var b strings.Builder
+	b.WriteString("| work | Mooring | peer | ratio | target |\n|---|---|---|---|---|\n")
+	for _, r := range rows {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.work, r.ours, r.peer, r.ratio, r.target)
+	}
+	return b.String()
+}
+
+// sample is a set of durations.
+type sample []time.Duration
+
+func (s sample) at(q float64) time.Duration {
+	sorted := slices.Clone(s)
+	slices.Sort(sorted)
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+}
+
+func (s sample) String() string {
+	return fmt.Sprintf("%s / %s", ms(s.at(0.5)), ms(s.at(0.95)))
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
+
+// compare adds a row for paired samples: medians, 95th percentiles and the
+// ratio of the medians.
+func compare(b *testing.B, work string, ours, peer sample, target string) {
+	ratio := float64(ours.at(0.5)) / float64(peer.at(0.5))
+	b.ReportMetric(float64(ours.at(0.5).Microseconds())/1000, work+"-p50-ms")
+	b.ReportMetric(ratio, work+"-ratio")
+	rows = append(rows, row{work, ours.String(), peer.String(), fmt.Sprintf("%.2f", ratio), target})
+}
