@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -76,7 +77,9 @@ func removeStale(path string) error {
 	if st.Mode().Type() != os.ModeSocket {
 		return errkind.New(errkind.Exists, "cannot listen on %s: a file that is not a socket is there; move it away or configure another path", path)
 	}
-	conn, err := net.Dial("unix", path)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // a local connect answers at once
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 	if err == nil {
 		return errors.Join(inUse(path), conn.Close())
 	}

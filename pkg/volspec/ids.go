@@ -2,13 +2,17 @@ package volspec
 
 import "strings"
 
-// Identifiers. All are UUIDs in their canonical 8-4-4-4-12 lower-case form,
-// except where said. They are types so that they are not confused.
+// The identifiers are UUIDs in their canonical 8-4-4-4-12 lower-case form. They
+// are types so that they are not confused.
 type (
-	VolumeID   string // of one volume, for life
-	VMGroupID  string // of one vmgroup, for life
-	VMID       string // the hypervisor's instance UUID of one VM
-	SnapshotID string // of one snapshot of one volume
+	// VolumeID is of one volume, for life.
+	VolumeID string
+	// VMGroupID is of one vmgroup, for life.
+	VMGroupID string
+	// VMID is the hypervisor's instance UUID of one VM.
+	VMID string
+	// SnapshotID is of one snapshot of one volume.
+	SnapshotID string
 )
 
 // DefaultGroup is the name of the vmgroup for VMs that belong to no other,

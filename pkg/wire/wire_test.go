@@ -28,9 +28,9 @@ func TestFieldNames(t *testing.T) {
 	for _, b := range bodies {
 		typ := reflect.TypeOf(b)
 		seen := map[string]bool{}
-		for i := range typ.NumField() {
-			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
-			assert.Regexp(t, word, name, "%s.%s", typ.Name(), typ.Field(i).Name)
+		for field := range typ.Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			assert.Regexp(t, word, name, "%s.%s", typ.Name(), field.Name)
 			assert.False(t, seen[name], "%s has %q twice", typ.Name(), name)
 			seen[name] = true
 		}
@@ -41,8 +41,8 @@ func TestFieldNames(t *testing.T) {
 func TestGuestRequestsNameNobody(t *testing.T) {
 	for _, b := range []any{CreateVolume{}, Attach{}, Detach{}, SetFormat{}, Heartbeat{}, VolumeUse{}} {
 		typ := reflect.TypeOf(b)
-		for i := range typ.NumField() {
-			name := typ.Field(i).Tag.Get("json")
+		for field := range typ.Fields() {
+			name := field.Tag.Get("json")
 			assert.NotRegexp(t, `(?i)vm|group|tenant|caller|admin`, name, typ.Name())
 		}
 	}

@@ -265,7 +265,7 @@ func TestAnswersDoNotDependOnOthers(t *testing.T) {
 		require.NoError(t, err)
 	}
 	before := full.inventory()
-	steps := script(t, full.ids, *full.hold)
+	steps := script(t, full.ids[:2], *full.hold)
 	require.Greater(t, len(steps), 200)
 	for _, c := range []volspec.Caller{tenant, stray} {
 		succeeded := 0

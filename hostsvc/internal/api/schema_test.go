@@ -108,8 +108,7 @@ func (s *schemas) of(t reflect.Type) object {
 
 func (s *schemas) component(t reflect.Type) object {
 	props, required := object{}, []string{}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, flags, _ := strings.Cut(f.Tag.Get("json"), ",")
 		p := maps.Clone(s.of(f.Type))
 		if c := s.comments[t.Name()+"."+f.Name]; c != "" {
