@@ -75,9 +75,13 @@ func (s *site) chooseEngine(ctx context.Context, t *terminal) (engine, error) {
 func (w *world) installPlugins() []chapter {
 	var steps []step
 	for _, p := range plugins {
+		set := []string{"docker", "plugin", "set", p.alias, "MOORING_HOST=unix://" + w.site.guest(p.vm)}
+		if w.engine.own {
+			set = append(set, "MOORING_ENGINE=unix://"+w.engine.socket)
+		}
 		steps = append(steps,
 			step{run: []string{"docker", "plugin", "create", p.alias, w.site.plugin()}, want: []string{p.alias}},
-			step{run: []string{"docker", "plugin", "set", p.alias, "MOORING_HOST=unix://" + w.site.guest(p.vm)}},
+			step{run: set},
 			step{run: []string{"docker", "plugin", "enable", "--timeout", "0", p.alias}, want: []string{p.alias}},
 		)
 	}
