@@ -64,16 +64,3 @@ func connOf(ctx context.Context) net.Conn {
 	conn, _ := ctx.Value(connKey{}).(net.Conn)
 	return conn
 }
-
-type callerKey struct{}
-
-func withCaller(ctx context.Context, c volspec.Caller) context.Context {
-	return context.WithValue(ctx, callerKey{}, c)
-}
-
-// CallerOf is the caller of the request whose context ctx is; the zero Caller
-// outside a request.
-func CallerOf(ctx context.Context) volspec.Caller {
-	c, _ := ctx.Value(callerKey{}).(volspec.Caller)
-	return c
-}

@@ -108,7 +108,7 @@ func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 			return nil, err
 		}
 	}
-	ctx = log.With(withCaller(ctx, c), log.Op, e.name())
+	ctx = log.With(ctx, log.Op, e.name())
 	if c.VM != "" {
 		ctx = log.With(ctx, log.VM, c.VMName)
 	}

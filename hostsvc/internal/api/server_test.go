@@ -79,6 +79,16 @@ func TestServeReportsABrokenListener(t *testing.T) {
 	assert.Equal(t, errkind.Unavailable, errkind.Of(err))
 }
 
+// A stop that comes before the start leaves nothing behind.
+func TestServeAfterItsEnd(t *testing.T) {
+	g := newRig(t)
+	path, l := listen(t)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	assert.NoError(t, g.srv.Serve(ctx, l, as(callerA)))
+	assert.NoFileExists(t, path)
+}
+
 // One guest cannot have more connections than its listener allows, however
 // many it opens; those that wait are served when others end.
 func TestConnectionsAreLimited(t *testing.T) {
