@@ -20,7 +20,7 @@ func (s *Service) AddAccess(ctx context.Context, c volspec.Caller, group string,
 		ds, err = s.rowDatastore(ctx, req)
 		return err
 	}
-	return s.verb(ctx, line(ctx, c, group, "vmgroup access add", describe(req)), prepare, func(tx Tx) error {
+	return s.verb(ctx, line(ctx, c, group, "vmgroup access add", words(req)), prepare, func(tx Tx) error {
 		g, err := changeable(tx, group)
 		if err != nil {
 			return err
@@ -46,7 +46,7 @@ func (s *Service) SetAccess(ctx context.Context, c volspec.Caller, group, datast
 		}
 		return nil
 	}
-	return s.verb(ctx, line(ctx, c, group, "vmgroup access set", describe(req)), prepare, func(tx Tx) error {
+	return s.verb(ctx, line(ctx, c, group, "vmgroup access set", words(req)), prepare, func(tx Tx) error {
 		g, err := changeable(tx, group)
 		if err != nil {
 			return err
@@ -153,20 +153,20 @@ func mb(s volspec.Size) string {
 	return strconv.FormatFloat(float64(s)/float64(volspec.MiB), 'f', -1, 64)
 }
 
-// describe is what the audit log says of a change to a row.
-func describe(req wire.SetAccess) string {
-	words := []string{req.Datastore}
+// words is what the audit log says of a change to a row.
+func words(req wire.SetAccess) string {
+	list := []string{req.Datastore}
 	if req.AllowCreate != nil {
-		words = append(words, "allow-create="+strconv.FormatBool(*req.AllowCreate))
+		list = append(list, "allow-create="+strconv.FormatBool(*req.AllowCreate))
 	}
 	if req.MaxSize != nil {
-		words = append(words, "volume-maxsize="+req.MaxSize.Table())
+		list = append(list, "volume-maxsize="+req.MaxSize.Table())
 	}
 	if req.TotalSize != nil {
-		words = append(words, "volume-totalsize="+req.TotalSize.Table())
+		list = append(list, "volume-totalsize="+req.TotalSize.Table())
 	}
 	if req.DefaultDatastore {
-		words = append(words, "default-datastore")
+		list = append(list, "default-datastore")
 	}
-	return strings.Join(words, " ")
+	return strings.Join(list, " ")
 }

@@ -57,7 +57,7 @@ func Check(r volspec.Rights, u volspec.Usage, q volspec.Request) error {
 	case !found && q.Caller.Admin:
 		return checkSize(volspec.Access{}, r, u, q)
 	case !found:
-		return errkind.New(errkind.Denied, "%s: vmgroup %s has no access row for datastore %s", noAccess, r.Group.Name, q.Datastore)
+		return noRowFor(r, q)
 	case row.AllowCreate || q.Caller.Admin || q.Action == volspec.DoMount:
 	case q.Action == volspec.DoRemove:
 		return errkind.New(errkind.Denied, "%s: vmgroup %s has no create right on %s", noDelete, r.Group.Name, rowOn(row, q))
@@ -65,6 +65,16 @@ func Check(r volspec.Rights, u volspec.Usage, q volspec.Request) error {
 		return errkind.New(errkind.Denied, "%s: vmgroup %s has no create right on %s", noCreate, r.Group.Name, rowOn(row, q))
 	}
 	return checkSize(row, r, u, q)
+}
+
+// noRowFor refuses what no access row covers. A create is told so in the words
+// that the tenancy guide shows for it, with the rule's words after them.
+func noRowFor(r volspec.Rights, q volspec.Request) error {
+	text := noAccess
+	if q.Action == volspec.DoCreate {
+		text = noCreate + ": " + noAccess
+	}
+	return errkind.New(errkind.Denied, "%s: vmgroup %s has no access row for datastore %s", text, r.Group.Name, q.Datastore)
 }
 
 func checkSize(row volspec.Access, r volspec.Rights, u volspec.Usage, q volspec.Request) error {

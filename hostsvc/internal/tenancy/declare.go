@@ -102,7 +102,10 @@ func (s *Service) checkDeclared(ctx context.Context, source string, groups []Dec
 		}
 		wanted = append(wanted, d)
 	}
-	return wanted, errors.Join(problems...)
+	if err := errors.Join(problems...); err != nil {
+		return nil, errkind.Wrap(errkind.Of(err), err, "the vmgroups of the configuration cannot be applied")
+	}
+	return wanted, nil
 }
 
 func (s *Service) checkOne(ctx context.Context, g Declared, inventory []hypervisor.VM, known []volspec.Member) (declaration, error) {

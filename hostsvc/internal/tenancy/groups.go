@@ -14,7 +14,7 @@ import (
 // Create makes a vmgroup with its VMs. Without a default datastore it has no
 // access rows and its VMs' own datastores are their default. _DEFAULT gets its
 // fixed id, so volumes it had belong to it again. A name in use is exists.
-func (s *Service) Create(ctx context.Context, c volspec.Caller, req wire.CreateVMGroup) (wire.VMGroup, error) {
+func (s *Service) Create(ctx context.Context, c volspec.Caller, req wire.CreateVMGroup) (v wire.VMGroup, err error) {
 	g := volspec.VMGroup{ID: volspec.VMGroupID(uuid.NewString()), Name: req.Name, Description: req.Description}
 	if g.Name == volspec.DefaultGroup {
 		g.ID = volspec.DefaultGroupID
@@ -24,7 +24,8 @@ func (s *Service) Create(ctx context.Context, c volspec.Caller, req wire.CreateV
 		vms, err = s.newGroup(ctx, req, &g)
 		return err
 	}
-	err := s.verb(ctx, line(ctx, c, g.Name, "vmgroup create", g.Name), prepare, func(tx Tx) error {
+	inventory := s.inventory(ctx)
+	err = s.verb(ctx, line(ctx, c, g.Name, "vmgroup create", g.Name), prepare, func(tx Tx) error {
 		if err := free(tx, g.Name); err != nil {
 			return err
 		}
@@ -34,12 +35,13 @@ func (s *Service) Create(ctx context.Context, c volspec.Caller, req wire.CreateV
 		if err := defaultRow(tx, g); err != nil {
 			return err
 		}
-		return join(tx, g, vms)
+		if err := join(tx, g, vms); err != nil {
+			return err
+		}
+		v, err = describe(tx, g.Name, inventory)
+		return err
 	})
-	if err != nil {
-		return wire.VMGroup{}, err
-	}
-	return s.Get(ctx, g.Name)
+	return v, err
 }
 
 // newGroup checks a request to create and completes g from it.
@@ -75,7 +77,7 @@ func free(tx Tx, name string) error {
 
 // Update changes what is not nil: default datastore, name, description. A new
 // default datastore gets a row as in Create; the old one keeps its row.
-func (s *Service) Update(ctx context.Context, c volspec.Caller, name string, req wire.UpdateVMGroup) (wire.VMGroup, error) {
+func (s *Service) Update(ctx context.Context, c volspec.Caller, name string, req wire.UpdateVMGroup) (v wire.VMGroup, err error) {
 	newName, object := name, name
 	if req.NewName != nil && *req.NewName != name {
 		newName, object = *req.NewName, name+" -> "+*req.NewName
@@ -85,7 +87,8 @@ func (s *Service) Update(ctx context.Context, c volspec.Caller, name string, req
 		ds, err = s.checkUpdate(ctx, name, newName, req)
 		return err
 	}
-	err := s.verb(ctx, line(ctx, c, name, "vmgroup update", object), prepare, func(tx Tx) error {
+	inventory := s.inventory(ctx)
+	err = s.verb(ctx, line(ctx, c, name, "vmgroup update", object), prepare, func(tx Tx) error {
 		g, err := changeable(tx, name)
 		if err != nil {
 			return err
@@ -108,12 +111,13 @@ func (s *Service) Update(ctx context.Context, c volspec.Caller, name string, req
 				return err
 			}
 		}
-		return tx.PutGroup(g)
+		if err := tx.PutGroup(g); err != nil {
+			return err
+		}
+		v, err = describe(tx, newName, inventory)
+		return err
 	})
-	if err != nil {
-		return wire.VMGroup{}, err
-	}
-	return s.Get(ctx, newName)
+	return v, err
 }
 
 func (s *Service) checkUpdate(ctx context.Context, name, newName string, req wire.UpdateVMGroup) (ds string, err error) {

@@ -42,7 +42,7 @@ func (s *Service) List(ctx context.Context) ([]wire.VMGroup, error) {
 			rowsOf[a.Group] = append(rowsOf[a.Group], a)
 		}
 		for _, g := range all {
-			groups = append(groups, describeGroup(g, byGroup[g.ID], rowsOf[g.ID], usages, inventory))
+			groups = append(groups, assemble(g, byGroup[g.ID], rowsOf[g.ID], usages, inventory))
 		}
 		return nil
 	})
@@ -50,37 +50,41 @@ func (s *Service) List(ctx context.Context) ([]wire.VMGroup, error) {
 }
 
 // Get describes one vmgroup.
-func (s *Service) Get(ctx context.Context, name string) (wire.VMGroup, error) {
-	var v wire.VMGroup
+func (s *Service) Get(ctx context.Context, name string) (v wire.VMGroup, err error) {
 	inventory := s.inventory(ctx)
-	err := s.o.Store.View(ctx, func(tx Tx) error {
-		g, err := find(tx, name)
-		if err != nil {
-			return err
-		}
-		members, err := tx.Members(g.ID)
-		if err != nil {
-			return err
-		}
-		rows, err := tx.AccessRows(g.ID)
-		if err != nil {
-			return err
-		}
-		usages := map[Place]volspec.Usage{}
-		for _, a := range rows {
-			if usages[Place{g.ID, a.Datastore}], err = tx.Usage(g.ID, a.Datastore); err != nil {
-				return err
-			}
-		}
-		v = describeGroup(g, members, rows, usages, inventory)
-		for i, vm := range v.VMs {
-			if v.VMs[i].Attached, err = tx.HeldBy(vm.ID); err != nil {
-				return err
-			}
-		}
-		return nil
+	err = s.o.Store.View(ctx, func(tx Tx) (err error) {
+		v, err = describe(tx, name, inventory)
+		return err
 	})
 	return v, err
+}
+
+func describe(tx Tx, name string, inventory map[volspec.VMID]hypervisor.VM) (wire.VMGroup, error) {
+	g, err := find(tx, name)
+	if err != nil {
+		return wire.VMGroup{}, err
+	}
+	members, err := tx.Members(g.ID)
+	if err != nil {
+		return wire.VMGroup{}, err
+	}
+	rows, err := tx.AccessRows(g.ID)
+	if err != nil {
+		return wire.VMGroup{}, err
+	}
+	usages := map[Place]volspec.Usage{}
+	for _, a := range rows {
+		if usages[Place{g.ID, a.Datastore}], err = tx.Usage(g.ID, a.Datastore); err != nil {
+			return wire.VMGroup{}, err
+		}
+	}
+	v := assemble(g, members, rows, usages, inventory)
+	for i, vm := range v.VMs {
+		if v.VMs[i].Attached, err = tx.HeldBy(vm.ID); err != nil {
+			return wire.VMGroup{}, err
+		}
+	}
+	return v, nil
 }
 
 // VMs lists a vmgroup's VMs, by name. _DEFAULT has no list.
@@ -106,7 +110,7 @@ func (s *Service) inventory(ctx context.Context) map[volspec.VMID]hypervisor.VM 
 	return m
 }
 
-func describeGroup(g volspec.VMGroup, members []volspec.Member, rows []volspec.Access, usages map[Place]volspec.Usage, inventory map[volspec.VMID]hypervisor.VM) wire.VMGroup {
+func assemble(g volspec.VMGroup, members []volspec.Member, rows []volspec.Access, usages map[Place]volspec.Usage, inventory map[volspec.VMID]hypervisor.VM) wire.VMGroup {
 	v := wire.VMGroup{
 		ID: g.ID, Name: g.Name, Description: g.Description, DefaultDatastore: g.DefaultDatastore, Source: g.Source,
 		VMs: []wire.VM{}, Access: []wire.Access{},

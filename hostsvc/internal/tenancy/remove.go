@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 
+	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 )
@@ -34,11 +35,13 @@ func (s *Service) Remove(ctx context.Context, c volspec.Caller, name string, for
 	if err != nil {
 		return s.refused(ctx, audit, err)
 	}
+	crashpoint.Here("tenancy.remove.marked")
 	if len(r.volumes) > 0 {
 		if err := s.o.RemoveVolumes(ctx, c, r.group.ID); err != nil {
 			return s.refused(ctx, audit, s.stopped(ctx, r, err))
 		}
 	}
+	crashpoint.Here("tenancy.remove.volumes")
 	return s.verb(ctx, audit, nil, func(tx Tx) error {
 		again, err := beginRemoval(tx, name, force, removeVolumes)
 		if err != nil {

@@ -1,0 +1,142 @@
+package tenancy_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"mooring.dev/mooring/hostsvc/internal/catalog"
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/hostsvc/internal/tenancy"
+	"mooring.dev/mooring/hostsvc/internal/volume"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+var root = volspec.Caller{Admin: true, Actor: "admin:0"}
+
+// world is a service over a real catalog, with a hypervisor of a few fields.
+type world struct {
+	*tenancy.Service
+	t      *testing.T
+	cat    *catalog.Catalog
+	vms    []hypervisor.VM
+	stores []string
+	away   error // of the hypervisor
+	remove func(context.Context, volspec.Caller, volspec.VMGroupID) error
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	c, err := catalog.Open(t.Context(), catalog.Options{Driver: catalog.SQLite, Path: filepath.Join(t.TempDir(), "catalog.db")})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, c.Check(context.Background()))
+		require.NoError(t, c.Close())
+	})
+	w := &world{t: t, cat: c, stores: []string{"datastore1", "datastore3", "Mixed"}}
+	w.remove = w.purge
+	for _, name := range []string{"Photon1", "Photon2", "Photon3", "Photon4", "Photon5", "Photon6"} {
+		w.vms = append(w.vms, hypervisor.VM{ID: volspec.VMID("id-" + name), Name: name, Datastore: "datastore1", Power: hypervisor.On})
+	}
+	w.Service = w.over(c.Tenancy())
+	return w
+}
+
+func (w *world) over(s tenancy.Store) *tenancy.Service {
+	return tenancy.New(tenancy.Options{
+		Store: s, Machines: w, Datastores: w,
+		RemoveVolumes: func(ctx context.Context, c volspec.Caller, g volspec.VMGroupID) error { return w.remove(ctx, c, g) },
+	})
+}
+
+func (w *world) VMs(context.Context) ([]hypervisor.VM, error) { return w.vms, w.away }
+
+func (w *world) Datastores(context.Context) (all []hypervisor.Datastore, err error) {
+	for _, name := range w.stores {
+		all = append(all, hypervisor.Datastore{Name: name, State: hypervisor.Online})
+	}
+	return all, w.away
+}
+
+// purge deletes a group's volumes, as the volume service does.
+func (w *world) purge(ctx context.Context, _ volspec.Caller, g volspec.VMGroupID) error {
+	return w.cat.Volumes().Update(ctx, func(tx volume.Tx) error {
+		all, err := tx.Volumes(volume.Filter{Group: g})
+		for _, r := range all {
+			if err == nil {
+				err = tx.DeleteVolume(r.ID)
+			}
+		}
+		return err
+	})
+}
+
+func (w *world) group(name string, vms ...string) {
+	w.t.Helper()
+	_, err := w.Create(w.t.Context(), root, wire.CreateVMGroup{Name: name, VMs: vms})
+	require.NoError(w.t, err)
+}
+
+func (w *world) get(name string) wire.VMGroup {
+	w.t.Helper()
+	g, err := w.Get(w.t.Context(), name)
+	require.NoError(w.t, err)
+	return g
+}
+
+// volume puts a volume into a group; holder is the VM that has it, or "".
+func (w *world) volume(group, name, holder string, state volspec.State) volspec.VolumeID {
+	w.t.Helper()
+	id := volspec.VolumeID(group + "/" + name)
+	require.NoError(w.t, w.cat.Volumes().Update(w.t.Context(), func(tx volume.Tx) error {
+		g, err := tx.GroupByName(group)
+		if err != nil {
+			return err
+		}
+		r := volume.Record{ID: id, Key: volume.Key{Group: g.ID, Datastore: "datastore1", Name: name}, State: state, Size: gib}
+		if holder != "" {
+			r.Holder.VM = volspec.VMID("id-" + holder)
+		}
+		return tx.PutVolume(r)
+	}))
+	return id
+}
+
+func (w *world) drop(id volspec.VolumeID) {
+	w.t.Helper()
+	require.NoError(w.t, w.cat.Volumes().Update(w.t.Context(), func(tx volume.Tx) error { return tx.DeleteVolume(id) }))
+}
+
+// refused asserts a refusal's kind and how its text begins.
+func refused(t *testing.T, err error, kind errkind.Kind, text string) {
+	t.Helper()
+	require.Error(t, err)
+	assert.Equal(t, kind, errkind.Of(err), "%v", err)
+	got := errkind.Text(err)
+	require.GreaterOrEqual(t, len(got), len(text), got)
+	assert.Equal(t, text, got[:len(text)])
+}
+
+func (w *world) members(name string) (names []string) {
+	w.t.Helper()
+	for _, vm := range w.get(name).VMs {
+		names = append(names, vm.Name)
+	}
+	return names
+}
+
+func (w *world) audit() (lines []volspec.Audit) {
+	w.t.Helper()
+	require.NoError(w.t, w.cat.Volumes().View(w.t.Context(), func(tx volume.Tx) (err error) {
+		lines, err = tx.Audit("", 0)
+		return err
+	}))
+	return lines
+}
+
+func p[T any](v T) *T { return &v }
