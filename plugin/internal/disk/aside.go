@@ -57,6 +57,17 @@ func inside(mnt int, fn func(dir int) error) error {
 	return errors.Join(err, unix.Close(dir))
 }
 
+// empty removes the lost+found of a new ext4. Docker copies an image's files
+// into a volume, and databases accept one, only when nothing is in it; e2fsck
+// makes the folder again when it has something to put there.
+func empty(dir int) error {
+	err := unix.Unlinkat(dir, "lost+found", unix.AT_REMOVEDIR)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
 // own sets the owner and mode of a new filesystem's root.
 func own(dir int, fs driver.Filesystem) error {
 	uid, gid := -1, -1

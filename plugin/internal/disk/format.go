@@ -2,6 +2,7 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -36,10 +37,10 @@ func (g *Guest) Format(ctx context.Context, device string, fs driver.Filesystem)
 	if _, err := tool(ctx, nil, "mkfs."+fs.Type, args...); err != nil {
 		return err
 	}
-	if fs.UID == nil && fs.GID == nil && fs.Mode == nil {
+	if fs.UID == nil && fs.GID == nil && fs.Mode == nil && fs.Type != volspec.Ext4 {
 		return nil
 	}
-	return g.aside(ctx, device, fs.Type, nil, func(dir int) error { return own(dir, fs) })
+	return g.aside(ctx, device, fs.Type, nil, func(dir int) error { return errors.Join(empty(dir), own(dir, fs)) })
 }
 
 // mkfsArgs has no force flag and no label. What ext4 would zero in the
