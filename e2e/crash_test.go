@@ -99,8 +99,8 @@ func (s *site) crashScenario(t *testing.T) (crashed bool) {
 		cli("", "volume", "resize", "_DEFAULT/a@ds2", "64mb"),
 		in("a@ds2", "grep -q kept /vol/f && test $(df -m /vol | awk 'END { print $2 }') -gt 40"),
 		detached("a@ds2"),
-		docker("no such volume", "volume", "rm", "a@ds2"),
-		docker("no such volume", "volume", "rm", "b@ds2"),
+		docker(noSuchVolume, "volume", "rm", "a@ds2"),
+		docker(noSuchVolume, "volume", "rm", "b@ds2"),
 	} {
 		err := st.try()
 		if !s.Running() {

@@ -27,7 +27,7 @@ func TestVolumeLifecycle(t *testing.T) {
 		s.attachedTo(t, "life", g.Name)
 		require.Equal(t, "attached", status(t, g, "life")["status"])
 		g.Docker(ctx, "volume", "rm", "life").Fails(t, "in use")
-		s.Mooring(ctx, "volume", "rm", "_DEFAULT/life").Fails(t, "life")
+		s.Mooring(ctx, "volume", "rm", "_DEFAULT/life@ds1").Fails(t, "life")
 
 		drop(t, g, "user")
 		s.attachedTo(t, "life", "")
@@ -35,7 +35,7 @@ func TestVolumeLifecycle(t *testing.T) {
 		require.Contains(t, sh(t, g, "life", "wc -l </vol/log; mount | grep ' /vol '").OK(t).Stdout, "type ext4")
 
 		remove(t, g, "life")
-		g.Docker(ctx, "volume", "inspect", "life").Fails(t, "no such volume")
+		g.Docker(ctx, "volume", "inspect", "life").Fails(t, noSuchVolume)
 		require.Empty(t, listed(t, g))
 	}
 }

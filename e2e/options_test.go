@@ -151,7 +151,7 @@ func TestExistingWithOtherOptions(t *testing.T) {
 	create(t, s.vm1, "fixed", "size=32mb")
 	create(t, s.vm1, "fixed", "size=64mb") // Docker finds it and asks nobody
 	require.EqualValues(t, 32<<20, s.volume(t, "fixed").SizeBytes)
-	s.Mooring(t.Context(), "volume", "create", "_DEFAULT/fixed", "--size=64mb").Fails(t, "fixed")
+	s.Mooring(t.Context(), "volume", "create", "_DEFAULT/fixed@ds1", "--size=64mb").Fails(t, "fixed")
 	require.EqualValues(t, 32<<20, s.volume(t, "fixed").SizeBytes)
 	remove(t, s.vm1, "fixed")
 }

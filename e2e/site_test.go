@@ -66,7 +66,7 @@ func (s *site) finish(t *testing.T) {
 	if !t.Failed() {
 		t.Errorf("the test left something behind: %v", err)
 	}
-	t.Log(lab.Logs(60))
+	t.Log(lab.Logs(40))
 	if err := s.clear(); err != nil {
 		t.Errorf("the site could not be cleared for the next test: %v", err)
 	}
@@ -138,6 +138,9 @@ func (s *site) volume(t *testing.T, name string) wire.Volume {
 
 func (s *site) volumeIn(t *testing.T, group, name string) wire.Volume {
 	t.Helper()
+	if !strings.Contains(name, "@") {
+		name += "@" + s.ds1.Name // the administrator has no VM that says where
+	}
 	var v wire.Volume
 	out := s.Mooring(t.Context(), "volume", "inspect", "--vmgroup", group, "--volume", name, "-o", "json").OK(t).Stdout
 	require.NoError(t, json.Unmarshal([]byte(out), &v))

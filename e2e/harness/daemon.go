@@ -171,7 +171,7 @@ func (d *Daemon) start(ctx context.Context) error {
 		err = fmt.Errorf("it has ended: %w", p.err)
 	}
 	if err != nil {
-		return fmt.Errorf("starting mooringd %s: %w\n%s", d.Name, err, tail(p.log, 30))
+		return fmt.Errorf("starting mooringd %s: %w\n%s", d.Name, err, tail(p.log, 30, nil))
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ func (g *Guest) startEngine(ctx context.Context) error {
 		err = fmt.Errorf("dockerd has ended: %w", p.err)
 	}
 	if err != nil {
-		return fmt.Errorf("starting the engine of %s: %w\n%s", g.Name, err, tail(p.log, 20))
+		return fmt.Errorf("starting the engine of %s: %w\n%s", g.Name, err, tail(p.log, 20, nil))
 	}
 	return nil
 }

@@ -150,7 +150,7 @@ func (g *Guest) powerOn(ctx context.Context) error {
 		err = errors.New("its init has ended")
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("booting guest %s: %w\n%s", g.Name, err, tail(p.log, 20)), g.powerOff())
+		return errors.Join(fmt.Errorf("booting guest %s: %w\n%s", g.Name, err, tail(p.log, 20, nil)), g.powerOff())
 	}
 	if err := os.WriteFile(g.InitPIDFile(), []byte(strconv.Itoa(p.pid())+"\n"), 0o644); err != nil {
 		return err

@@ -99,17 +99,26 @@ func (l *Lab) Logs(lines int) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var b strings.Builder
-	add := func(name, path string) {
-		if text := tail(path, lines); text != "" {
+	add := func(name, path string, wanted func(line string) bool) {
+		if text := tail(path, lines, wanted); text != "" {
 			fmt.Fprintf(&b, "--- %s\n%s\n", name, text)
 		}
 	}
+	// Listings are what the test itself asks for while it waits, and engines
+	// say much about themselves when they start.
+	noLists := func(line string) bool {
+		return !strings.Contains(line, `op="GET /`) && !strings.Contains(line, "POST /heartbeat")
+	}
+	ours := func(line string) bool {
+		return strings.Contains(line, " plugin=") && !strings.Contains(line, `\"op\":\"list\"`) ||
+			strings.Contains(line, "level=error") && !strings.Contains(line, "containerd")
+	}
 	for _, d := range l.daemons {
-		add("mooringd "+d.Name, d.LogFile())
+		add("mooringd "+d.Name, d.LogFile(), noLists)
 	}
 	for name, g := range l.guests {
-		add("dockerd and plugin of "+name, g.engineLog())
-		add("plain plugin of "+name, filepath.Join(g.dir, "plain-plugin.log"))
+		add("dockerd and plugin of "+name, g.engineLog(), ours)
+		add("plain plugin of "+name, filepath.Join(g.dir, "plain-plugin.log"), nil)
 	}
 	return b.String()
 }

@@ -17,9 +17,14 @@ import (
 // Driver is the name under which the plugin is installed.
 const Driver = "vsphere"
 
-// PluginDir returns the folder that "docker plugin create" takes, made once.
+// PluginDir returns the folder that "docker plugin create" takes, made once:
+// the one that MOORING_E2E_PLUGIN names, for tests of another build, else one
+// of this tree.
 func (l *Lab) PluginDir(t testing.TB) string {
 	t.Helper()
+	if dir := os.Getenv("MOORING_E2E_PLUGIN"); dir != "" {
+		return dir
+	}
 	dir := filepath.Join(l.Dir, "plugin")
 	if _, err := os.Stat(filepath.Join(dir, "config.json")); err != nil {
 		require.NoError(t, l.do(lasting(t), filepath.Join(l.Bin.Root, "packaging/plugin/build.sh"), dir))
@@ -117,7 +122,7 @@ func (p *PlainPlugin) end(t testing.TB, sig unix.Signal) {
 func (p *PlainPlugin) Running() bool { return p.proc.alive() }
 
 // Log is the last lines of what the plain plugin said.
-func (p *PlainPlugin) Log() string { return tail(p.proc.log, 40) }
+func (p *PlainPlugin) Log() string { return tail(p.proc.log, 40, nil) }
 
 // StrayFiles lists files in the guest that lie below a plugin's mount root
 // but outside a mounted volume: data that missed its volume.

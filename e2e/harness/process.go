@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -182,12 +183,15 @@ func (p *process) wait(limit time.Duration) error {
 	}
 }
 
-// tail returns the last lines of a log file.
-func tail(path string, lines int) string {
+// tail returns the last lines of a log file that are wanted, all for nil.
+func tail(path string, lines int, wanted func(line string) bool) string {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return ""
 	}
 	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	if wanted != nil {
+		all = slices.DeleteFunc(all, func(line string) bool { return !wanted(line) })
+	}
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }

@@ -1,0 +1,317 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"mooring.dev/mooring/e2e/harness"
+	"mooring.dev/mooring/pkg/hostclient"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// rig is an installation of one test's own: a mooringd, a datastore, and
+// guests whose engines have the plugin as a plain process, so that service
+// and plugin start anew within a moment, with other settings or another
+// build. Its guests are in the vmgroup "team", which counts its quota.
+type rig struct {
+	*harness.Daemon
+	admin  *hostclient.Admin
+	ds     *harness.Datastore
+	guests []*plain
+}
+
+// plain is a guest with the plugin as a plain process.
+type plain struct {
+	*harness.Guest
+	*harness.PlainPlugin
+	binary   string
+	settings []string // of the plugin's next start
+}
+
+const (
+	team     = "team"
+	rootName = "vsphere" // the plugin's mount root below the guest's own disk
+)
+
+// newRig starts the rig called name on ds with guests p1, p2, …; change may
+// alter the service's configuration. At the end of the test everything is
+// removed, and must be gone.
+func newRig(t *testing.T, name string, ds *harness.Datastore, guests int, bin harness.Binaries, change func(*harness.Config)) *rig {
+	t.Helper()
+	r := &rig{ds: ds}
+	var plains []*harness.Guest
+	for i := range guests {
+		g := lab.Guest(t, fmt.Sprintf("p%d", i+1))
+		plains = append(plains, g)
+		r.guests = append(r.guests, &plain{Guest: g, binary: bin.Plugin})
+	}
+	r.Daemon = lab.Daemon(t, name, []*harness.Datastore{ds}, plains, func(c *harness.Config) {
+		c.Volume.Reconcile = "1s"
+		if change != nil {
+			change(c)
+		}
+	})
+	r.Binary = bin.Mooringd
+	r.admin = hostclient.NewAdmin("unix://"+r.Config.Admin.Socket, hostclient.Options{Patience: 10 * time.Second})
+	t.Cleanup(func() { r.finish(t) })
+	r.Start(t)
+	r.team(t)
+	for _, g := range r.guests {
+		g.start(t)
+	}
+	return r
+}
+
+// team makes the vmgroup of the rig's guests.
+func (r *rig) team(t *testing.T) {
+	t.Helper()
+	var names []string
+	for _, g := range r.guests {
+		names = append(names, g.Name)
+	}
+	_, err := r.admin.CreateVMGroup(t.Context(), wire.CreateVMGroup{Name: team, VMs: names})
+	require.NoError(t, err)
+	yes, total := true, volspec.Size(1<<40)
+	require.NoError(t, r.admin.AddAccess(t.Context(), team, wire.SetAccess{Datastore: r.ds.Name, AllowCreate: &yes, TotalSize: &total, DefaultDatastore: true}))
+}
+
+// start starts the guest's plugin with the settings given beside its own.
+func (p *plain) start(t *testing.T, settings ...string) {
+	t.Helper()
+	p.PlainPlugin = p.RunPlainPlugin(t, p.binary, slices.Concat(
+		[]string{"MOORING_MOUNT_ROOT=/srv/" + rootName, "MOORING_RECONCILE=1s", "MOORING_LOG_LEVEL=debug"}, p.settings, settings)...)
+	// The engine finds it by its socket.
+	require.NoError(t, harness.Eventually(10*time.Second, func() error {
+		if r := p.Exec(t.Context(), "test", "-S", "/run/docker/plugins/vsphere.sock"); r.Code != 0 && p.socket() == "" {
+			return errors.New("the plugin does not listen yet")
+		}
+		return nil
+	}))
+}
+
+// socket is the plugin's own socket when a setting moved it.
+func (p *plain) socket() string {
+	for _, s := range p.settings {
+		if path, ok := strings.CutPrefix(s, "MOORING_SOCKET="); ok {
+			return path
+		}
+	}
+	return ""
+}
+
+// restart ends the plugin as a service manager would and starts it again.
+func (p *plain) restart(t *testing.T, settings ...string) {
+	t.Helper()
+	p.Stop(t)
+	p.start(t, settings...)
+}
+
+// finish takes the rig apart and checks that nothing is left of it.
+func (r *rig) finish(t *testing.T) {
+	t.Helper()
+	if t.Failed() {
+		t.Log(lab.Logs(60))
+	}
+	ctx := cleanup()
+	for _, g := range r.guests {
+		if !g.EngineRuns() {
+			continue
+		}
+		if ids := g.Docker(ctx, "ps", "-aq").Lines(); len(ids) > 0 {
+			g.Docker(ctx, append([]string{"rm", "-f", "-v"}, ids...)...)
+		}
+	}
+	if !r.Running() {
+		r.Env = nil
+		r.Start(t)
+	}
+	err := harness.Eventually(30*time.Second, func() error {
+		groups, err := r.admin.VMGroups(ctx)
+		for _, g := range groups {
+			err = errors.Join(err, r.admin.RemoveVMGroup(ctx, g.Name, true, true))
+		}
+		return err
+	})
+	if err == nil {
+		err = harness.Eventually(20*time.Second, func() error { return r.agree(ctx) })
+	}
+	for _, g := range r.guests {
+		if g.PlainPlugin != nil && g.PlainPlugin.Running() {
+			g.Stop(t)
+		}
+		if strays, serr := g.strays(); serr != nil || len(strays) > 0 {
+			err = errors.Join(err, serr, fmt.Errorf("files that missed their volume on %s: %v", g.Name, strays))
+		}
+	}
+	if err != nil {
+		t.Errorf("the test left something behind: %v", err)
+	}
+	err = r.End()
+	for _, g := range r.guests {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(g.Disk(), rootName, ".state")))
+		if t.Failed() {
+			err = errors.Join(err, g.Wipe())
+		}
+	}
+	if t.Failed() {
+		err = errors.Join(err, r.ds.Wipe())
+	}
+	if err != nil {
+		t.Errorf("the rig could not be taken apart: %v", err)
+	}
+}
+
+// strays are files below the plugin's mount root that lie in no volume.
+func (p *plain) strays() (found []string, err error) {
+	root := filepath.Join(p.Disk(), rootName)
+	err = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, os.ErrNotExist) || err == nil && path == filepath.Join(root, ".state"):
+			return filepath.SkipDir
+		case err == nil && !d.IsDir():
+			found = append(found, path)
+		}
+		return err
+	})
+	return found, err
+}
+
+// agree describes everything in which catalog, datastore, loop devices, block
+// nodes, quota and engines differ. Nothing may be half done.
+func (r *rig) agree(ctx context.Context) error {
+	list, err := r.admin.Volumes(ctx, hostclient.VolumesQuery{State: "all"})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	diff := func(what string, want, have []string) {
+		slices.Sort(want)
+		slices.Sort(have)
+		if !slices.Equal(want, have) {
+			errs = append(errs, fmt.Errorf("%s: %v, by the catalog %v", what, have, want))
+		}
+	}
+	var files, attached []string
+	nodes, names, used := map[string][]string{}, map[string][]string{}, map[string]int64{}
+	for _, v := range list.Volumes {
+		used[v.VMGroup] += v.SizeBytes
+		files = append(files, string(v.ID)+".img", string(v.ID)+".json")
+		if v.State != volspec.Ready && v.State != volspec.Trashed || v.Health != "ok" {
+			errs = append(errs, fmt.Errorf("volume %s is %s, %s", v.Name, v.State, v.Health))
+		}
+		if v.AttachState != "attached" && v.AttachState != "detached" {
+			errs = append(errs, fmt.Errorf("volume %s is %s", v.Name, v.AttachState))
+		}
+		if v.AttachedTo != "" {
+			attached, nodes[v.AttachedTo] = append(attached, string(v.ID)), append(nodes[v.AttachedTo], v.Serial)
+		}
+		if v.State != volspec.Ready {
+			continue
+		}
+		names[v.VMGroup] = append(names[v.VMGroup], v.Name)
+		snaps, err := r.admin.Snapshots(ctx, v.VMGroup, v.Name)
+		errs = append(errs, err)
+		for _, s := range snaps {
+			used[v.VMGroup] += s.SizeBytes
+			files = append(files, fmt.Sprintf("%s.%s.snap", v.ID, s.ID))
+		}
+	}
+	on, err := r.ds.Files()
+	errs = append(errs, err)
+	for i, f := range on {
+		on[i] = filepath.Base(f)
+	}
+	diff("files on the datastore", files, on)
+	diff("loop devices", attached, loopsOf(r.ds.Path))
+	groups, err := r.admin.VMGroups(ctx)
+	errs = append(errs, err)
+	groupOf := map[string]string{}
+	for _, g := range groups {
+		for _, a := range g.Access {
+			if a.Datastore == r.ds.Name && a.UsedBytes != used[g.Name] {
+				errs = append(errs, fmt.Errorf("vmgroup %s uses %d bytes by its quota and %d by its volumes", g.Name, a.UsedBytes, used[g.Name]))
+			}
+		}
+		for _, vm := range g.VMs {
+			groupOf[vm.Name] = g.Name
+		}
+	}
+	for _, g := range r.guests {
+		have, _ := os.ReadDir(filepath.Join(g.DevDir(), "mooring"))
+		var serials []string
+		for _, n := range have {
+			serials = append(serials, n.Name())
+		}
+		diff("block nodes of "+g.Name, nodes[g.Name], serials)
+		if g.PlainPlugin == nil || !g.PlainPlugin.Running() || !g.EngineRuns() {
+			continue
+		}
+		diff("docker volume ls on "+g.Name, slices.Clone(names[groupOf[g.Name]]), g.Docker(ctx, "volume", "ls", "-q").Lines())
+	}
+	return errors.Join(errs...)
+}
+
+// loopsOf are the ids of the disks below a datastore that have a loop device,
+// once for each device.
+func loopsOf(dir string) (ids []string) {
+	backing, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, b := range backing {
+		file, err := os.ReadFile(b)
+		if path := strings.TrimSpace(string(file)); err == nil && strings.HasPrefix(path, dir+"/") {
+			ids = append(ids, strings.TrimSuffix(filepath.Base(path), ".img"))
+		}
+	}
+	return ids
+}
+
+// settled waits until everything agrees.
+func (r *rig) settled(t *testing.T) {
+	t.Helper()
+	require.NoError(t, harness.Eventually(30*time.Second, func() error { return r.agree(t.Context()) }))
+}
+
+// volume is what the admin sees of a volume of the team.
+func (r *rig) volume(t *testing.T, name string) wire.Volume {
+	t.Helper()
+	v, err := r.admin.Volume(t.Context(), team, name)
+	require.NoError(t, err)
+	return v
+}
+
+// detached waits until a volume of the team is attached to nobody.
+func (r *rig) detached(t *testing.T, name string) {
+	t.Helper()
+	require.NoError(t, harness.Eventually(20*time.Second, func() error {
+		if v := r.volume(t, name); v.AttachState != "detached" {
+			return fmt.Errorf("volume %s is %s, %s", name, v.AttachState, v.AttachedTo)
+		}
+		return nil
+	}))
+}
+
+// image is the file of a volume's disk.
+func (r *rig) image(t *testing.T, name string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(r.ds.Path, "dockvols", "*", string(r.volume(t, name).ID)+".img"))
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	return found[0]
+}
+
+// holder makes, without starting it, a container of that name that has the
+// volume of the same name: it runs script there, then waits for its end.
+func holder(t *testing.T, g *plain, name, script string) {
+	t.Helper()
+	g.Docker(t.Context(), "create", "--name", name, "--network=none", "--volume-driver", harness.Driver, "-v", name+":/vol",
+		harness.Image, "sh", "-ec", script+`; sync; trap "exit 0" TERM; sleep 1000 & wait`).OK(t)
+}
