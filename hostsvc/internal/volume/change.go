@@ -52,6 +52,7 @@ func (s *Service) Set(ctx context.Context, c volspec.Caller, group, name string,
 		if err != nil {
 			return wire.Volume{}, err
 		}
+		crashpoint.Here("volume.set.record")
 		if err := s.refreshMeta(ctx, r); err != nil {
 			log.G(ctx).WithError(err).WithField(log.Volume, r.Name().String()).Warn("metadata beside the disk is stale, it is written again later")
 		}

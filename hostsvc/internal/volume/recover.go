@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
@@ -163,6 +164,7 @@ func (s *Service) blankDisk(ctx context.Context, r Record) error {
 	if err := s.o.Hypervisor.Delete(ctx, r.ref()); err != nil {
 		return err
 	}
+	crashpoint.Here("volume.reset.deleted")
 	r.Format = volspec.Blank
 	if err := s.putMeta(ctx, r); err != nil {
 		return err
@@ -170,6 +172,7 @@ func (s *Service) blankDisk(ctx context.Context, r Record) error {
 	if err := s.o.Hypervisor.Create(ctx, r.ref(), r.Size, r.Spec.DiskFormat); err != nil {
 		return err
 	}
+	crashpoint.Here("volume.reset.disk")
 	_, err := s.end(ctx, r.ID, func(r *Record) { r.Format = volspec.Blank })
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
@@ -76,6 +77,7 @@ func (s *Service) Undelete(ctx context.Context, c volspec.Caller, group, name st
 		if err != nil {
 			return wire.Volume{}, err
 		}
+		crashpoint.Here("volume.undelete.record")
 		if err := s.refreshMeta(ctx, r); err != nil {
 			log.G(ctx).WithError(err).WithField(log.Volume, r.Name().String()).Warn("metadata beside the disk is stale, it is written again later")
 		}

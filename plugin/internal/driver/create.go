@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 
+	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
@@ -21,6 +22,7 @@ func (d *Driver) Create(ctx context.Context, name string, opts map[string]string
 	if d.host.saw(err) != nil {
 		return err
 	}
+	crashpoint.Here("plugin.create.made")
 	d.o.Cache.Put(n, v)
 	return nil
 }
@@ -40,9 +42,11 @@ func (d *Driver) Remove(ctx context.Context, name string) error {
 		err = d.letGo(ctx, v)
 	}
 	if err == nil {
+		crashpoint.Here("plugin.remove.released")
 		err = d.host.saw(d.o.Host.Remove(ctx, name))
 	}
 	if err == nil || errkind.Is(err, errkind.NotFound) {
+		crashpoint.Here("plugin.remove.removed")
 		d.o.Cache.Remove(n)
 		return nil
 	}

@@ -12,29 +12,28 @@ import (
 	"mooring.dev/mooring/pkg/wire"
 )
 
-// format makes the filesystem of a disk that never had one and returns the
-// attachment under which it is mounted, with its device.
+// format makes the filesystem of a disk that never had one.
 //
 // Whether the disk is new is the host service's word alone, given once; that
 // it reads as zeros is looked at before the grant and again after it. Once a
 // grant was used, nobody formats this disk again: if it is not finished the
 // service replaces the disk by another one.
-func (d *Driver) format(ctx context.Context, a wire.Attachment, dev string, busy bool) (wire.Attachment, string, error) {
+func (d *Driver) format(ctx context.Context, a wire.Attachment, dev string, busy bool) error {
 	switch {
 	case a.Format != volspec.Blank:
-		return a, "", errkind.New(errkind.InUse, "volume %s is being formatted by somebody else: repeat the command in a moment", a.Name)
+		return errkind.New(errkind.InUse, "volume %s is being formatted by somebody else: repeat the command in a moment", a.Name)
 	case busy:
-		return a, "", errkind.New(errkind.InUse, "the disk of volume %s is new but in use: it is not formatted", a.Name)
+		return errkind.New(errkind.InUse, "the disk of volume %s is new but in use: it is not formatted", a.Name)
 	case a.ReadOnly:
-		return a, "", errkind.New(errkind.Internal, "the disk of volume %s is new but attached read-only: it cannot be formatted", a.Name)
+		return errkind.New(errkind.Internal, "the disk of volume %s is new but attached read-only: it cannot be formatted", a.Name)
 	}
 	start := time.Now()
 	fs := filesystem(a)
 	if err := d.o.Disks.CheckBlank(ctx, dev); err != nil {
-		return a, "", err
+		return err
 	}
 	if err := d.setFormat(ctx, a, volspec.Formatting); err != nil {
-		return a, "", err
+		return err
 	}
 	crashpoint.Here("plugin.mount.formatting")
 	if err := d.o.Disks.CheckBlank(ctx, dev); err != nil {
@@ -43,22 +42,18 @@ func (d *Driver) format(ctx context.Context, a wire.Attachment, dev string, busy
 			// the service from replacing the disk.
 			err = errors.Join(err, d.setFormat(context.WithoutCancel(ctx), a, volspec.Formatted))
 		}
-		return a, "", err
+		return err
 	}
 	if err := d.o.Disks.Format(ctx, dev, fs); err != nil {
-		return a, "", err
+		return err
 	}
 	crashpoint.Here("plugin.mount.mkfs")
 	if err := d.setFormat(ctx, a, volspec.Formatted); err != nil {
-		return a, "", err
+		return err
 	}
 	crashpoint.Here("plugin.mount.formatted")
 	log.G(ctx).WithField("filesystem", fs.Type).WithField(log.Dur, time.Since(start).Milliseconds()).Info("volume formatted")
-	a.Format = volspec.Formatted
-	if !fs.ReadOnly {
-		return a, dev, nil
-	}
-	return d.reattach(ctx, a)
+	return nil
 }
 
 // setFormat tells the service a step of the formatting.
@@ -69,11 +64,12 @@ func (d *Driver) setFormat(ctx context.Context, a wire.Attachment, to volspec.Fo
 }
 
 // reattach swaps the writable attachment under which a read-only volume was
-// formatted for a read-only one.
+// formatted, perhaps by a plugin that died right after, for a read-only one.
 func (d *Driver) reattach(ctx context.Context, a wire.Attachment) (wire.Attachment, string, error) {
 	if err := d.host.saw(d.o.Host.Detach(ctx, a.Name, wire.Detach{Epoch: a.Epoch})); err != nil {
 		return a, "", err
 	}
+	crashpoint.Here("plugin.reattach.detached")
 	b, err := d.attach(ctx, a.Name, 0)
 	switch {
 	case err != nil:

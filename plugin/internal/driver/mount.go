@@ -150,6 +150,7 @@ func (d *Driver) bring(ctx context.Context, id volspec.VolumeID, name string, wa
 		return errkind.Wrap(errkind.Of(err), err, "volume %s was detached while this guest used it: stop the containers that use it, then repeat the command", name)
 	}
 	d.setAttached(ctx, a, Space{})
+	crashpoint.Here("plugin.mount.recorded")
 	return d.mountDisk(ctx, a, path)
 }
 
@@ -164,10 +165,15 @@ func (d *Driver) mountDisk(ctx context.Context, a wire.Attachment, path string) 
 		return err
 	}
 	if a.Format != volspec.Formatted {
-		if a, dev, err = d.format(ctx, a, dev, busy); err != nil {
+		if err := d.format(ctx, a, dev, busy); err != nil {
 			return err
 		}
-		busy = false
+		a.Format = volspec.Formatted
+	}
+	if a.Spec.Access == volspec.ReadOnly && !a.ReadOnly && !busy {
+		if a, dev, err = d.reattach(ctx, a); err != nil {
+			return err
+		}
 	}
 	fs := filesystem(a)
 	if busy {

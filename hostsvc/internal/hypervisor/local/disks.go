@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 )
@@ -122,6 +123,7 @@ func (l *Local) deleteIn(ctx context.Context, d *folder, r hypervisor.Ref) error
 	if err := d.remove(imgName(r)); err != nil {
 		return err
 	}
+	crashpoint.Here("local.delete.image")
 	for _, n := range names {
 		if err := d.remove(n); err != nil {
 			return err
@@ -241,6 +243,7 @@ func (l *Local) growIn(ctx context.Context, p *place, d *folder, r hypervisor.Re
 			return err
 		}
 	}
+	crashpoint.Here("local.grow.file")
 	// Also when it had the size already: a crash may have come between.
 	users, err := usersOf(f, imgName(r))
 	if err != nil {

@@ -7,12 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 )
@@ -208,6 +210,7 @@ func (d *folder) build(ctx context.Context, name string, replace bool, fill func
 	if err := f.Sync(); err != nil {
 		return err
 	}
+	crashpoint.Here("local.build" + filepath.Ext(name))
 	if err := d.rename(tmp, name, replace); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 )
@@ -126,6 +127,7 @@ func (s *source) plug(ctx context.Context, c *conf, vm volspec.VMID, img *os.Fil
 	if err != nil {
 		return nil, err
 	}
+	crashpoint.Here("local.attach.loop")
 	if err = c.sweepNodes(lo.dev); err == nil {
 		err = v.putNode(serial, lo.dev)
 	}
@@ -173,6 +175,7 @@ func unplug(ctx context.Context, v VM, a *attachment) error {
 	if err := v.removeNode(a.Serial); err != nil {
 		return err
 	}
+	crashpoint.Here("local.detach.node")
 	err := a.unbind(ctx, patience, false)
 	if err == nil {
 		return nil
