@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,23 +109,9 @@ func TestProblemsNameTheirFileAndLine(t *testing.T) {
 	} {
 		assert.Contains(t, err.Error(), want)
 	}
-	problems, ok := errkindProblems(err)
+	problems, ok := errors.AsType[config.Problems](err)
 	require.True(t, ok)
 	assert.Len(t, problems, 4)
-}
-
-func errkindProblems(err error) (config.Problems, bool) {
-	for err != nil {
-		if p, ok := err.(config.Problems); ok {
-			return p, true
-		}
-		u, ok := err.(interface{ Unwrap() error })
-		if !ok {
-			break
-		}
-		err = u.Unwrap()
-	}
-	return nil, false
 }
 
 func TestLoadOfWhatCannotBeRead(t *testing.T) {
@@ -185,7 +172,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		c, err := config.Parse("fuzz", doc)
 		if err != nil {
-			if _, ok := errkindProblems(err); !ok || errkind.Of(err) != errkind.Invalid {
+			if _, ok := errors.AsType[config.Problems](err); !ok || errkind.Of(err) != errkind.Invalid {
 				t.Fatalf("not a list of problems: %v", err)
 			}
 			return

@@ -63,7 +63,7 @@ func Run(ctx context.Context, o Options) error {
 // run is the daemon's life from its first socket to its last.
 func (d *daemon) run(ctx context.Context, reload <-chan os.Signal) (err error) {
 	defer func() { err = errors.Join(err, d.catalog.Close()) }()
-	if err := d.bind(); err != nil {
+	if err := d.bind(ctx); err != nil {
 		return err
 	}
 	log.G(ctx).WithField("version", d.version).WithField("config", d.path).Info("mooringd is starting")
@@ -119,7 +119,6 @@ func (d *daemon) serve(ctx context.Context) error {
 	d.gate.open()
 	notify(ctx, notifyReady)
 	log.G(ctx).WithField(log.Dur, time.Since(start).Milliseconds()).Info("mooringd is ready")
-	defer notify(ctx, notifyStopping)
 	return d.volumes.Run(ctx)
 }
 

@@ -15,15 +15,16 @@ import (
 // checkLoop asks the kernel for a free loop device, which is what the local
 // hypervisor attaches disks with.
 func checkLoop(context.Context) ([]wire.Finding, error) {
-	f := wire.Finding{Level: levelOK, Check: "loop devices"}
 	n, err := freeLoop()
+	return []wire.Finding{loopFinding(n, err)}, nil
+}
+
+func loopFinding(n int, err error) wire.Finding {
+	const check = "loop devices"
 	if err != nil {
-		f.Level, f.Detail = levelError, "no disk can be attached: "+err.Error()
-		f.Remedy = "load the kernel's loop module, and let mooringd use /dev/loop-control and /dev/loop*"
-		return []wire.Finding{f}, nil
+		return wire.Finding{Level: levelError, Check: check, Detail: "no disk can be attached: " + err.Error(), Remedy: "load the kernel's loop module, and let mooringd use /dev/loop-control and /dev/loop*"}
 	}
-	f.Detail = fmt.Sprintf("available, the next free one is loop%d", n)
-	return []wire.Finding{f}, nil
+	return wire.Finding{Level: levelOK, Check: check, Detail: fmt.Sprintf("available, the next free one is loop%d", n)}
 }
 
 func freeLoop() (int, error) {

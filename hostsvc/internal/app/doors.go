@@ -42,12 +42,12 @@ func (d *daemon) doors(cfg config.Config) ([]*door, error) {
 }
 
 // bind opens the listeners of the first configuration.
-func (d *daemon) bind() error {
+func (d *daemon) bind(ctx context.Context) error {
 	doors, err := d.doors(d.config())
 	if err != nil {
 		return err
 	}
-	if err := listenAll(doors); err != nil {
+	if err := listenAll(ctx, doors); err != nil {
 		return err
 	}
 	d.listeners.initial = doors

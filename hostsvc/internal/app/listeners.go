@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"mooring.dev/mooring/hostsvc/internal/api"
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/transport"
 )
 
@@ -29,12 +30,12 @@ type doorKey struct {
 }
 
 // listen opens a door. Nobody is answered before listeners has it.
-func (d *door) listen() (err error) {
+func (d *door) listen(ctx context.Context) (err error) {
 	if d.key.network == "tcp" {
-		d.l, err = net.Listen("tcp", d.key.address)
-		return err
+		d.l, err = new(net.ListenConfig).Listen(ctx, "tcp", d.key.address)
+		return errkind.Wrap(errkind.Unavailable, err, "cannot listen for %s", d.name)
 	}
-	d.l, err = transport.ListenUnix(d.key.address, d.key.mode, -1, d.key.gid)
+	d.l, err = transport.ListenUnix(d.key.address, d.key.mode, -1, d.key.gid) //nolint:contextcheck // nothing in it waits
 	return err
 }
 
@@ -131,9 +132,9 @@ func (l *listeners) change(ctx context.Context, open, shut []*door) error {
 }
 
 // listenAll opens all doors or none.
-func listenAll(doors []*door) error {
+func listenAll(ctx context.Context, doors []*door) error {
 	for i, d := range doors {
-		if err := d.listen(); err != nil {
+		if err := d.listen(ctx); err != nil {
 			return errors.Join(err, closeAll(doors[:i]))
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -105,7 +106,7 @@ func (p *process) start(t *testing.T, env ...string) {
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		_, err := a.Status(t.Context())
 		assert.NoError(c, err)
-	}, 20*time.Second, 20*time.Millisecond)
+	}, 30*time.Second, 20*time.Millisecond)
 }
 
 func (p *process) run(t *testing.T, env ...string) {
@@ -293,4 +294,31 @@ func TestTheUnitsPrivilegesSuffice(t *testing.T) {
 		require.NoError(t, s.do(t, p), s.name)
 	}
 	nothingLeft(t, p)
+}
+
+// The service manager hears of every change of state.
+func TestNotifiesTheServiceManager(t *testing.T) {
+	p := newProcess(t, []string{"vm1"}, "")
+	addr := &net.UnixAddr{Name: p.path("notify"), Net: "unixgram"}
+	l, err := net.ListenUnixgram("unixgram", addr)
+	require.NoError(t, err)
+	defer l.Close()
+	hear := func(want string) {
+		t.Helper()
+		require.NoError(t, l.SetReadDeadline(time.Now().Add(20*time.Second)))
+		b := make([]byte, 100)
+		n, err := l.Read(b)
+		require.NoError(t, err)
+		assert.Equal(t, want, string(b[:n]))
+	}
+	p.run(t, "NOTIFY_SOCKET="+addr.Name)
+	hear("READY=1")
+	_, err = p.admin(t).Status(t.Context())
+	require.NoError(t, err, "it said ready and was not")
+	p.signal(t, syscall.SIGHUP)
+	hear("RELOADING=1")
+	hear("READY=1")
+	p.signal(t, syscall.SIGTERM)
+	hear("STOPPING=1")
+	assert.Equal(t, 0, p.exit(t))
 }

@@ -15,11 +15,13 @@ import (
 )
 
 // reloads reads the configuration again whenever asked, until ctx ends. What
-// cannot be applied as a whole is logged, and the old configuration stays.
+// cannot be applied as a whole is logged, and the old configuration stays. It
+// is the first part to stop, so it tells the service manager of that too.
 func (d *daemon) reloads(ctx context.Context, ask <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
+			notify(ctx, notifyStopping)
 			return nil
 		case <-ask:
 		}
@@ -55,7 +57,7 @@ func (d *daemon) reload(ctx context.Context) (err error) {
 
 	u := undo.New()
 	defer func() { err = errors.Join(err, u.Run(ctx)) }()
-	if err := listenAll(open); err != nil {
+	if err := listenAll(ctx, open); err != nil {
 		return err
 	}
 	u.Add("close the new sockets", func(context.Context) error { return closeAll(open) })
