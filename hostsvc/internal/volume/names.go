@@ -2,7 +2,9 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
@@ -52,15 +54,15 @@ func (s *Service) locate(tx Tx, c volspec.Caller, group string, name volspec.Nam
 	if err != nil {
 		return target{}, err
 	}
-	if ds, err = canonical(stores, ds, rights); err != nil {
+	if ds, err = canonical(stores, ds, c, rights); err != nil {
 		return target{}, err
 	}
 	return target{rights: rights, name: name, key: Key{Group: g.ID, Datastore: ds, Name: name.Volume}}, nil
 }
 
 // canonical finds the datastore that is called ds, whatever the case of its
-// letters.
-func canonical(stores []hypervisor.Datastore, ds string, r volspec.Rights) (string, error) {
+// letters. The refusal names the datastores on which the caller has rights.
+func canonical(stores []hypervisor.Datastore, ds string, c volspec.Caller, r volspec.Rights) (string, error) {
 	var known, same []string
 	for _, d := range stores {
 		if d.Name == ds {
@@ -69,7 +71,9 @@ func canonical(stores []hypervisor.Datastore, ds string, r volspec.Rights) (stri
 		if strings.EqualFold(d.Name, ds) {
 			same = append(same, d.Name)
 		}
-		known = append(known, d.Name)
+		if usable(r, c, d.Name) {
+			known = append(known, d.Name)
+		}
 	}
 	switch {
 	case len(same) == 1:
@@ -82,6 +86,16 @@ func canonical(stores []hypervisor.Datastore, ds string, r volspec.Rights) (stri
 		def = volspec.VMDatastore
 	}
 	return "", errkind.New(errkind.Invalid, "Invalid datastore '%s'.\nKnown datastores: %s.\nDefault datastore: %s", ds, strings.Join(known, ", "), def)
+}
+
+func usable(r volspec.Rights, c volspec.Caller, datastore string) bool {
+	if c.Admin {
+		return true
+	}
+	return slices.ContainsFunc(r.Access, func(row volspec.Access) bool {
+		return row.Datastore == datastore || row.Datastore == volspec.AllDatastores ||
+			row.Datastore == volspec.VMDatastore && datastore == c.VMDatastore
+	})
 }
 
 // check asks the tenancy rules about one action on a located name.
@@ -163,9 +177,9 @@ func (s *Service) online(ctx context.Context, name string, write bool) error {
 		}
 		switch {
 		case d.State == hypervisor.Offline:
-			return errkind.New(errkind.Unavailable, "datastore %s is offline: %s", name, d.Detail)
+			return errkind.Wrap(errkind.Unavailable, errors.New(d.Detail), "datastore %s is offline, the administrator finds the reason in `mooring datastore ls`", name)
 		case write && d.State == hypervisor.ReadOnlyStore:
-			return errkind.New(errkind.Unavailable, "datastore %s is read-only: %s", name, d.Detail)
+			return errkind.Wrap(errkind.Unavailable, errors.New(d.Detail), "datastore %s is read-only, the administrator finds the reason in `mooring datastore ls`", name)
 		}
 		return nil
 	}
