@@ -95,7 +95,7 @@ func (d *Driver) rounds(ctx context.Context) {
 }
 
 // reconcile makes one pass over everything that is mounted, attached, counted
-// or used.
+// or used. Passes do not overlap.
 func (d *Driver) reconcile(ctx context.Context) {
 	f := facts{grace: d.o.Interval, busy: d.busy}
 	var attached []wire.Attachment
@@ -116,7 +116,10 @@ func (d *Driver) reconcile(ctx context.Context) {
 	f.ledger, f.now = d.o.Ledger.All(), d.o.Now()
 
 	d.mu.Lock()
-	steps, next := plan(f, d.idle)
+	idle := d.idle
+	d.mu.Unlock()
+	steps, next := plan(f, idle) // only this function replaces it
+	d.mu.Lock()
 	d.idle = next
 	d.mu.Unlock()
 	shadowed := map[volspec.VolumeID]struct{}{}
