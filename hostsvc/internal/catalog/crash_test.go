@@ -24,9 +24,9 @@ import (
 // writerEnv makes this test program a writer on the catalog it names.
 const writerEnv = "CATALOG_TEST_WRITER"
 
-const pairSize = 20
+const batch = 10
 
-// writer adds volumes, pairSize in one transaction, and says on its output
+// writer adds volumes, batch in one transaction, and says on its output
 // which transactions are committed, until it is killed.
 func writer() int {
 	path, first, _ := strings.Cut(os.Getenv(writerEnv), "|")
@@ -41,7 +41,7 @@ func writer() int {
 	}
 	for ; ; n++ {
 		err := c.Volumes().Update(context.Background(), func(tx volume.Tx) error {
-			for i := range pairSize {
+			for i := range batch {
 				name := fmt.Sprintf("v%06d-%d", n, i)
 				r := volume.Record{ID: volspec.VolumeID(name), Key: volume.Key{Group: "g", Datastore: "ds", Name: name}, State: volspec.Ready}
 				if err := tx.PutVolume(r); err != nil {
@@ -68,7 +68,7 @@ func TestKilledWriter(t *testing.T) {
 	}))
 	require.NoError(t, c.Close())
 	next := 0
-	for round := range 6 {
+	for round := range 5 {
 		next = killWriter(t, o.Path, next)
 		c, err := catalog.Open(t.Context(), o)
 		require.NoError(t, err)
@@ -78,9 +78,9 @@ func TestKilledWriter(t *testing.T) {
 			all, err = tx.Volumes(volume.Filter{})
 			return err
 		}))
-		assert.Zero(t, len(all)%pairSize, "round %d: no half of a transaction", round)
-		assert.GreaterOrEqual(t, len(all), next*pairSize, "round %d: nothing acknowledged is lost", round)
-		next = len(all) / pairSize
+		assert.Zero(t, len(all)%batch, "round %d: no half of a transaction", round)
+		assert.GreaterOrEqual(t, len(all), next*batch, "round %d: nothing acknowledged is lost", round)
+		next = len(all) / batch
 		require.NoError(t, c.Close())
 	}
 	assert.Positive(t, next)
@@ -96,7 +96,7 @@ func killWriter(t *testing.T, path string, first int) (next int) {
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	lines := bufio.NewScanner(out)
-	stop := 5 + rand.IntN(10)
+	stop := 2 + rand.IntN(6)
 	for next = first; lines.Scan(); {
 		n, err := strconv.Atoi(lines.Text())
 		require.NoError(t, err)

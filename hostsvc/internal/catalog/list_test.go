@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/hostsvc/internal/catalog"
-	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/volspec"
 )
@@ -19,38 +18,10 @@ import (
 // fleet is 10,000 volumes in 1000 vmgroups.
 func fleet(tb testing.TB, c *catalog.Catalog) {
 	tb.Helper()
-	const groups, each = 1000, 10
-	require.NoError(tb, c.Tenancy().Update(context.Background(), func(tx tenancy.Tx) error {
-		for g := range groups {
-			if err := tx.PutGroup(volspec.VMGroup{ID: groupID(g), Name: fmt.Sprintf("group%d", g)}); err != nil {
-				return err
-			}
-		}
-		return nil
-	}))
-	require.NoError(tb, c.Volumes().Update(context.Background(), func(tx volume.Tx) error {
-		for g := range groups {
-			for v := range each {
-				r := volume.Record{
-					ID:    volspec.VolumeID(fmt.Sprintf("%08d-%04d-4000-8000-000000000000", g, v)),
-					Key:   volume.Key{Group: groupID(g), Datastore: fmt.Sprintf("ds%d", v%3), Name: fmt.Sprintf("volume%d", v)},
-					State: volspec.Ready, Size: volspec.GiB, Spec: volspec.Spec{Size: volspec.GiB}.Defaulted(),
-				}
-				if v == 9 {
-					r.State = volspec.Trashed
-				}
-				if err := tx.PutVolume(r); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}))
+	catalog.Fleet(tb, c, 1000)
 }
 
-func groupID(g int) volspec.VMGroupID {
-	return volspec.VMGroupID(fmt.Sprintf("%08d-aaaa-4000-8000-000000000000", g))
-}
+func groupID(g int) volspec.VMGroupID { return volspec.VMGroupID(fmt.Sprintf("g%d", g)) }
 
 // tenantView is what one tenant's docker volume ls asks.
 func tenantView(tb testing.TB, c *catalog.Catalog, g volspec.VMGroupID) {
@@ -70,6 +41,7 @@ func TestTenantViewOfALargeFleet(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := openCatalog(t, o)
 			fleet(t, c)
+			require.NoError(t, c.Check(t.Context()))
 			tenantView(t, c, groupID(0))
 			best := time.Hour
 			for g := range 20 {
