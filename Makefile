@@ -25,8 +25,8 @@ build: ## static binaries in bin/
 	$(GOBUILD) -o $(BIN)/ ./hostsvc/cmd/mooringd ./hostsvc/cmd/mooring ./plugin/cmd/mooring-plugin
 
 .PHONY: plugin
-plugin: ## the managed plugin's folder for "docker plugin create", in dist/plugin
-	packaging/plugin/build.sh dist/plugin
+plugin: build ## the managed plugin's folder for "docker plugin create", in dist/plugin
+	$(GO) run ./packaging/plugin/rootfs -plugin $(BIN)/mooring-plugin -version $(VERSION) -out dist/plugin
 
 .PHONY: deb
 deb: build ## Debian packages in dist/
