@@ -22,11 +22,23 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/memory"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/hostclient"
+	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if err := log.Setup(log.Options{Level: "error", Format: "text"}); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		RemoveBinaries()
+		os.Exit(code)
+	}))
+}
+
+// RemoveBinaries is replaced by tests that build some.
+var RemoveBinaries = func() {}
 
 // memHost is a host in memory. Its Create waits while hold is locked.
 type memHost struct {

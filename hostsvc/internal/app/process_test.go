@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"mooring.dev/mooring/hostsvc/internal/app"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/hostclient"
 	"mooring.dev/mooring/pkg/wire"
@@ -30,6 +31,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	app.RemoveBinaries = func() { _ = os.RemoveAll(dir) }
 	cmd := exec.Command("go", "build", "-tags", "crashpoints", "-o", dir+"/", "../../cmd/mooringd", "../../cmd/mooring")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return dir, fmt.Errorf("building the programs under test: %w\n%s", err, out)
