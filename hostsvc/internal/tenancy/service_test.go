@@ -320,6 +320,7 @@ func TestEveryVerbIsAudited(t *testing.T) {
 		{"vmgroup rm", "h", func() error { return w.Remove(ctx, root, "h", true, false) }},
 		{"vmgroup rm", "h", func() error { return w.Remove(ctx, root, "h", true, false) }}, // refused
 		{"vmgroup vm add", "Photon1", func() error { return w.AddVMs(ctx, root, "h", []string{"Photon1"}) }},
+		{"vmgroup vm add", "nope", func() error { return w.AddVMs(ctx, root, "h", []string{"nope"}) }},
 	} {
 		before := len(w.audit())
 		err := v.run()
@@ -335,7 +336,7 @@ func TestEveryVerbIsAudited(t *testing.T) {
 			continue
 		}
 		assert.Equal(t, "not-found", l.Outcome)
-		assert.Equal(t, "Vmgroup h does not exist", l.Detail)
+		assert.Equal(t, errkind.Text(err), l.Detail)
 	}
 }
 
