@@ -132,12 +132,12 @@ func (s *site) crashScenario(t *testing.T) (crashed bool) {
 func TestPluginCrashPoints(t *testing.T) {
 	s := newSite(t)
 	g := s.vm2
-	g.Docker(t.Context(), "plugin", "disable", "-f", harness.Driver).OK(t)
+	g.Docker(t.Context(), "plugin", "rm", "-f", harness.Driver).OK(t)
 	binary := lab.CrashBinaries(t).Plugin
 	var p *harness.PlainPlugin
 	t.Cleanup(func() {
 		p.Stop(t)
-		g.Docker(cleanup(), "plugin", "enable", harness.Driver).OK(t)
+		g.InstallPlugin(t)
 	})
 	points := filepath.Join(g.Disk(), "points")
 	p = g.RunPlainPlugin(t, binary, "MOORING_CRASH_LOG=/srv/points")

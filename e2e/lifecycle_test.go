@@ -138,11 +138,11 @@ func TestFilesystems(t *testing.T) {
 func TestPlainProcess(t *testing.T) {
 	s := newSite(t)
 	ctx := t.Context()
-	s.vm2.Docker(ctx, "plugin", "disable", "-f", harness.Driver).OK(t)
+	s.vm2.Docker(ctx, "plugin", "rm", "-f", harness.Driver).OK(t)
 	p := s.vm2.StartPlainPlugin(t)
 	t.Cleanup(func() {
 		p.Stop(t)
-		s.vm2.Docker(cleanup(), "plugin", "enable", harness.Driver).OK(t)
+		s.vm2.InstallPlugin(t)
 	})
 	create(t, s.vm2, "plain", "size=64mb")
 	keep(t, s.vm2, "user", "plain")

@@ -69,12 +69,13 @@ func TestInvalidOptions(t *testing.T) {
 		"attach-as=independent": "Attach type 'independent' is not supported.",
 		"clone-from=absent":     "Could not find volume for cloning absent",
 		"datastore=nowhere":     "nowhere",
+		"datastore=ds2":         "write the name as refused@ds2",
 		"mkfsopts=-F":           "mkfsopts",
 		"mountopts=remount":     "mountopts",
 		"mode=99999":            "mode",
 		"uid=root":              "uid",
 		"fstype=xfs,size":       "",
-		"vsan-policy-name=gold": "",
+		"vsan-policy-name=gold": "Cannot use a VSAN policy on a non-VSAN datastore",
 	} {
 		tryCreate(t, s.vm1, "refused", option).Fails(t, text)
 	}
@@ -115,7 +116,7 @@ func TestOptionsShowInStatus(t *testing.T) {
 		{[]string{"access=read-only"}, "access", "read-only"},
 		{[]string{"fstype=xfs", "size=320mb"}, "fstype", "xfs"},
 		{[]string{"clone-from=plain"}, "clone-from", "plain"},
-		{[]string{"datastore=ds2"}, "datastore", "ds2"},
+		{[]string{"datastore=ds1"}, "datastore", "ds1"},
 	} {
 		create(t, s.vm1, "opt", c.options...)
 		require.Equal(t, c.want, status(t, s.vm1, "opt")[c.field], "%v", c.options)

@@ -20,7 +20,7 @@ const (
 	overQuota    = "The total volume size exceeds the usage quota"
 	noGroup      = "does not belong to any vmgroup"
 	notDefault   = "This feature is not supported for vmgroup _DEFAULT."
-	noSuchVolume = "such volume" // the command and the engine differ in the first letter
+	noSuchVolume = "such volume"
 )
 
 // admin runs the command line and wants this first line of output.

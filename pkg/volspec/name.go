@@ -2,6 +2,7 @@ package volspec
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -68,7 +69,11 @@ func checkPart(what, s string) error {
 	}
 	for _, r := range s {
 		if r == '/' || r == '\\' || unicode.IsControl(r) || r == utf8.RuneError {
-			return errkind.New(errkind.Invalid, "%s name contains illegal characters: %q", what, r)
+			shown := string(r)
+			if !unicode.IsPrint(r) {
+				shown = strconv.QuoteRune(r)
+			}
+			return errkind.New(errkind.Invalid, "%s name contains illegal characters: %s", what, shown)
 		}
 	}
 	return nil

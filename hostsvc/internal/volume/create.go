@@ -35,7 +35,7 @@ func (s *Service) create(ctx context.Context, c volspec.Caller, group string, re
 		if name.Datastore != "" && !strings.EqualFold(name.Datastore, spec.Datastore) {
 			return wire.Volume{}, errkind.New(errkind.Invalid, "volume %s asks for datastore %s in its name and for %s in its options: name one", req.Name, name.Datastore, spec.Datastore)
 		}
-		name.Datastore, spec.Datastore = spec.Datastore, ""
+		name.Datastore = spec.Datastore
 	}
 	stores, err := s.o.Hypervisor.Datastores(ctx)
 	if err != nil {
@@ -43,12 +43,18 @@ func (s *Service) create(ctx context.Context, c volspec.Caller, group string, re
 	}
 	var t target
 	err = s.o.Store.View(ctx, func(tx Tx) error {
-		t, err = s.locate(tx, c, group, name, stores)
-		return err
+		if t, err = s.locate(tx, c, group, name, stores); err != nil || c.Admin {
+			return err
+		}
+		return s.sameAsWritten(tx, c, req.Name, t, stores)
 	})
 	if err != nil {
 		return wire.Volume{}, err
 	}
+	if spec.StoragePolicy != "" {
+		return wire.Volume{}, errkind.New(errkind.Unsupported, "Cannot use a VSAN policy on a non-VSAN datastore: %s has no storage policies, leave vsan-policy-name out", t.key.Datastore)
+	}
+	spec.Datastore = ""
 	return do(ctx, s, "creating volume "+name.String(), func(ctx context.Context) (wire.Volume, error) {
 		unlock, err := s.lock(ctx, lockKey{key: t.key}, "create")
 		if err != nil {
@@ -57,6 +63,20 @@ func (s *Service) create(ctx context.Context, c volspec.Caller, group string, re
 		defer unlock()
 		return s.createLocked(ctx, c, group, name, spec, stores)
 	})
+}
+
+// sameAsWritten refuses a datastore in the options that is not the one which
+// the name alone means. Docker uses only the name afterwards: it would not
+// find the volume, take the name for a new one and write to a local volume.
+func (s *Service) sameAsWritten(tx Tx, c volspec.Caller, written string, t target, stores []hypervisor.Datastore) error {
+	name, err := volspec.ParseName(written)
+	if err != nil || name.Datastore != "" {
+		return err
+	}
+	if alone, err := s.locate(tx, c, "", name, stores); err == nil && alone.key == t.key {
+		return nil
+	}
+	return errkind.New(errkind.Invalid, "volume %s cannot be on datastore %s, since its name alone means another one: write the name as %s@%s", name.Volume, t.key.Datastore, name.Volume, t.key.Datastore)
 }
 
 // both joins two problems of one request into one sentence.

@@ -50,6 +50,8 @@ func TestBadRequestsChangeNothing(t *testing.T) {
 		{vm1, "v", []string{"size", "0mb"}, errkind.Invalid},
 		{vm1, "v", []string{"sizes", "1gb"}, errkind.Invalid},
 		{vm1, "v@fast", []string{"datastore", "slow"}, errkind.Invalid},
+		{vm1, "v", []string{"datastore", "slow"}, errkind.Invalid},
+		{vm1, "v", []string{"vsan-policy-name", "gold"}, errkind.Unsupported},
 		{vm1, "v", []string{"clone-from", "nothing"}, errkind.NotFound},
 		{vm1, "v@slow", nil, errkind.Denied},
 		{vm1, "v", []string{"size", "11gb"}, errkind.Quota},
