@@ -66,19 +66,24 @@ func (p *place) fillBlank(ctx context.Context, f *os.File, size volspec.Size, fo
 	return nil
 }
 
-// allocate reserves space in f without changing its size. Where the file
-// system cannot, zeros are written beyond the end, which does change it.
+// allocate gives f, which is blank there, its space. Where the file system
+// cannot reserve it, zeros are written.
 func allocate(ctx context.Context, f *os.File, from, to int64) error {
+	err := reserve(ctx, f, from, to)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return writeZeros(ctx, f, from, to)
+	}
+	return err
+}
+
+// reserve allocates what is not allocated, and changes neither size nor data.
+func reserve(ctx context.Context, f *os.File, from, to int64) error {
 	const step = 1 << 30
 	for at := from; at < to; at += step {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, at, min(step, to-at))
-		if errors.Is(err, unix.EOPNOTSUPP) {
-			return writeZeros(ctx, f, at, to)
-		}
-		if err != nil {
+		if err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, at, min(step, to-at)); err != nil {
 			return err
 		}
 	}

@@ -71,9 +71,6 @@ type Local struct {
 	conf   atomic.Pointer[conf]
 	powers powers
 	stores knowledge
-	// swap makes Fence put the disk into another file, because the kernel
-	// lets writes through to a loop device without capacity.
-	swap bool
 }
 
 var (
@@ -96,7 +93,7 @@ func New(o Options) (*Local, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Local{swap: !kernelAtLeast(6, 5)}
+	l := &Local{}
 	l.conf.Store(c)
 	return l, nil
 }

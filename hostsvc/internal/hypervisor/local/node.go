@@ -108,24 +108,3 @@ func deviceSize(f *os.File) (size uint64, err error) {
 	}
 	return size, nil
 }
-
-// kernelAtLeast reports whether the running kernel is of that version.
-func kernelAtLeast(major, minor int) bool {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return false
-	}
-	var have [2]int
-	part := 0
-	for _, b := range u.Release {
-		switch {
-		case b >= '0' && b <= '9':
-			have[part] = have[part]*10 + int(b-'0')
-		case b == '.' && part == 0:
-			part = 1
-		default:
-			return have[0] > major || (have[0] == major && have[1] >= minor)
-		}
-	}
-	return false
-}

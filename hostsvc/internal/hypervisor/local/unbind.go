@@ -129,44 +129,52 @@ func (l *loop) gone(ctx context.Context) error {
 	}
 }
 
-// farAway is an offset that no image reaches. A device that begins there has
-// no capacity, and should an old kernel let a write through, it does not hit
-// the image's data.
+// farAway is an offset that no image reaches.
 const farAway = 1 << 62
 
 // cut takes a loop device away from all who use it, whether they have it
-// mounted, open or mapped: its capacity becomes zero. The kernel first writes
+// mounted, open or mapped. First its capacity becomes zero: the kernel writes
 // out what is on its way and then fails every further request with EIO, as
-// for a disk that was pulled out. It marks the device as fenced and to be
-// unbound when the last user closes it. A file system on it is left as after
-// a power failure; a late unmount writes nothing.
+// for a disk that was pulled out. A request can have passed that check before
+// and be held up on its way; so then the device is moved far beyond the image,
+// where such a straggler does not hit its data: see Local.cutOff for what it
+// can hit. A file system on the device is left as after a power failure; a
+// late unmount writes nothing.
 //
-// With capacity false it only marks.
-func cut(f *os.File, capacity bool) error {
-	fd := int(f.Fd())
-	info, err := unix.IoctlLoopGetStatus64(fd)
+// On error the device is as it was, and usable.
+func cut(f *os.File) error {
+	err := change(f, func(i *unix.LoopInfo64) { i.Sizelimit = 1 })
+	if err == nil {
+		err = change(f, func(i *unix.LoopInfo64) { i.Offset = farAway })
+	}
+	if err == nil {
+		var size uint64
+		if size, err = deviceSize(f); err == nil && size != 0 {
+			err = fmt.Errorf("the kernel left %s a capacity of %d bytes", f.Name(), size)
+		}
+	}
 	if err != nil {
-		return err
-	}
-	label := (&loop{info: *info}).label()
-	setLabel(info, fencedPrefix+strings.TrimPrefix(label, livePrefix))
-	info.Flags |= unix.LO_FLAGS_AUTOCLEAR
-	if capacity {
-		info.Offset, info.Sizelimit = farAway, 1
-	}
-	err = error(unix.EAGAIN)
-	for i := 0; errors.Is(err, unix.EAGAIN) && i < 10; i++ {
-		err = unix.IoctlLoopSetStatus64(fd, info)
-	}
-	if err != nil || !capacity {
-		return err
-	}
-	now, err := unix.IoctlLoopGetStatus64(fd)
-	if err != nil {
-		return err
-	}
-	if size, err := deviceSize(f); err != nil || size != 0 || now.Offset != farAway {
-		return errors.Join(fmt.Errorf("the kernel left %s a capacity of %d bytes", f.Name(), size), err)
+		return errors.Join(err, change(f, func(i *unix.LoopInfo64) { i.Offset, i.Sizelimit = 0, 0 }))
 	}
 	return nil
+}
+
+// markFenced says that the device has been cut: it is no attachment any more,
+// and is unbound when its last user closes it.
+func markFenced(f *os.File) error {
+	return change(f, func(i *unix.LoopInfo64) {
+		setLabel(i, fencedPrefix+strings.TrimPrefix((&loop{info: *i}).label(), livePrefix))
+		i.Flags |= unix.LO_FLAGS_AUTOCLEAR
+	})
+}
+
+// change changes the settings of an open loop device. The kernel waits for
+// the requests that are being worked on.
+func change(f *os.File, how func(*unix.LoopInfo64)) error {
+	info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
+	if err != nil {
+		return err
+	}
+	how(info)
+	return unix.IoctlLoopSetStatus64(int(f.Fd()), info)
 }

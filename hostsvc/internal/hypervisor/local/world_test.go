@@ -45,6 +45,11 @@ func mounted(t *testing.T, fstype string, megabytes int) string {
 	dir := t.TempDir()
 	img, at := filepath.Join(dir, "fs.img"), filepath.Join(dir, "mnt")
 	require.NoError(t, os.Mkdir(at, 0o755))
+	if fstype == "tmpfs" {
+		run(t, "mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm", megabytes), "none", at)
+		t.Cleanup(func() { run(t, "umount", at) })
+		return at
+	}
 	f, err := os.Create(img)
 	require.NoError(t, err)
 	require.NoError(t, f.Truncate(int64(megabytes)<<20))
