@@ -243,7 +243,17 @@ func (s *Service) audit(ctx context.Context, c volspec.Caller, group, action, ob
 		Outcome: outcome, Detail: detail, Request: log.Request(ctx)}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if e := s.o.Store.Update(ctx, func(tx Tx) error { return tx.AddAudit(a) }); e != nil {
+	e := s.o.Store.Update(ctx, func(tx Tx) error {
+		if a.VMGroup == "" && c.VM != "" { // a guest names no vmgroup
+			if g, err := tx.GroupOfVM(c.VM); err == nil {
+				a.VMGroup = g.Name
+			} else if !errkind.Is(err, errkind.NotFound) {
+				return err
+			}
+		}
+		return tx.AddAudit(a)
+	})
+	if e != nil {
 		log.G(ctx).WithError(e).Error("audit line was not written")
 	}
 }

@@ -27,7 +27,10 @@ var live = []volspec.State{volspec.Creating, volspec.Ready}
 // Get describes one volume. Absent, and in another vmgroup: errkind.NotFound
 // in the same words.
 func (s *Service) Get(ctx context.Context, c volspec.Caller, group, name string) (wire.Volume, error) {
-	r, _, err := s.find(ctx, c, group, name, volspec.DoMount)
+	r, t, err := s.find(ctx, c, group, name, volspec.DoMount)
+	if errkind.Is(err, errkind.Denied) && s.unknown(ctx, t.key) {
+		err = absent(t.name)
+	}
 	if errkind.Is(err, errkind.NotFound) && c.Admin {
 		if t, e := s.trashed(ctx, c, group, name); e == nil {
 			r, err = t, nil
@@ -37,6 +40,22 @@ func (s *Service) Get(ctx context.Context, c volspec.Caller, group, name string)
 		return wire.Volume{}, err
 	}
 	return s.present(ctx, r)
+}
+
+// unknown reports whether the caller's vmgroup certainly has no volume k. A
+// volume that is there but may not be used must not be called absent: Docker
+// would forget it. One that is not there must be, without a right to its
+// datastore too: Docker asks before each create, and takes a refusal for a
+// driver that does not answer.
+func (s *Service) unknown(ctx context.Context, k Key) bool {
+	if k.Name == "" { // not even the name could be resolved
+		return false
+	}
+	err := s.o.Store.View(ctx, func(tx Tx) error {
+		_, err := tx.VolumeByKey(k)
+		return err
+	})
+	return errkind.Is(err, errkind.NotFound)
 }
 
 // List lists volumes, ordered by vmgroup, name and datastore. A VM without
