@@ -61,7 +61,7 @@ func play(ctx context.Context, t *terminal, w *world, chapters []chapter) error 
 // do runs a step and returns its answer.
 func (w *world) do(ctx context.Context, t *terminal, s step) (answer string, err error) {
 	if s.ask != "" {
-		t.command([]string{"GET", s.ask, "on", s.run[0] + "'s channel"})
+		t.request(s.ask, s.run[0])
 		code, body, err := ask(ctx, w.site.guest(s.run[0]), s.ask)
 		answer = fmt.Sprintf("%d %s", code, body)
 		if err == nil && s.fails == (code < 400) {

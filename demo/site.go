@@ -82,7 +82,7 @@ func (s *site) used() bool {
 }
 
 func (s *site) bin(name string) string       { return filepath.Join(s.root, "bin", name) }
-func (s *site) plugin() string               { return filepath.Join(s.root, "dist/plugin") }
+func (s *site) plugin(alias string) string   { return filepath.Join(homeDir, "plugins", alias) }
 func (s *site) config() string               { return filepath.Join(homeDir, "mooring.toml") }
 func (s *site) log(name string) string       { return filepath.Join(homeDir, name+".log") }
 func (s *site) pidFile(name string) string   { return filepath.Join(runDir, name+".pid") }

@@ -42,6 +42,11 @@ func (t *terminal) plain(line string) { fmt.Println(line) }
 // command shows what is about to run.
 func (t *terminal) command(words []string) { fmt.Println(t.paint("36", "$ "+quote(words))) }
 
+// request shows what is about to be asked on a VM's channel.
+func (t *terminal) request(path, vm string) {
+	fmt.Println(t.paint("36", "> GET "+path+"   (on the channel of "+vm+")"))
+}
+
 func (t *terminal) fail(text string) {
 	fmt.Fprintln(os.Stderr, "\ndemo: "+text)
 }
@@ -50,7 +55,11 @@ func (t *terminal) fail(text string) {
 func quote(words []string) string {
 	out := make([]string, len(words))
 	for i, w := range words {
-		if w == "" || strings.ContainsAny(w, " \t\n'\"\\$&|;<>()*?[]{}~#!`") {
+		switch {
+		case w != "" && !strings.ContainsAny(w, " \t\n'\"\\$&|;<>()*?[]{}~#!`"):
+		case strings.Contains(w, "'") && !strings.ContainsAny(w, "\"\\$`!"):
+			w = `"` + w + `"`
+		default:
 			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 		}
 		out[i] = w

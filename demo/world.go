@@ -52,6 +52,11 @@ func build(ctx context.Context, t *terminal, s *site) (*world, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the containers' image: %w", err)
 	}
+	for _, p := range plugins {
+		if err := s.copyPlugin(p.alias); err != nil {
+			return nil, fmt.Errorf("copying the plugin's folder: %w", err)
+		}
+	}
 	t.say("The plugin, twice: %s speaks for %s of the developers, %s for %s\nof the testers. On real hosts each VM has the one called %s.",
 		plugins[0].alias, plugins[0].vm, plugins[1].alias, plugins[1].vm, plugins[0].alias)
 	return w, play(ctx, t, w, w.installPlugins())
@@ -80,12 +85,22 @@ func (w *world) installPlugins() []chapter {
 			set = append(set, "MOORING_ENGINE=unix://"+w.engine.socket)
 		}
 		steps = append(steps,
-			step{run: []string{"docker", "plugin", "create", p.alias, w.site.plugin()}, want: []string{p.alias}},
+			step{run: []string{"docker", "plugin", "create", p.alias, w.site.plugin(p.alias)}, want: []string{p.alias}},
 			step{run: set},
 			step{run: []string{"docker", "plugin", "enable", "--timeout", "0", p.alias}, want: []string{p.alias}},
 		)
 	}
 	return []chapter{{steps: steps}}
+}
+
+// copyPlugin makes a copy of the plugin's folder that differs in one file: an
+// engine does not take the same filesystem twice.
+func (s *site) copyPlugin(alias string) error {
+	dir := s.plugin(alias)
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(s.root, "dist/plugin"))); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "rootfs/etc/demo"), []byte(alias+"\n"), 0o644)
 }
 
 // configure writes the sample configuration with the demo's folders, and in a
