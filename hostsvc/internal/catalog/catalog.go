@@ -55,9 +55,10 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	return c, nil
 }
 
-// Close ends all connections; transactions still running fail.
+// Close ends all connections; transactions still running fail. The writer is
+// the last to go: on SQLite it folds the log into the file.
 func (c *Catalog) Close() error {
-	return errors.Join(c.write.Close(), c.read.Close())
+	return errors.Join(c.read.Close(), c.write.Close())
 }
 
 // Place says what and where the database is, without secrets.

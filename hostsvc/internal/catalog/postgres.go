@@ -52,7 +52,7 @@ func openPostgres(o Options) (*Catalog, error) {
 	c.write.SetMaxOpenConns(1)
 	c.write.SetMaxIdleConns(1)
 	c.read.SetMaxOpenConns(pgReaders)
-	c.read.SetMaxIdleConns(2)
+	c.read.SetMaxIdleConns(pgReaders)
 	for _, db := range []*sql.DB{c.write, c.read} {
 		db.SetConnMaxIdleTime(5 * time.Minute)
 	}
@@ -126,7 +126,8 @@ func postgresKind(place string, err error) (errkind.Kind, string) {
 		return errkind.Corrupt, "the catalog (" + place + ") is damaged: restore it from a copy, or move it away and rebuild it with 'mooring datastore scan --adopt'"
 	case strings.HasPrefix(code, "28"), code == "3D000", code == "3F000", code == "42501":
 		return errkind.Invalid, "the database server refused the catalog's account or database (" + place + "): correct the dsn"
-	case code == "40001", code == "40P01":
+	case code == "40001", code == "40P01", code == "55P03", code == "57014":
+		// the last two: a limit that the server's administrator has set
 		return errkind.Unavailable, "the catalog (" + place + ") is busy: repeat the command"
 	case strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57P"), strings.HasPrefix(code, "58"), code == "25006", code == "25P03", postgresLost(err):
 		return errkind.Unavailable, "the catalog (" + place + ") is not available: repeat the command when the database server is back"
