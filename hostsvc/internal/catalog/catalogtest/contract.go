@@ -396,4 +396,3 @@ func instances(t *testing.T, b Backend) {
 	assert.Equal(t, errkind.InUse, errkind.Of(renew("a1", "a", time.Hour)))
 	assert.True(t, alive("a2"))
 }
-
