@@ -112,7 +112,8 @@ func (s *Service) reserveSnapshot(ctx context.Context, tx Tx, c volspec.Caller, 
 			return errkind.New(errkind.Exists, "volume %s already has a snapshot %s: choose another name", r.Name(), snap.Name)
 		}
 	}
-	if err := s.check(tx, c, t, volspec.DoResize, snap.Size, r.Size); err != nil {
+	// The volume itself does not grow: only the quota is asked.
+	if err := s.check(tx, c, t, volspec.DoResize, snap.Size, 0); err != nil {
 		return err
 	}
 	if err := tx.PutSnapshot(snap); err != nil {
