@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"mooring.dev/mooring/e2e/harness"
 	"mooring.dev/mooring/pkg/hostclient"
@@ -143,7 +144,12 @@ func (r *rig) finish(t *testing.T) {
 		return err
 	})
 	if err == nil {
-		err = harness.Eventually(20*time.Second, func() error { return r.agree(ctx) })
+		err = harness.Eventually(20*time.Second, func() error {
+			if leaks := lab.Leaks(); len(leaks) > 0 {
+				return fmt.Errorf("leaks: %v", leaks)
+			}
+			return r.agree(ctx)
+		})
 	}
 	for _, g := range r.guests {
 		if g.PlainPlugin != nil && g.PlainPlugin.Running() {
@@ -222,7 +228,7 @@ func (r *rig) agree(ctx context.Context) error {
 		snaps, err := r.admin.Snapshots(ctx, v.VMGroup, v.Name)
 		errs = append(errs, err)
 		for _, s := range snaps {
-			used[v.VMGroup] += s.SizeBytes
+			used[v.VMGroup] += s.Size
 			files = append(files, fmt.Sprintf("%s.%s.snap", v.ID, s.ID))
 		}
 	}
@@ -262,16 +268,35 @@ func (r *rig) agree(ctx context.Context) error {
 }
 
 // loopsOf are the ids of the disks below a datastore that have a loop device,
-// once for each device.
+// once for each device, without those that were cut off from their VM: these
+// live until the guest closes them.
 func loopsOf(dir string) (ids []string) {
 	backing, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	for _, b := range backing {
 		file, err := os.ReadFile(b)
-		if path := strings.TrimSpace(string(file)); err == nil && strings.HasPrefix(path, dir+"/") {
+		path := strings.TrimSpace(string(file))
+		if err != nil || !strings.HasPrefix(path, dir+"/") {
+			continue
+		}
+		if !strings.HasPrefix(loopLabel("/dev/"+strings.Split(b, "/")[3]), "f:") {
 			ids = append(ids, strings.TrimSuffix(filepath.Base(path), ".img"))
 		}
 	}
 	return ids
+}
+
+// loopLabel is the name that a loop device was given, "" for a free one.
+func loopLabel(dev string) string {
+	f, err := os.Open(dev)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
+	if err != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(info.File_name[:])
 }
 
 // settled waits until everything agrees.
