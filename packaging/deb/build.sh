@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the Debian packages mooring and mooring-plugin:
 #   packaging/deb/build.sh OUTDIR VERSION
-# Needs Go and dpkg-deb, nothing else, and not root.
+# Needs Go, dpkg-deb, and the filesystem tools that the plugin carries.
 set -eu
 [ $# = 2 ] || {
 	echo "usage: $0 OUTDIR VERSION" >&2
@@ -90,7 +90,7 @@ Suggests: postgresql" "volumes for Docker hosts, with tenants and quotas: host s
 # --- mooring-plugin: the Docker side -------------------------------------------
 p=$stage/mooring-plugin
 mkdir -p "$p/usr/lib/mooring"
-packaging/plugin/build.sh "$p/usr/lib/mooring/plugin"
+go run ./packaging/plugin/rootfs -plugin "$bin/mooring-plugin" -version "$version" -out "$p/usr/lib/mooring/plugin"
 install -D -m 0755 "$bin/mooring-plugin" "$p/usr/bin/mooring-plugin"
 install -D -m 0755 packaging/deb/mooring-plugin-load "$p/usr/sbin/mooring-plugin-load"
 install -D -m 0644 packaging/deb/mooring-plugin-load.8 "$p/usr/share/man/man8/mooring-plugin-load.8"

@@ -15,30 +15,15 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"mooring.dev/mooring/config"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/memory"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/hostclient"
-	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
-
-func TestMain(m *testing.M) {
-	if err := log.Setup(log.Options{Level: "error", Format: "text"}); err != nil {
-		panic(err)
-	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		RemoveBinaries()
-		os.Exit(code)
-	}))
-}
-
-// RemoveBinaries is replaced by tests that build some.
-var RemoveBinaries = func() {}
 
 // memHost is a host in memory. Its Create waits while hold is locked.
 type memHost struct {

@@ -285,12 +285,13 @@ func TestTheUnitsPrivilegesSuffice(t *testing.T) {
 	require.NoError(t, err)
 	m := regexp.MustCompile(`(?m)^CapabilityBoundingSet=(.+)$`).FindSubmatch(unit)
 	require.NotNil(t, m, "the unit names no capabilities")
-	set := "-all"
-	for _, c := range strings.Fields(string(m[1])) {
-		set += ",+" + strings.ToLower(strings.TrimPrefix(c, "CAP_"))
+	var set strings.Builder
+	set.WriteString("-all")
+	for c := range strings.FieldsSeq(string(m[1])) {
+		set.WriteString(",+" + strings.ToLower(strings.TrimPrefix(c, "CAP_")))
 	}
 	p := newProcess(t, []string{crashVM}, "[volume]\nreconcile='1s'\n")
-	p.wrap = []string{"setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=" + set}
+	p.wrap = []string{"setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=" + set.String()}
 	p.start(t)
 	for _, s := range life {
 		require.NoError(t, s.do(t, p), s.name)
