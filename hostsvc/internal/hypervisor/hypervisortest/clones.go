@@ -228,6 +228,7 @@ func snapshotDeleteAbsent(t *testing.T, e *env) {
 	s := e.snapshotter(t)
 	require.NoError(t, s.DeleteSnapshot(e.ctx, e.disk(t), "s1"))
 	require.NoError(t, s.DeleteSnapshot(e.ctx, e.ref(), "s1"))
+	requireKind(t, errkind.Invalid, s.DeleteSnapshot(e.ctx, e.disk(t), ""))
 }
 
 func snapshotsList(t *testing.T, e *env) {

@@ -37,8 +37,13 @@ func formatOf(f *os.File) string {
 
 // needRoom checks that a datastore has room for that many bytes more.
 func (p *place) needRoom(need volspec.Size) error {
-	if err := p.statfs(); err != nil {
-		return err
+	if need <= p.free() {
+		return nil
+	}
+	if need <= p.capacity() { // what was removed a moment ago may become free only now
+		if err := p.syncfs(); err != nil {
+			return err
+		}
 	}
 	if free := p.free(); need > free {
 		return errkind.New(errkind.Quota, "datastore %s has no room: %s asked, %s free; remove volumes or use another datastore", p.Name, need, free)

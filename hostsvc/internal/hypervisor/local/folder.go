@@ -49,8 +49,12 @@ func (d *folder) close() {
 
 // folder opens the folder of a vmgroup; absent: fs.ErrNotExist.
 func (p *place) folder(g volspec.VMGroupID) (*folder, error) {
-	root, err := p.root.OpenRoot(path.Join(volsDir, string(g)))
+	name := path.Join(volsDir, string(g))
+	root, err := p.root.OpenRoot(name)
 	if err != nil {
+		if st, err := p.root.Lstat(name); err == nil && !st.IsDir() {
+			return nil, errkind.New(errkind.Corrupt, "%s on datastore %s is not a folder: move it elsewhere", name, p.Name)
+		}
 		return nil, err
 	}
 	dir, err := root.Open(".")
@@ -78,7 +82,11 @@ func (p *place) makeFolder(g volspec.VMGroupID) (*folder, error) {
 
 // removeFolder removes the folder of a vmgroup if nothing is in it.
 func (p *place) removeFolder(g volspec.VMGroupID) error {
-	err := p.root.Remove(path.Join(volsDir, string(g)))
+	name := path.Join(volsDir, string(g))
+	if st, err := p.root.Lstat(name); err != nil || !st.IsDir() {
+		return nil
+	}
+	err := p.root.Remove(name)
 	if err == nil {
 		return p.sync(volsDir)
 	}

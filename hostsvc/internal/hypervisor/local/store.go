@@ -48,6 +48,10 @@ func (p *place) readOnly() bool { return p.fs.Flags&unix.ST_RDONLY != 0 }
 
 func (p *place) free() volspec.Size { return volspec.Size(p.fs.Bavail) * volspec.Size(p.fs.Bsize) }
 
+func (p *place) capacity() volspec.Size {
+	return volspec.Size(p.fs.Blocks) * volspec.Size(p.fs.Bsize)
+}
+
 // open opens a datastore for reading, or for writing.
 func (l *Local) open(ctx context.Context, name string, write bool) (*place, error) {
 	if err := ended(ctx, "work on datastore %s", name); err != nil {
@@ -92,6 +96,19 @@ func (p *place) statfs() error {
 	}
 	defer f.Close()
 	return unix.Fstatfs(int(f.Fd()), &p.fs)
+}
+
+// syncfs writes out what the file system holds back, and looks at it again.
+func (p *place) syncfs() error {
+	f, err := p.root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		return err
+	}
+	return p.statfs()
 }
 
 // open opens the datastore if it is one. The error says why not.
@@ -221,8 +238,7 @@ func (l *Local) describe(d Datastore) hypervisor.Datastore {
 	}
 	defer p.close()
 	h.ID, h.Type = p.id, fsType(int64(p.fs.Type))
-	h.Capacity = volspec.Size(p.fs.Blocks) * volspec.Size(p.fs.Bsize)
-	h.Free = p.free()
+	h.Capacity, h.Free = p.capacity(), p.free()
 	err := unix.EROFS
 	if !p.readOnly() {
 		h.Reflink, why = l.stores.probe(p)

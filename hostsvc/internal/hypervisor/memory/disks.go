@@ -216,6 +216,9 @@ func (m *Memory) DeleteSnapshot(ctx context.Context, r hypervisor.Ref, id volspe
 		return err
 	}
 	defer unlock()
+	if err := hypervisor.CheckSnapshotID(id); err != nil {
+		return err
+	}
 	if err := m.place(r, true); err != nil {
 		return err
 	}
