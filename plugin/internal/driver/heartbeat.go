@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"mooring.dev/mooring/pkg/log"
-	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -52,9 +51,10 @@ func (d *Driver) beat(ctx context.Context) (held []wire.Attachment, answered boo
 	return reply.Attachments, true
 }
 
-// grow lets a mounted filesystem follow its disk.
+// grow lets a mounted filesystem follow its disk. It also completes the
+// record of a volume whose use is only known from the engine.
 func (d *Driver) grow(ctx context.Context, a wire.Attachment) {
-	if v, ok := d.o.Ledger.Volume(a.ID); !ok || v.Epoch != a.Epoch || v.Size >= a.Size || d.works.running(a.ID) {
+	if !d.outdated(a) || d.works.running(a.ID) {
 		return
 	}
 	unlock, err := d.locks.Lock(ctx, a.ID)
@@ -62,24 +62,30 @@ func (d *Driver) grow(ctx context.Context, a wire.Attachment) {
 		return
 	}
 	defer unlock()
-	v, ok := d.o.Ledger.Volume(a.ID)
-	if !ok || v.Epoch != a.Epoch || v.Size >= a.Size {
+	if !d.outdated(a) {
 		return
 	}
 	path, err := d.path(a.ID)
 	if err != nil {
 		return
 	}
-	dev, err := d.o.Disks.Lookup(Disk{Serial: volspec.Serial(a.ID), Size: a.Size})
+	dev, err := d.o.Disks.Lookup(Disk{Serial: a.Serial, Size: a.Size})
 	if err != nil { // its new size is not seen here yet
 		log.G(ctx).WithField(log.Err, err.Error()).Debug("disk has not grown yet")
 		return
 	}
-	space, err := d.o.Mounts.Grow(ctx, path, dev, v.ReadOnly)
+	space, err := d.o.Mounts.Grow(ctx, path, dev, filesystem(a).ReadOnly)
 	if err != nil {
 		log.G(ctx).WithField(log.Err, err.Error()).Warn("filesystem could not be grown, it is tried again")
 		return
 	}
 	d.setAttached(ctx, a, space)
-	log.G(ctx).WithField("bytes", space.Bytes).WithField("note", space.Note).Info("disk has grown")
+	log.G(ctx).WithField("bytes", space.Bytes).WithField("note", space.Note).Info("size of the filesystem follows its disk")
+}
+
+// outdated reports whether the record of an attachment knows less than the
+// host service. Epoch 0 is a record made from evidence alone.
+func (d *Driver) outdated(a wire.Attachment) bool {
+	v, ok := d.o.Ledger.Volume(a.ID)
+	return ok && (v.Epoch == 0 || v.Epoch == a.Epoch && v.Size < a.Size)
 }

@@ -136,7 +136,7 @@ func (d *Driver) bring(ctx context.Context, id volspec.VolumeID, name string, wa
 		return errOther
 	}
 	crashpoint.Here("plugin.mount.attached")
-	if mounted && (!known || held.Epoch == a.Epoch) {
+	if mounted && (held.Epoch == a.Epoch || held.Epoch == 0) { // 0: the ledger was lost
 		d.setAttached(ctx, a, Space{Bytes: held.FSBytes, Note: held.FSNote})
 		return nil
 	}

@@ -75,7 +75,14 @@ func newWorld() *world {
 	}
 }
 
+// add makes a volume behind the driver's back.
 func (w *world) add(name string, spec volspec.Spec) *simVolume {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.insert(name, spec)
+}
+
+func (w *world) insert(name string, spec volspec.Spec) *simVolume {
 	spec = spec.Defaulted()
 	id := volspec.VolumeID(uuid.NewString())
 	vol, ds, _ := strings.Cut(name, "@")
@@ -148,6 +155,23 @@ func (w *world) live(d *simDisk) bool {
 	return false
 }
 
+// set changes the world behind the driver's back.
+func (w *world) set(fn func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fn()
+}
+
+func (w *world) hooked(hook *func() error) error {
+	w.mu.Lock()
+	fn := *hook
+	w.mu.Unlock()
+	if fn == nil {
+		return nil
+	}
+	return fn()
+}
+
 // Host.
 
 func (w *world) Create(_ context.Context, r wire.CreateVolume) (v wire.Volume, err error) {
@@ -157,7 +181,7 @@ func (w *world) Create(_ context.Context, r wire.CreateVolume) (v wire.Volume, e
 			full += "@ds1"
 		}
 		if _, ok := w.volumes[full]; !ok {
-			w.add(full, volspec.Spec{})
+			w.insert(full, volspec.Spec{})
 		}
 		v = w.volumes[full].Volume
 		return nil
@@ -181,10 +205,8 @@ func (w *world) Remove(_ context.Context, name string) error {
 }
 
 func (w *world) Get(_ context.Context, name string) (v wire.Volume, err error) {
-	if w.onGet != nil {
-		if err := w.onGet(); err != nil {
-			return v, err
-		}
+	if err := w.hooked(&w.onGet); err != nil {
+		return v, err
 	}
 	err = w.step("host.get", func() error {
 		s, err := w.find(name)
@@ -197,10 +219,8 @@ func (w *world) Get(_ context.Context, name string) (v wire.Volume, err error) {
 }
 
 func (w *world) List(context.Context) (all []wire.Volume, err error) {
-	if w.onList != nil {
-		if err := w.onList(); err != nil {
-			return nil, err
-		}
+	if err := w.hooked(&w.onList); err != nil {
+		return nil, err
 	}
 	err = w.step("host.list", func() error {
 		for _, n := range slices.Sorted(maps.Keys(w.volumes)) {
@@ -212,10 +232,8 @@ func (w *world) List(context.Context) (all []wire.Volume, err error) {
 }
 
 func (w *world) Attach(_ context.Context, name string, _ wire.Attach) (a wire.Attachment, err error) {
-	if w.onAttach != nil {
-		if err := w.onAttach(); err != nil {
-			return a, err
-		}
+	if err := w.hooked(&w.onAttach); err != nil {
+		return a, err
 	}
 	err = w.step("host.attach", func() error {
 		v, err := w.find(name)
