@@ -17,8 +17,9 @@ mount --bind "$channel" /run/mooring
 mount --rbind "$own/dev" /dev
 
 # Nothing else of the lab: neither the mounts that were copied from outside,
-# which would keep datastores busy, nor the folders of other guests.
-awk -v lab="$lab/" 'index($5, lab) == 1 { print $5 }' /proc/self/mountinfo | sort -r | while read -r m; do
+# which would keep datastores busy, those of other labs and tests as well, nor
+# the folders of other guests.
+awk -v base="${lab%/*}/" 'index($5, base) == 1 { print $5 }' /proc/self/mountinfo | sort -r | while read -r m; do
 	umount -l "$m"
 done
 mount -t tmpfs tmpfs "$lab"
