@@ -159,7 +159,7 @@ func TestDurationText(t *testing.T) {
 
 // Whatever the bytes, Parse neither panics nor hangs, and what it accepts is
 // valid and survives being rendered.
-func FuzzParse(f *testing.F) {
+func FuzzConfig(f *testing.F) {
 	for _, pattern := range []string{"samples/*.toml", "testdata/invalid/*.toml"} {
 		files, err := filepath.Glob(pattern)
 		require.NoError(f, err)

@@ -219,13 +219,7 @@ func nothingLeft(t *testing.T, p *process) {
 			return err
 		}))
 	}
-	backing, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
-	require.NoError(t, err)
-	for _, b := range backing {
-		if text, err := os.ReadFile(b); err == nil && strings.Contains(string(text), p.dir) {
-			t.Errorf("%s still has %s", b, strings.TrimSpace(string(text)))
-		}
-	}
+	assert.Empty(t, p.loops(t))
 	found, err := p.admin(t).Doctor(t.Context())
 	require.NoError(t, err)
 	for _, f := range found {

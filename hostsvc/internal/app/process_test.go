@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"mooring.dev/mooring/hostsvc/internal/app"
 	"mooring.dev/mooring/pkg/errkind"
@@ -86,6 +87,12 @@ func newProcess(t *testing.T, vms []string, more string) *process {
 	p.write(t, b.String()+more)
 	t.Cleanup(func() {
 		p.kill()
+		for device := range p.loops(t) { // only after a failure are there any
+			if f, err := os.Open(device); err == nil {
+				_ = unix.IoctlSetInt(int(f.Fd()), unix.LOOP_CLR_FD, 0)
+				_ = f.Close()
+			}
+		}
 		if p.out != nil && t.Failed() {
 			t.Logf("mooringd said:\n%s", p.out)
 		}
@@ -172,6 +179,20 @@ func (p *process) mooring(ctx context.Context, args ...string) (out string, code
 		return err.Error(), -1
 	}
 	return string(b), cmd.ProcessState.ExitCode()
+}
+
+// loops are the loop devices on files of this process, with their files.
+func (p *process) loops(t *testing.T) map[string]string {
+	t.Helper()
+	all, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	require.NoError(t, err)
+	mine := map[string]string{}
+	for _, path := range all {
+		if file, err := os.ReadFile(path); err == nil && strings.HasPrefix(string(file), p.dir) {
+			mine["/dev/"+strings.Split(path, "/")[3]] = strings.TrimSpace(string(file))
+		}
+	}
+	return mine
 }
 
 func (p *process) says(t *testing.T, text string) {
