@@ -198,7 +198,8 @@ func listAll(t *testing.T, e *env) {
 	assert.Equal(t, size, found[attached].Size)
 	assert.Nil(t, found[attached].Meta)
 	e.detach(t, 0, attached)
-	for range e.h.List(e.ctx, e.Datastore) {
+	for _, err := range e.h.List(e.ctx, e.Datastore) {
+		require.NoError(t, err)
 		break // a caller may stop
 	}
 }

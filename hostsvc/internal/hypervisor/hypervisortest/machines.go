@@ -192,7 +192,7 @@ func watchSends(t *testing.T, e *env) {
 			}
 		}
 	}
-	time.Sleep(50 * time.Millisecond) // a watcher that has not begun misses events, as the contract says
+	<-time.After(50 * time.Millisecond) // a watcher that has not begun misses events, as the contract says
 	e.SetPower(t, vm, false)
 	next("power-off")
 	e.SetPower(t, vm, true)

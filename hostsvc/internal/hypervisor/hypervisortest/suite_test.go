@@ -48,7 +48,7 @@ var elsewhere = map[string]string{
 	"A call that a crash interrupted":                "local, faulty: killed at every call",
 	"Ids are made of letters, digits and dashes":     "Ref: groups never collide",
 	"Absent: not-found.":                             "Stat and Grow",
-	"Cannot be done: in-use, with the remedy.":       "local: a raw opener",
+	"Cannot be done: in-use, with the remedy.":       "local: a kernel that refuses",
 	"A datastore that was never adopted":             "local",
 	"Adopt marks the place":                          "local",
 	"Repeated, or a place that bears a mark already": "local",

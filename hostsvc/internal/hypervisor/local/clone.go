@@ -131,7 +131,7 @@ func (s *source) openSnapshot(id volspec.SnapshotID) (*os.File, error) {
 	if err := hypervisor.CheckSnapshotID(id); err != nil {
 		return nil, err
 	}
-	f, err := s.folder.open(snapName(s.ref, id), os.O_RDONLY)
+	f, err := s.openFile(snapName(s.ref, id), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errkind.New(errkind.NotFound, "disk %s has no snapshot %s", s.ref.Volume, id)
 	}

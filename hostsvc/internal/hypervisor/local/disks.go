@@ -172,7 +172,7 @@ func (d *folder) meta(r hypervisor.Ref) []byte {
 	if err != nil || !regular(st) || st.Size > maxMeta {
 		return nil
 	}
-	f, err := d.open(metaName(r), os.O_RDONLY)
+	f, err := d.openFile(metaName(r), os.O_RDONLY)
 	if err != nil {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 )
 
@@ -198,7 +200,7 @@ func TestFenceRawOpeners(t *testing.T) {
 		require.NoError(t, f.Sync())
 		mem, err := unix.Mmap(int(f.Fd()), 0, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 		require.NoError(t, err)
-		defer unix.Munmap(mem) //nolint:errcheck // the test is over
+		defer unix.Munmap(mem)
 		copy(mem[4096:], "mapped")
 
 		require.NoError(t, w.Fence(t.Context(), w.a.id, r))
@@ -306,4 +308,36 @@ func TestDetachFromDeadVMWithALeakedMount(t *testing.T) {
 	assert.Equal(t, before, w.hash(t, r))
 	assert.True(t, dev.ReadOnly)
 	require.NoError(t, w.Detach(t.Context(), w.b.id, r))
+}
+
+// Where the kernel refuses, the VM keeps its disk, and the sentence says what
+// helps.
+func TestFenceThatCannotBeDone(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	r := w.disk(t, 16*volspec.MiB)
+	dev := w.attach(t, w.a, r, false)
+	var err error
+	withoutCapability(t, unix.CAP_SYS_ADMIN, func() { err = w.Fence(t.Context(), w.a.id, r) })
+	requireKind(t, errkind.InUse, err)
+	assert.Contains(t, errkind.Text(err), "power off VM vm-a")
+	require.NoError(t, guest{w}.Write(dev, 0, []byte("still there")))
+	all, err := w.Attached(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []hypervisor.Device{dev}, all)
+	require.NoError(t, w.Detach(t.Context(), w.a.id, r))
+}
+
+// withoutCapability does something on a thread that lacks a right of root's.
+func withoutCapability(t *testing.T, capability uint, do func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var have [2]unix.CapUserData
+	require.NoError(t, unix.Capget(&head, &have[0]))
+	less := have
+	less[capability/32].Effective &^= 1 << (capability % 32)
+	require.NoError(t, unix.Capset(&head, &less[0]))
+	do()
+	require.NoError(t, unix.Capset(&head, &have[0]))
 }

@@ -83,10 +83,13 @@ func (p *place) makeFolder(g volspec.VMGroupID) (*folder, error) {
 // removeFolder removes the folder of a vmgroup if nothing is in it.
 func (p *place) removeFolder(g volspec.VMGroupID) error {
 	name := path.Join(volsDir, string(g))
-	if st, err := p.root.Lstat(name); err != nil || !st.IsDir() {
-		return nil
+	st, err := p.root.Lstat(name)
+	if err == nil && !st.IsDir() {
+		return nil // not ours
 	}
-	err := p.root.Remove(name)
+	if err == nil {
+		err = p.root.Remove(name)
+	}
 	if err == nil {
 		return p.sync(volsDir)
 	}
@@ -121,8 +124,8 @@ func (d *folder) stat(name string) (st unix.Stat_t, err error) {
 
 func regular(st unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFREG }
 
-// open opens a file without following a link.
-func (d *folder) open(name string, flags int) (*os.File, error) {
+// openFile opens a file without following a link.
+func (d *folder) openFile(name string, flags int) (*os.File, error) {
 	fd, err := unix.Openat(d.fd(), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, err
@@ -246,7 +249,7 @@ const lockWait = 5 * time.Second
 // processes and goroutines until it is closed. Locked elsewhere: in-use.
 func (d *folder) locked(ctx context.Context, name string, flags, how int) (*os.File, error) {
 	for {
-		f, err := d.open(name, flags)
+		f, err := d.openFile(name, flags)
 		if err != nil {
 			return nil, err
 		}

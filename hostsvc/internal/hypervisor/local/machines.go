@@ -90,8 +90,8 @@ func (l *Local) Attach(ctx context.Context, vm volspec.VMID, r hypervisor.Ref, r
 	return lo.device(r, vm), nil
 }
 
-func (lo *loop) device(r hypervisor.Ref, vm volspec.VMID) hypervisor.Device {
-	return hypervisor.Device{Ref: r, VM: vm, Serial: volspec.Serial(r.Volume), ReadOnly: lo.readOnly(), Size: lo.size}
+func (l *loop) device(r hypervisor.Ref, vm volspec.VMID) hypervisor.Device {
+	return hypervisor.Device{Ref: r, VM: vm, Serial: volspec.Serial(r.Volume), ReadOnly: l.readOnly(), Size: l.size}
 }
 
 // plug gives the locked image a loop device and the VM its node.
@@ -108,7 +108,9 @@ func (s *source) plug(ctx context.Context, c *conf, vm volspec.VMID, img *os.Fil
 		if u.readOnly() != readOnly {
 			return nil, errkind.New(errkind.InUse, "disk %s is attached to VM %s in the other access mode: detach it first", s.ref.Volume, v.Name)
 		}
-		return u, v.putNode(serial, u.dev)
+	}
+	if len(users) > 0 {
+		return users[0], v.putNode(serial, users[0].dev)
 	}
 	mode := os.O_RDWR
 	if readOnly {
@@ -116,7 +118,7 @@ func (s *source) plug(ctx context.Context, c *conf, vm volspec.VMID, img *os.Fil
 	}
 	// A file of its own: the loop device keeps it, and with it the lock of
 	// img would be kept.
-	back, err := s.folder.open(imgName(s.ref), mode)
+	back, err := s.openFile(imgName(s.ref), mode)
 	if err != nil {
 		return nil, err
 	}

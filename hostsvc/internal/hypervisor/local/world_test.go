@@ -13,24 +13,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/hypervisortest"
 	"mooring.dev/mooring/pkg/volspec"
 )
-
-func TestMain(m *testing.M) {
-	if crashChild() {
-		return
-	}
-	if os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "FAIL: these tests use loop devices and mounts: run them as root")
-		os.Exit(1)
-	}
-	goleak.VerifyTestMain(m)
-}
 
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
