@@ -96,7 +96,7 @@ var useCases = []useCase{
 			remove(t, r.guests[0].Guest, n)
 		},
 		act:  mooring("volume", "rm", "--purge", "--yes", team+"/%"),
-		done: "does not exist",
+		done: "not found",
 		check: func(t *testing.T, r *rig, n string) {
 			_, err := r.admin.Volume(t.Context(), team, n)
 			require.Error(t, err)

@@ -90,7 +90,7 @@ func (r *rig) team(t *testing.T) {
 func (p *plain) start(t *testing.T, settings ...string) {
 	t.Helper()
 	p.PlainPlugin = p.RunPlainPlugin(t, p.binary, slices.Concat(
-		[]string{"MOORING_MOUNT_ROOT=/srv/" + rootName, "MOORING_RECONCILE=1s", "MOORING_LOG_LEVEL=debug"}, p.settings, settings)...)
+		[]string{"MOORING_MOUNT_ROOT=/srv/" + rootName, "MOORING_RECONCILE=4s", "MOORING_LOG_LEVEL=debug"}, p.settings, settings)...)
 	// The engine finds it by its socket.
 	require.NoError(t, harness.Eventually(10*time.Second, func() error {
 		if r := p.Exec(t.Context(), "test", "-S", "/run/docker/plugins/vsphere.sock"); r.Code != 0 && p.socket() == "" {
