@@ -2,12 +2,15 @@ package local
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -283,5 +286,46 @@ func TestAttachmentsUnderOtherPaths(t *testing.T) {
 		assert.Equal(t, []hypervisor.Device{dev}, all, way)
 		_, err = l.Attach(t.Context(), w.b.id, r, false)
 		requireKind(t, errkind.InUse, err)
+	}
+}
+
+// A service in a mount namespace of its own attached the disk and is gone, its
+// namespace with it. The next one finds it, also while the datastore is away.
+func TestAttachedByAnEarlierService(t *testing.T) {
+	base := mounted(t, "xfs", 400)
+	w := newWorld(t, base)
+	for _, end := range []func(hypervisor.Ref) error{
+		func(r hypervisor.Ref) error { return w.Detach(t.Context(), w.a.id, r) },
+		func(r hypervisor.Ref) error { return w.Fence(t.Context(), w.a.id, r) },
+	} {
+		for _, away := range []bool{false, true} {
+			r := w.disk(t, 16*volspec.MiB)
+			spec, err := json.Marshal(crashWork{Options: w.o, VM: w.a.id, Disk: r, Attach: true})
+			require.NoError(t, err)
+			cmd := exec.Command("unshare", "--mount", "--propagation", "private", os.Args[0])
+			cmd.Env = append(os.Environ(), crashEnv+"="+string(spec))
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			dev := hypervisor.Device{Ref: r, VM: w.a.id, Serial: volspec.Serial(r.Volume), Size: 16 * volspec.MiB}
+			require.Eventually(t, func() bool { // until the namespace has ended
+				all, err := loops(func(file string) bool { return strings.HasPrefix(file, "/one/dockvols/") })
+				return err == nil && len(all) == 1
+			}, 10*time.Second, time.Millisecond)
+			if away {
+				w.setState(t, "one", hypervisor.Offline)
+			}
+			all, err := w.Attached(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, []hypervisor.Device{dev}, all)
+			require.NoError(t, guest{w}.Write(dev, 0, []byte("works")))
+			require.NoError(t, end(r))
+			require.Error(t, guest{w}.Write(dev, 0, []byte("works")))
+			all, err = w.Attached(t.Context())
+			require.NoError(t, err)
+			assert.Empty(t, all)
+			w.setState(t, "one", hypervisor.Online)
+			w.attach(t, w.b, r, false)
+			require.NoError(t, w.Detach(t.Context(), w.b.id, r))
+		}
 	}
 }

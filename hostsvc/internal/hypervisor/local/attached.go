@@ -4,6 +4,7 @@ import (
 	"context"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -25,16 +26,19 @@ func (l *Local) Attached(ctx context.Context) ([]hypervisor.Device, error) {
 	return devices, err
 }
 
-// attachment is a live loop device of ours.
+// attachment is a live loop device of ours. stores are the datastores that the
+// disk may be on: one, except when several are away.
 type attachment struct {
 	hypervisor.Device
 	*loop
+	stores []string
 }
 
 func (c *conf) attachment(vm volspec.VMID, r hypervisor.Ref) (*attachment, error) {
 	all, err := c.attachments(r.Volume)
 	for _, a := range all {
-		if a.VM == vm && a.Ref == r {
+		if a.VM == vm && a.Group == r.Group && slices.Contains(a.stores, r.Datastore) {
+			a.Datastore = r.Datastore
 			return &a, nil
 		}
 	}
@@ -55,8 +59,9 @@ func (c *conf) attachments(volume volspec.VolumeID) ([]attachment, error) {
 		if !ours || serial != volspec.Serial(r.Volume) {
 			continue
 		}
-		if r.Datastore = c.storeOf(base, r, lo); r.Datastore != "" {
-			found = append(found, attachment{lo.device(r, vm), lo})
+		if stores := c.storesOf(base, r, lo); len(stores) > 0 {
+			r.Datastore = stores[0]
+			found = append(found, attachment{lo.device(r, vm), lo, stores})
 		}
 	}
 	return found, err
@@ -65,7 +70,7 @@ func (c *conf) attachments(volume volspec.VolumeID) ([]attachment, error) {
 // parseFile splits the path of an image into the datastore's path and the
 // disk. It works when the datastore is away.
 func parseFile(file string) (base string, r hypervisor.Ref, ok bool) {
-	file = strings.TrimSuffix(file, " (deleted)")
+	file = strings.TrimSuffix(file, deleted)
 	rest, name := path.Split(file)
 	rest, group := path.Split(path.Clean(rest))
 	id, isImg := strings.CutSuffix(name, imgExt)
@@ -74,23 +79,52 @@ func parseFile(file string) (base string, r hypervisor.Ref, ok bool) {
 	return path.Clean(base), r, isImg && vols == volsDir && r.Check() == nil
 }
 
-// storeOf names the datastore that has its disks below base: by path, or,
-// since a path may have several names, by the image itself.
-func (c *conf) storeOf(base string, r hypervisor.Ref, lo *loop) string {
+// storesOf names the datastore that has its disks below base: by path, or,
+// since a path may have several names, by the image itself. None: nil.
+func (c *conf) storesOf(base string, r hypervisor.Ref, lo *loop) []string {
 	for name, d := range c.stores {
 		if d.Path == base {
-			return name
+			return []string{name}
 		}
 	}
 	for name, d := range c.stores {
 		if real, err := filepath.EvalSymlinks(d.Path); err == nil && real == base {
-			return name
+			return []string{name}
 		}
-		var st unix.Stat_t
-		file := filepath.Join(d.Path, volsDir, string(r.Group), imgName(r))
-		if err := unix.Lstat(file, &st); err == nil && st.Ino == lo.info.Inode && st.Dev == lo.info.Device {
-			return name
+		if lo.has(filepath.Join(d.Path, volsDir, string(r.Group), imgName(r))) {
+			return []string{name}
 		}
 	}
-	return ""
+	return c.awayStores(base, lo)
+}
+
+// awayStores names the datastores that are offline and may hold the image. It
+// is for a service that had its own mount namespace, as under systemd, and was
+// started again: the kernel then knows an image by its path below the mount
+// point only.
+func (c *conf) awayStores(base string, lo *loop) (names []string) {
+	_, vm, _ := lo.owner()
+	if _, ours := c.vms[vm]; !ours || strings.HasSuffix(lo.file, deleted) || lo.has(lo.file) {
+		return nil
+	}
+	for name, d := range c.stores {
+		if !strings.HasSuffix(d.Path, strings.TrimSuffix(base, "/")) {
+			continue
+		}
+		p, why := d.open()
+		if why != nil {
+			names = append(names, name)
+			continue
+		}
+		p.close()
+	}
+	slices.Sort(names)
+	return names
+}
+
+// has reports whether the loop device is on that file.
+func (l *loop) has(file string) bool {
+	var st unix.Stat_t
+	err := unix.Lstat(file, &st)
+	return err == nil && st.Ino == l.info.Inode && st.Dev == l.info.Device
 }

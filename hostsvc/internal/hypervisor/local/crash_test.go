@@ -30,6 +30,7 @@ type crashWork struct {
 	Disk     hypervisor.Ref
 	Copy     hypervisor.Ref
 	Snapshot volspec.SnapshotID
+	Attach   bool // only attach the disk, and end
 }
 
 const crashSize = 8 * volspec.MiB
@@ -50,6 +51,12 @@ func crashChild() bool {
 	l, err := New(c.Options)
 	if err != nil {
 		panic(err)
+	}
+	if c.Attach {
+		if _, err := l.Attach(context.Background(), c.VM, c.Disk, false); err != nil {
+			panic(err)
+		}
+		return true
 	}
 	fmt.Println("begun")
 	for {

@@ -65,6 +65,9 @@ func (l *loop) who(c *conf) string {
 	return "/dev/" + l.name + ", which somebody else made,"
 }
 
+// deleted is what the kernel adds to the path of a file that has none left.
+const deleted = " (deleted)"
+
 const sysBlock = "/sys/block"
 
 func sysfs(name, file string) string { return filepath.Join(sysBlock, name, file) }
@@ -169,7 +172,7 @@ func usersOf(f *os.File, name string) (users []*loop, err error) {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return nil, err
 	}
-	all, err := loops(func(file string) bool { return path.Base(strings.TrimSuffix(file, " (deleted)")) == name })
+	all, err := loops(func(file string) bool { return path.Base(strings.TrimSuffix(file, deleted)) == name })
 	for _, l := range all {
 		if l.info.Inode == st.Ino && l.info.Device == st.Dev && !l.fenced() {
 			users = append(users, l)

@@ -97,7 +97,10 @@ func readPIDFile(file string) (w written, err error) {
 func processStart(pid int) (uint64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
-		return 0, nil
+		if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			return 0, nil
+		}
+		return 0, fmt.Errorf("process %d is there but hidden from this service", pid)
 	}
 	if err != nil {
 		return 0, err

@@ -70,6 +70,21 @@ func TestPIDOfAnotherProcess(t *testing.T) {
 	assert.Equal(t, hypervisor.Off, power)
 }
 
+// A service from which processes are hidden must not take a VM for off.
+func TestHiddenProcess(t *testing.T) {
+	cmd := exec.Command("sleep", "infinity")
+	require.NoError(t, cmd.Start())
+	pid := strconv.Itoa(cmd.Process.Pid)
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	file := filepath.Join(t.TempDir(), "pid")
+	require.NoError(t, os.WriteFile(file, []byte(pid), 0o644))
+	run(t, "mount", "--bind", t.TempDir(), "/proc/"+pid)
+	defer run(t, "umount", "/proc/"+pid)
+	var p powers
+	power, _ := p.of(VM{Name: "vm", InitPIDFile: file})
+	assert.Equal(t, hypervisor.Unknown, power)
+}
+
 func TestThisMachineIsOn(t *testing.T) {
 	l, err := New(Options{VMs: []VM{{Name: "here"}}})
 	require.NoError(t, err)
