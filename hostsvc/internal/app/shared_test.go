@@ -44,7 +44,7 @@ func pair(t *testing.T) (a, b *process, server *pgtest.Server) {
 	return a, b, server
 }
 
-// One authority for two hosts: the quota is exact.
+// One authority for two hosts: the quota is exact, and a disk has one holder.
 func TestTwoDaemonsOnOneCatalog(t *testing.T) {
 	a, b, server := pair(t)
 	_, err := a.admin(t).CreateVMGroup(t.Context(), wire.CreateVMGroup{Name: "team"})
@@ -77,6 +77,18 @@ func TestTwoDaemonsOnOneCatalog(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, volumes, 10)
 	name := volumes[0].Name
+	held, err := b.guest(t, "vmb").Attach(t.Context(), name, wire.Attach{BootID: "b"})
+	require.NoError(t, err)
+	_, err = a.guest(t, "vma").Attach(t.Context(), name, wire.Attach{BootID: "a"})
+	assert.Equal(t, errkind.InUse, errkind.Of(err), "%v", err)
+	time.Sleep(3 * time.Second) // the other one compares with its hypervisor meanwhile
+	v, err := a.guest(t, "vma").Get(t.Context(), name)
+	require.NoError(t, err)
+	assert.Equal(t, "vmb", v.AttachedTo)
+	assert.Equal(t, held.Epoch, v.Epoch)
+	assert.FileExists(t, b.path("dev-vmb/mooring/"+held.Serial))
+	require.NoError(t, b.guest(t, "vmb").Detach(t.Context(), name, wire.Detach{Epoch: held.Epoch}))
+
 	// Without its server the service says so, and goes on when it is back.
 	require.NoError(t, server.Kill())
 	_, err = a.guest(t, "vma").Get(t.Context(), name)

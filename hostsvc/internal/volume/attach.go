@@ -135,7 +135,8 @@ func (s *Service) plug(ctx context.Context, c volspec.Caller, t target, r Record
 			return absent(t.name)
 		}
 		r.Holder = Holder{
-			VM: c.VM, VMName: c.VMName, BootID: boot, Epoch: r.Holder.Epoch + 1, Since: now(),
+			VM: c.VM, VMName: c.VMName, BootID: boot, Installation: s.o.Installation,
+			Epoch: r.Holder.Epoch + 1, Since: now(),
 			// A blank disk is writable once, for its mkfs.
 			ReadOnly: r.Spec.Access == volspec.ReadOnly && r.Format == volspec.Formatted,
 		}

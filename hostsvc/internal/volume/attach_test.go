@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/hostsvc/internal/hypervisor/memory"
+	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
@@ -197,5 +199,45 @@ func TestDiskPluggedInBehindOurBack(t *testing.T) {
 	w.hv.SetBusy(w.ref(v), false)
 	require.NoError(t, w.hv.Detach(t.Context(), vm2.VM, w.ref(v)))
 	w.svc.Round(t.Context())
+	w.agree(t)
+}
+
+// Two host services share a catalog, each with VMs that only it knows.
+func TestVMsOfAnotherHostServiceAreLeftAlone(t *testing.T) {
+	w := newWorld(t)
+	w.mustCreate(t, vm1, "db")
+	a, err := w.attach(t, vm1, "db")
+	require.NoError(t, err)
+
+	there := memory.New(memory.Options{
+		Datastores: []hypervisor.Datastore{{Name: "fast", Reflink: true}},
+		VMs:        []hypervisor.VM{{ID: vm2.VM, Name: "vm2", Datastore: "fast"}},
+	})
+	opts := w.opts
+	opts.Hypervisor, opts.Installation, opts.Instance = there, "elsewhere", "elsewhere-1"
+	other := volume.New(opts)
+	require.NoError(t, other.Recover(t.Context()))
+	other.Round(t.Context())
+	_, err = other.Attach(t.Context(), vm2, "db", wire.Attach{})
+	requireKind(t, errkind.InUse, err)
+	err = other.ForceDetach(t.Context(), admin, "dev", "db", wire.DetachVolume{Force: true})
+	requireKind(t, errkind.Unavailable, err)
+	assert.Contains(t, err.Error(), "of another mooringd")
+	v, err := w.svc.Get(t.Context(), vm1, "", "db")
+	require.NoError(t, err)
+	assert.Equal(t, a.Epoch, v.Epoch)
+	assert.Equal(t, "attached", v.AttachState)
+
+	// Not even when the one that has it died in the middle of a detach.
+	require.NoError(t, w.store.Update(t.Context(), func(tx volume.Tx) error {
+		r, err := tx.Volume(v.ID)
+		if err != nil {
+			return err
+		}
+		r.Op = volume.Op{Kind: volume.OpDetach, Instance: "dead", VM: vm1.VM}
+		return tx.PutVolume(r)
+	}))
+	requireKind(t, errkind.InUse, func() error { _, err := other.Attach(t.Context(), vm2, "db", wire.Attach{}); return err }())
+	require.NoError(t, w.svc.Detach(t.Context(), vm1, "db", wire.Detach{}))
 	w.agree(t)
 }

@@ -79,6 +79,9 @@ func (s *Service) detach(ctx context.Context, c volspec.Caller, id volspec.Volum
 		}
 		return err
 	}
+	if other, err := s.elsewhere(ctx, r.Holder); err != nil || other {
+		return joined(err, errkind.New(errkind.Unavailable, "volume %s is attached to VM %s of another mooringd: run the command on its machine", r.Name(), r.Holder.VMName))
+	}
 	r, err = s.begin(ctx, id, Op{Kind: OpDetach, VM: vm}, func(tx Tx, r *Record) error {
 		g, err := tx.Rights(r.Key.Group)
 		if err != nil {

@@ -46,13 +46,16 @@ type Record struct {
 }
 
 // Holder is the VM that has the disk. Epoch stays and grows when nobody has.
+// Installation is whose hypervisor gave it the disk: a VM that this one does
+// not know is gone only if it was this one's.
 type Holder struct {
-	VM       volspec.VMID
-	VMName   string
-	BootID   string
-	Epoch    int64
-	ReadOnly bool
-	Since    time.Time
+	VM           volspec.VMID
+	VMName       string
+	BootID       string
+	Installation string
+	Epoch        int64
+	ReadOnly     bool
+	Since        time.Time
 }
 
 // OpKind names a recorded intent.

@@ -153,6 +153,13 @@ func (s *Service) reconcileAttachments(ctx context.Context) error {
 		suspects[d.Volume] = held[d.Volume].Holder.VM != d.VM
 	}
 	for id, r := range held {
+		other, err := s.elsewhere(ctx, r.Holder)
+		if err != nil {
+			return err
+		}
+		if other {
+			continue
+		}
 		if isAttached(devices, id) && !suspects[id] {
 			gone, err := s.holderGone(ctx, r.Holder)
 			suspects[id] = err == nil && gone
@@ -217,6 +224,9 @@ func (s *Service) reconcileOne(ctx context.Context, id volspec.VolumeID) error {
 	if r.Holder.VM == "" {
 		return nil
 	}
+	if other, err := s.elsewhere(ctx, r.Holder); err != nil || other {
+		return err
+	}
 	gone, err := s.holderGone(ctx, r.Holder)
 	if err != nil {
 		return err
@@ -245,7 +255,7 @@ func (s *Service) rewriteMeta(ctx context.Context) error {
 		}
 		defer unlock()
 		r, err = s.reread(ctx, r.ID)
-		if err != nil || !r.MetaStale || r.Op.Kind != "" {
+		if err != nil || !r.MetaStale || r.Op.Kind != "" || s.online(ctx, r.Key.Datastore, true) != nil {
 			return err
 		}
 		return s.refreshMeta(ctx, r)
@@ -256,7 +266,7 @@ func (s *Service) rewriteMeta(ctx context.Context) error {
 func (s *Service) emptyTrash(ctx context.Context) error {
 	reaper := volspec.Caller{Admin: true, Actor: "mooringd"}
 	return s.each(ctx, Filter{States: []volspec.State{volspec.Trashed}}, func(ctx context.Context, r Record) error {
-		if now().Before(r.TrashedAt.Add(s.o.TrashKeep)) {
+		if now().Before(r.TrashedAt.Add(s.o.TrashKeep)) || s.online(ctx, r.Key.Datastore, true) != nil {
 			return nil
 		}
 		return s.purge(ctx, reaper, r.ID)

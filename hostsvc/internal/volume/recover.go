@@ -60,6 +60,9 @@ func (s *Service) settle(ctx context.Context, id volspec.VolumeID) error {
 		}
 		return err
 	})
+	if err == nil && !alive && r.Op.VM != "" {
+		alive, err = s.elsewhere(ctx, r.Holder) // only its own host service can look at that VM
+	}
 	switch {
 	case errkind.Is(err, errkind.NotFound):
 		return nil
@@ -143,7 +146,7 @@ func (s *Service) keepHolder(ctx context.Context, r Record, vm volspec.VMID) err
 		if r.Holder.VM == vm {
 			return
 		}
-		r.Holder = Holder{VM: vm, VMName: m.Name, BootID: m.BootID, Epoch: r.Holder.Epoch + 1, ReadOnly: mode, Since: now()}
+		r.Holder = Holder{VM: vm, VMName: m.Name, BootID: m.BootID, Installation: s.o.Installation, Epoch: r.Holder.Epoch + 1, ReadOnly: mode, Since: now()}
 	})
 	return err
 }
@@ -186,13 +189,26 @@ func (s *Service) fence(ctx context.Context, r Record) error {
 	return s.letGo(ctx, r)
 }
 
+// elsewhere reports whether a holder is a VM of another host service on the
+// same catalog, which this hypervisor does not know and says nothing about.
+func (s *Service) elsewhere(ctx context.Context, h Holder) (bool, error) {
+	if h.VM == "" || h.Installation == "" || h.Installation == s.o.Installation {
+		return false, nil
+	}
+	_, err := s.o.Hypervisor.VM(ctx, h.VM)
+	if errkind.Is(err, errkind.NotFound) {
+		return true, nil
+	}
+	return false, err
+}
+
 // holderGone reports whether a record's holder cannot be using the disk any
 // more: its VM is off, gone, or has booted again since the attach.
 func (s *Service) holderGone(ctx context.Context, h Holder) (bool, error) {
 	m, err := s.o.Hypervisor.VM(ctx, h.VM)
 	switch {
 	case errkind.Is(err, errkind.NotFound):
-		return true, nil
+		return h.Installation == "" || h.Installation == s.o.Installation, nil
 	case err != nil:
 		return false, err
 	case m.Power == hypervisor.Off:

@@ -151,6 +151,9 @@ func (s *Service) purge(ctx context.Context, c volspec.Caller, id volspec.Volume
 	if err != nil || r.State != volspec.Trashed {
 		return err
 	}
+	if err := s.online(ctx, r.Key.Datastore, true); err != nil {
+		return err
+	}
 	return s.discard(ctx, c, r, true)
 }
 

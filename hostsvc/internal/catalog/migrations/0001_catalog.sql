@@ -50,6 +50,7 @@ CREATE TABLE volumes (
     holder_vm        TEXT COLLATE BINARY NOT NULL,
     holder_vm_name   TEXT COLLATE BINARY NOT NULL,
     holder_boot_id   TEXT COLLATE BINARY NOT NULL,
+    holder_installation TEXT COLLATE BINARY NOT NULL,
     holder_epoch     BIGINT NOT NULL,
     holder_read_only BIGINT NOT NULL,
     holder_since     BIGINT NOT NULL,
