@@ -38,6 +38,11 @@ const hostTree = "/host"
 
 const stateDir = ".state"
 
+// patience is how long a change waits for a service that does not answer: a
+// restart takes it seconds, and nobody should wait for long to hear that it
+// is away.
+const patience = 15 * time.Second
+
 // Run serves Docker until ctx ends. The socket is there before anything else
 // is looked at: Docker gives up on a plugin that is slow to listen.
 func Run(ctx context.Context, s Settings, version string) error {
@@ -78,7 +83,8 @@ func run(ctx context.Context, l net.Listener, d *driver.Driver, timeout time.Dur
 
 func assemble(ctx context.Context, s Settings, v values, version string) (*driver.Driver, *disk.Guest, error) {
 	state := filepath.Join(s.MountRoot, stateDir)
-	if err := os.MkdirAll(state, 0o700); err != nil {
+	// Containers of other users pass through the root, nobody reads it.
+	if err := errors.Join(os.MkdirAll(s.MountRoot, 0o711), os.MkdirAll(state, 0o700)); err != nil {
 		return nil, nil, errkind.Wrap(errkind.Unavailable, err, "make the state folder %s", state)
 	}
 	boot, err := BootID()
@@ -116,7 +122,7 @@ var _ driver.Host = host{}
 func newHost(url string, timeout time.Duration, version string) host {
 	agent := "mooring-plugin/" + version
 	return host{
-		Client: hostclient.New(url, hostclient.Options{Patience: timeout, UserAgent: agent}),
+		Client: hostclient.New(url, hostclient.Options{Patience: min(timeout, patience), UserAgent: agent}),
 		quick:  hostclient.New(url, hostclient.Options{UserAgent: agent}),
 	}
 }

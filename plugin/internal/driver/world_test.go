@@ -469,3 +469,8 @@ func copyState(from, to string) error {
 	}
 	return nil
 }
+
+// awayForDetach is a service that cannot be told about detaches.
+type awayForDetach struct{ *world }
+
+func (awayForDetach) Detach(context.Context, string, wire.Detach) error { return errAway }
