@@ -113,11 +113,11 @@ func TestVanishedDatastore(t *testing.T) {
 // options, vmgroup and data.
 func TestLostCatalog(t *testing.T) {
 	s := newSite(t)
-	create(t, s.vm1, "a", "size=32mb", "mountopts=noatime")
+	create(t, s.vm1, "aa", "size=32mb", "mountopts=noatime")
 	create(t, s.vm1, "b@ds2", "size=320mb", "fstype=xfs")
-	sh(t, s.vm1, "a", "echo a >/vol/f").OK(t)
+	sh(t, s.vm1, "aa", "echo aa >/vol/f").OK(t)
 	sh(t, s.vm1, "b@ds2", "echo b >/vol/f").OK(t)
-	s.attachedTo(t, "a", "")
+	s.attachedTo(t, "aa", "")
 	s.attachedTo(t, "b@ds2", "")
 	s.Stop(t)
 	catalogs, err := filepath.Glob(filepath.Join(s.Config.StateDir, "catalog.db*"))
@@ -132,13 +132,13 @@ func TestLostCatalog(t *testing.T) {
 		require.Contains(t, s.Mooring(t.Context(), "datastore", "scan", ds).OK(t).Stdout, "adoptable")
 		require.Contains(t, s.Mooring(t.Context(), "datastore", "scan", ds, "--adopt").OK(t).Stdout, "adopted")
 	}
-	require.ElementsMatch(t, []string{"a@ds1", "b@ds2"}, listed(t, s.vm1))
+	require.ElementsMatch(t, []string{"aa@ds1", "b@ds2"}, listed(t, s.vm1))
 	require.Equal(t, "xfs", status(t, s.vm1, "b@ds2")["fstype"])
-	require.Equal(t, "a", sh(t, s.vm2, "a", "cat /vol/f").OK(t).Stdout)
+	require.Equal(t, "aa", sh(t, s.vm2, "aa", "cat /vol/f").OK(t).Stdout)
 	require.Equal(t, "b", sh(t, s.vm2, "b@ds2", "cat /vol/f").OK(t).Stdout)
-	s.attachedTo(t, "a", "")
+	s.attachedTo(t, "aa", "")
 	s.attachedTo(t, "b@ds2", "")
-	remove(t, s.vm1, "a", "b@ds2")
+	remove(t, s.vm1, "aa", "b@ds2")
 }
 
 // A second daemon on the same state folder refuses to start and says why.

@@ -35,17 +35,17 @@ func running(t *testing.T, g *harness.Guest, container string) {
 // detaches the volume.
 func TestPluginKilled(t *testing.T) {
 	s := newSite(t)
-	create(t, s.vm1, "v", "size=32mb")
-	keep(t, s.vm1, "c", "v")
+	create(t, s.vm1, "vol", "size=32mb")
+	keep(t, s.vm1, "box", "vol")
 	s.vm1.KillPlugin(t)
-	running(t, s.vm1, "c")
-	s.attachedTo(t, "v", "vm1")
-	s.vm1.Docker(t.Context(), "restart", "-t", "1", "c").OK(t)
-	running(t, s.vm1, "c")
+	running(t, s.vm1, "box")
+	s.attachedTo(t, "vol", "vm1")
+	s.vm1.Docker(t.Context(), "restart", "-t", "1", "box").OK(t)
+	running(t, s.vm1, "box")
 	s.vm1.KillPlugin(t)
-	drop(t, s.vm1, "c")
-	s.attachedTo(t, "v", "")
-	remove(t, s.vm1, "v")
+	drop(t, s.vm1, "box")
+	s.attachedTo(t, "vol", "")
+	remove(t, s.vm1, "vol")
 }
 
 // The plugin is disabled by force and enabled again while a container writes:
@@ -54,27 +54,27 @@ func TestPluginKilled(t *testing.T) {
 func TestPluginDisabledByForce(t *testing.T) {
 	s := newSite(t)
 	ctx := t.Context()
-	create(t, s.vm1, "v", "size=32mb")
-	keep(t, s.vm1, "c", "v")
+	create(t, s.vm1, "vol", "size=32mb")
+	keep(t, s.vm1, "box", "vol")
 	s.vm1.Docker(ctx, "plugin", "disable", harness.Driver).Fails(t, "in use")
 	s.vm1.Docker(ctx, "plugin", "disable", "-f", harness.Driver).OK(t)
 	s.vm1.Docker(ctx, "run", "--rm", "--network=none", "-v", "v:/vol", harness.Image, "true").Fails(t)
-	running(t, s.vm1, "c")
+	running(t, s.vm1, "box")
 	s.vm1.Docker(ctx, "plugin", "enable", harness.Driver).OK(t)
-	running(t, s.vm1, "c")
-	s.attachedTo(t, "v", "vm1")
+	running(t, s.vm1, "box")
+	s.attachedTo(t, "vol", "vm1")
 	// A second container sees the same filesystem or is refused; it never
 	// gets another mount of the disk.
-	if r := sh(t, s.vm1, "v", "wc -l </vol/log"); r.Code == 0 {
+	if r := sh(t, s.vm1, "vol", "wc -l </vol/log"); r.Code == 0 {
 		require.NotEqual(t, "0", r.Stdout)
 	}
-	running(t, s.vm1, "c")
-	s.attachedTo(t, "v", "vm1")
-	drop(t, s.vm1, "c")
-	s.attachedTo(t, "v", "")
-	require.NotEqual(t, "0", sh(t, s.vm2, "v", "wc -l </vol/log").OK(t).Stdout)
-	s.attachedTo(t, "v", "")
-	remove(t, s.vm2, "v")
+	running(t, s.vm1, "box")
+	s.attachedTo(t, "vol", "vm1")
+	drop(t, s.vm1, "box")
+	s.attachedTo(t, "vol", "")
+	require.NotEqual(t, "0", sh(t, s.vm2, "vol", "wc -l </vol/log").OK(t).Stdout)
+	s.attachedTo(t, "vol", "")
+	remove(t, s.vm2, "vol")
 }
 
 // An orderly restart of the engine detaches; containers that restart come
@@ -82,40 +82,40 @@ func TestPluginDisabledByForce(t *testing.T) {
 // none does.
 func TestEngineRestart(t *testing.T) {
 	s := newSite(t)
-	create(t, s.vm1, "v", "size=32mb")
-	create(t, s.vm1, "w", "size=32mb")
-	keep(t, s.vm1, "stays-down", "v")
-	keep(t, s.vm1, "comes-back", "w", "--restart=always")
+	create(t, s.vm1, "vol", "size=32mb")
+	create(t, s.vm1, "wol", "size=32mb")
+	keep(t, s.vm1, "stays-down", "vol")
+	keep(t, s.vm1, "comes-back", "wol", "--restart=always")
 	s.vm1.StopEngine(t)
-	s.attachedTo(t, "v", "")
-	s.attachedTo(t, "w", "")
-	sh(t, s.vm2, "v", "echo moved >/vol/moved").OK(t)
-	s.attachedTo(t, "v", "")
+	s.attachedTo(t, "vol", "")
+	s.attachedTo(t, "wol", "")
+	sh(t, s.vm2, "vol", "echo moved >/vol/moved").OK(t)
+	s.attachedTo(t, "vol", "")
 	s.vm1.StartEngine(t)
 	running(t, s.vm1, "comes-back")
-	s.attachedTo(t, "w", "vm1")
-	require.Equal(t, "moved", sh(t, s.vm1, "v", "cat /vol/moved").OK(t).Stdout)
+	s.attachedTo(t, "wol", "vm1")
+	require.Equal(t, "moved", sh(t, s.vm1, "vol", "cat /vol/moved").OK(t).Stdout)
 	drop(t, s.vm1, "stays-down", "comes-back")
-	s.attachedTo(t, "w", "")
-	remove(t, s.vm1, "v", "w")
+	s.attachedTo(t, "wol", "")
+	remove(t, s.vm1, "vol", "wol")
 }
 
 // The engine is killed: no Unmount ever comes for what ran. Containers come
 // back by their restart policy, others do not hold their volume.
 func TestEngineKilled(t *testing.T) {
 	s := newSite(t)
-	create(t, s.vm1, "v", "size=32mb")
-	create(t, s.vm1, "w", "size=32mb")
-	keep(t, s.vm1, "stays-down", "v")
-	keep(t, s.vm1, "comes-back", "w", "--restart=always")
+	create(t, s.vm1, "vol", "size=32mb")
+	create(t, s.vm1, "wol", "size=32mb")
+	keep(t, s.vm1, "stays-down", "vol")
+	keep(t, s.vm1, "comes-back", "wol", "--restart=always")
 	s.vm1.KillEngine(t)
 	s.vm1.StartEngine(t)
 	running(t, s.vm1, "comes-back")
-	s.attachedTo(t, "w", "vm1")
-	s.attachedToLate(t, "v", "")
+	s.attachedTo(t, "wol", "vm1")
+	s.attachedToLate(t, "vol", "")
 	drop(t, s.vm1, "stays-down", "comes-back")
-	s.attachedTo(t, "w", "")
-	remove(t, s.vm1, "v", "w")
+	s.attachedTo(t, "wol", "")
+	remove(t, s.vm1, "vol", "wol")
 }
 
 // attachedToLate waits for what only the periodic reconciliation finds.
@@ -172,10 +172,10 @@ func TestLiveRestore(t *testing.T) {
 		s.vm1.StartEngine(t)
 		s.vm1.InstallPlugin(t)
 	})
-	create(t, s.vm1, "v", "size=32mb")
-	create(t, s.vm1, "w", "size=32mb")
-	keep(t, s.vm1, "survivor", "v")
-	keep(t, s.vm1, "ends", "w")
+	create(t, s.vm1, "vol", "size=32mb")
+	create(t, s.vm1, "wol", "size=32mb")
+	keep(t, s.vm1, "survivor", "vol")
+	keep(t, s.vm1, "ends", "wol")
 	started := s.vm1.Docker(ctx, "inspect", "-f", "{{.State.StartedAt}}", "survivor").OK(t).Stdout
 	pid := s.vm1.Docker(ctx, "inspect", "-f", "{{.State.Pid}}", "ends").OK(t).Stdout
 
@@ -184,32 +184,32 @@ func TestLiveRestore(t *testing.T) {
 	s.vm1.StartEngine(t)
 	running(t, s.vm1, "survivor")
 	require.Equal(t, started, s.vm1.Docker(ctx, "inspect", "-f", "{{.State.StartedAt}}", "survivor").OK(t).Stdout)
-	s.attachedToLate(t, "w", "")
-	s.attachedTo(t, "v", "vm1")
+	s.attachedToLate(t, "wol", "")
+	s.attachedTo(t, "vol", "vm1")
 
 	s.vm1.KillEngine(t)
 	s.vm1.StartEngine(t)
 	running(t, s.vm1, "survivor")
 	drop(t, s.vm1, "survivor", "ends")
-	s.attachedToLate(t, "v", "")
-	remove(t, s.vm1, "v", "w")
+	s.attachedToLate(t, "vol", "")
+	remove(t, s.vm1, "vol", "wol")
 }
 
 // mooringd is killed and started: attachments, volumes and containers stay as
 // they were.
 func TestServiceKilled(t *testing.T) {
 	s := newSite(t)
-	create(t, s.vm1, "v", "size=32mb")
-	keep(t, s.vm1, "c", "v")
+	create(t, s.vm1, "vol", "size=32mb")
+	keep(t, s.vm1, "box", "vol")
 	s.Kill(t)
-	running(t, s.vm1, "c")
+	running(t, s.vm1, "box")
 	s.Start(t)
-	running(t, s.vm1, "c")
-	s.attachedTo(t, "v", "vm1")
-	create(t, s.vm2, "w", "size=32mb")
-	drop(t, s.vm1, "c")
-	s.attachedTo(t, "v", "")
-	remove(t, s.vm1, "v", "w")
+	running(t, s.vm1, "box")
+	s.attachedTo(t, "vol", "vm1")
+	create(t, s.vm2, "wol", "size=32mb")
+	drop(t, s.vm1, "box")
+	s.attachedTo(t, "vol", "")
+	remove(t, s.vm1, "vol", "wol")
 }
 
 // The host service is away: what is known stays known, what cannot be done
@@ -217,56 +217,56 @@ func TestServiceKilled(t *testing.T) {
 func TestServiceAway(t *testing.T) {
 	s := newSite(t)
 	ctx := t.Context()
-	create(t, s.vm1, "v", "size=32mb")
+	create(t, s.vm1, "vol", "size=32mb")
 	s.vm1.Docker(ctx, "volume", "create", "-d", harness.Driver, "--label", "team=a", "--name", "labelled").OK(t)
-	sh(t, s.vm1, "v", "echo kept >/vol/data").OK(t)
-	s.attachedTo(t, "v", "")
+	sh(t, s.vm1, "vol", "echo kept >/vol/data").OK(t)
+	s.attachedTo(t, "vol", "")
 	s.Stop(t)
 
-	require.Subset(t, listed(t, s.vm1), []string{"v@ds1", "labelled@ds1"}, "the list is answered from memory")
-	s.vm1.Docker(ctx, "volume", "inspect", "v").OK(t)
+	require.Subset(t, listed(t, s.vm1), []string{"vol@ds1", "labelled@ds1"}, "the list is answered from memory")
+	s.vm1.Docker(ctx, "volume", "inspect", "vol").OK(t)
 	require.Equal(t, "a", s.vm1.Docker(ctx, "volume", "inspect", "-f", "{{.Labels.team}}", "labelled").OK(t).Stdout)
-	sh(t, s.vm1, "v", "echo lost >/vol/data").Fails(t)
+	sh(t, s.vm1, "vol", "echo lost >/vol/data").Fails(t)
 	tryCreate(t, s.vm1, "new").Fails(t)
-	s.vm1.Docker(ctx, "volume", "rm", "v").Fails(t)
+	s.vm1.Docker(ctx, "volume", "rm", "vol").Fails(t)
 
 	s.vm1.StopEngine(t)
 	s.vm1.StartEngine(t)
 	require.Equal(t, "true", s.vm1.Docker(ctx, "plugin", "inspect", "-f", "{{.Enabled}}", harness.Driver).OK(t).Stdout)
-	sh(t, s.vm1, "v", "echo lost >/vol/data").Fails(t)
+	sh(t, s.vm1, "vol", "echo lost >/vol/data").Fails(t)
 
 	s.Start(t)
 	require.NoError(t, harness.Eventually(30*time.Second, func() error {
-		if r := sh(t, s.vm1, "v", "cat /vol/data"); r.Code != 0 || r.Stdout != "kept" {
+		if r := sh(t, s.vm1, "vol", "cat /vol/data"); r.Code != 0 || r.Stdout != "kept" {
 			return fmt.Errorf("%s", r)
 		}
 		return nil
 	}))
 	require.Equal(t, "a", s.vm1.Docker(ctx, "volume", "inspect", "-f", "{{.Labels.team}}", "labelled").OK(t).Stdout, "labels survive")
 	require.Empty(t, s.vm1.Docker(ctx, "volume", "ls", "-q", "-f", "driver=local").OK(t).Stdout)
-	s.attachedTo(t, "v", "")
-	remove(t, s.vm1, "v", "labelled")
+	s.attachedTo(t, "vol", "")
+	remove(t, s.vm1, "vol", "labelled")
 }
 
 // The host service is down when a guest boots: the plugin is enabled all the
 // same, and containers with a restart policy run once the service is back.
 func TestBootWithoutService(t *testing.T) {
 	s := newSite(t)
-	create(t, s.vm1, "v", "size=32mb")
-	keep(t, s.vm1, "c", "v", "--restart=always")
+	create(t, s.vm1, "vol", "size=32mb")
+	keep(t, s.vm1, "box", "vol", "--restart=always")
 	s.vm1.PowerOff(t)
 	s.Stop(t)
 	lab.Guest(t, "vm1")
 	require.Equal(t, "true", s.vm1.Docker(t.Context(), "plugin", "inspect", "-f", "{{.Enabled}}", harness.Driver).OK(t).Stdout)
 	s.Start(t)
-	if s.vm1.Docker(t.Context(), "inspect", "-f", "{{.State.Running}}", "c").OK(t).Stdout != "true" {
+	if s.vm1.Docker(t.Context(), "inspect", "-f", "{{.State.Running}}", "box").OK(t).Stdout != "true" {
 		// The engine tries a restart=always container once at its start; one
 		// whose volume was out of reach then is started by hand.
-		s.vm1.Docker(t.Context(), "start", "c").OK(t)
+		s.vm1.Docker(t.Context(), "start", "box").OK(t)
 	}
-	running(t, s.vm1, "c")
+	running(t, s.vm1, "box")
 	require.Empty(t, s.vm1.Docker(t.Context(), "volume", "ls", "-q", "-f", "driver=local").OK(t).Stdout)
-	drop(t, s.vm1, "c")
-	s.attachedTo(t, "v", "")
-	remove(t, s.vm1, "v")
+	drop(t, s.vm1, "box")
+	s.attachedTo(t, "vol", "")
+	remove(t, s.vm1, "vol")
 }

@@ -54,6 +54,15 @@ func (s *site) stores() []*harness.Datastore {
 	return []*harness.Datastore{s.ds1, s.ds2, s.small}
 }
 
+// vm3 boots the third guest, which has no managed plugin, for the length of a
+// test.
+func (s *site) vm3(t *testing.T) *harness.Guest {
+	t.Helper()
+	g := lab.Guest(t, "vm3")
+	t.Cleanup(func() { g.PowerOff(t) })
+	return g
+}
+
 func (s *site) guests() []*harness.Guest { return []*harness.Guest{s.vm1, s.vm2} }
 
 // finish checks that the test left nothing; after a failure it says what the

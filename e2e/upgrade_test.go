@@ -32,9 +32,9 @@ func TestPluginThroughRegistry(t *testing.T) {
 	g.Docker(ctx, "plugin", "install", "--alias", harness.Driver, repo+":1").Fails(t) // privileges not granted
 	g.Docker(ctx, "plugin", "install", "--grant-all-permissions", "--alias", harness.Driver, repo+":1", "MOORING_LOG_LEVEL=debug").OK(t)
 	id := g.Docker(ctx, "plugin", "inspect", "-f", "{{.ID}}", harness.Driver).OK(t).Stdout
-	create(t, g, "v", "size=32mb")
-	sh(t, g, "v", "echo before >/vol/data").OK(t)
-	s.attachedTo(t, "v", "")
+	create(t, g, "vol", "size=32mb")
+	sh(t, g, "vol", "echo before >/vol/data").OK(t)
+	s.attachedTo(t, "vol", "")
 
 	g.Docker(ctx, "plugin", "set", harness.Driver, "MOORING_LOG_LEVEL=info").Fails(t) // enabled
 	g.Docker(ctx, "plugin", "disable", "-f", harness.Driver).OK(t)
@@ -44,9 +44,9 @@ func TestPluginThroughRegistry(t *testing.T) {
 	g.Docker(ctx, "plugin", "enable", "--timeout", "0", harness.Driver).OK(t)
 	require.Equal(t, id, g.Docker(ctx, "plugin", "inspect", "-f", "{{.ID}}", harness.Driver).OK(t).Stdout)
 	require.Contains(t, g.Docker(ctx, "plugin", "inspect", "-f", "{{.Settings.Env}}", harness.Driver).OK(t).Stdout, "MOORING_LOG_LEVEL=info")
-	require.Equal(t, "before", sh(t, g, "v", "cat /vol/data").OK(t).Stdout)
-	s.attachedTo(t, "v", "")
-	remove(t, g, "v")
+	require.Equal(t, "before", sh(t, g, "vol", "cat /vol/data").OK(t).Stdout)
+	s.attachedTo(t, "vol", "")
+	remove(t, g, "vol")
 }
 
 // An upgrade with a running container: the container keeps its data, is never
@@ -59,18 +59,18 @@ func TestPluginUpgradeUnderContainer(t *testing.T) {
 	s.vm1.CreatePlugin(t, repo+":3")
 	s.vm1.Docker(ctx, "plugin", "push", repo+":3").OK(t)
 	s.vm1.Docker(ctx, "plugin", "rm", repo+":3").OK(t)
-	create(t, g, "v", "size=32mb")
-	keep(t, g, "c", "v")
+	create(t, g, "vol", "size=32mb")
+	keep(t, g, "box", "vol")
 	g.Docker(ctx, "plugin", "disable", "-f", harness.Driver).OK(t)
 	g.Docker(ctx, "plugin", "upgrade", "--grant-all-permissions", "--skip-remote-check", harness.Driver, repo+":3").OK(t)
 	g.Docker(ctx, "plugin", "enable", harness.Driver).OK(t)
-	running(t, g, "c")
-	s.attachedTo(t, "v", "vm2")
-	drop(t, g, "c")
-	s.attachedToLate(t, "v", "")
-	require.NotEqual(t, "0", sh(t, s.vm1, "v", "wc -l </vol/log").OK(t).Stdout)
-	s.attachedTo(t, "v", "")
-	remove(t, g, "v")
+	running(t, g, "box")
+	s.attachedTo(t, "vol", "vm2")
+	drop(t, g, "box")
+	s.attachedToLate(t, "vol", "")
+	require.NotEqual(t, "0", sh(t, s.vm1, "vol", "wc -l </vol/log").OK(t).Stdout)
+	s.attachedTo(t, "vol", "")
+	remove(t, g, "vol")
 }
 
 // The privileges asked for are the documented ones and no more.

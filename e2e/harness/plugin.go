@@ -27,7 +27,7 @@ func (l *Lab) PluginDir(t testing.TB) string {
 	}
 	dir := filepath.Join(l.Dir, "plugin")
 	if _, err := os.Stat(filepath.Join(dir, "config.json")); err != nil {
-		require.NoError(t, l.do(lasting(t), filepath.Join(l.Bin.Root, "packaging/plugin/build.sh"), dir))
+		require.NoError(t, l.do(lasting(t), "go", "-C", l.Bin.Root, "run", "./packaging/plugin/rootfs", "-out", dir))
 	}
 	return dir
 }
