@@ -308,7 +308,7 @@ func TestPluginKilledAtEveryStep(t *testing.T) {
 func crashRig(t *testing.T, name string) *rig {
 	t.Helper()
 	ds := lab.Filesystem(t, name, "btrfs", 4096)
-	return newRig(t, name, ds, 1, lab.CrashBinaries(t), func(c *harness.Config) { c.Volume.TrashKeep = "1h" })
+	return newRig(t, name, ds, []string{"p1"}, lab.CrashBinaries(t), func(c *harness.Config) { c.Volume.TrashKeep = "1h" })
 }
 
 // killAtEveryStep finds out which points each use case passes, then dies at

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mooring.dev/mooring/e2e/harness"
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/hostclient"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
@@ -44,15 +45,15 @@ const (
 	rootName = "vsphere" // the plugin's mount root below the guest's own disk
 )
 
-// newRig starts the rig called name on ds with guests p1, p2, …; change may
-// alter the service's configuration. At the end of the test everything is
-// removed, and must be gone.
-func newRig(t *testing.T, name string, ds *harness.Datastore, guests int, bin harness.Binaries, change func(*harness.Config)) *rig {
+// newRig starts the rig called name on ds with these guests; change may alter
+// the service's configuration. At the end of the test everything is removed,
+// and must be gone.
+func newRig(t *testing.T, name string, ds *harness.Datastore, guests []string, bin harness.Binaries, change func(*harness.Config)) *rig {
 	t.Helper()
 	r := &rig{ds: ds}
 	var plains []*harness.Guest
-	for i := range guests {
-		g := lab.Guest(t, fmt.Sprintf("p%d", i+1))
+	for _, name := range guests {
+		g := lab.Guest(t, name)
 		plains = append(plains, g)
 		r.guests = append(r.guests, &plain{Guest: g, binary: bin.Plugin})
 	}
@@ -73,7 +74,8 @@ func newRig(t *testing.T, name string, ds *harness.Datastore, guests int, bin ha
 	return r
 }
 
-// team makes the vmgroup of the rig's guests.
+// team makes the vmgroup of the rig's guests; one that another service made in
+// the same catalog gets them too.
 func (r *rig) team(t *testing.T) {
 	t.Helper()
 	var names []string
@@ -81,6 +83,10 @@ func (r *rig) team(t *testing.T) {
 		names = append(names, g.Name)
 	}
 	_, err := r.admin.CreateVMGroup(t.Context(), wire.CreateVMGroup{Name: team, VMs: names})
+	if errkind.Is(err, errkind.Exists) {
+		require.NoError(t, r.admin.AddVMs(t.Context(), team, names))
+		return
+	}
 	require.NoError(t, err)
 	yes, total := true, volspec.Size(1<<40)
 	require.NoError(t, r.admin.AddAccess(t.Context(), team, wire.SetAccess{Datastore: r.ds.Name, AllowCreate: &yes, TotalSize: &total, DefaultDatastore: true}))
