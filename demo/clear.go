@@ -136,6 +136,7 @@ func freeLoops() error {
 		_ = f.Close()
 		errs = append(errs, fmt.Errorf("%s is still bound to a disk of the demo", dev))
 	}
+	_ = os.Remove("/dev/mooring") // unless others have nodes in it
 	return errors.Join(errs...)
 }
 
@@ -151,7 +152,6 @@ func removeNodes(dev string) {
 			_ = os.Remove(n)
 		}
 	}
-	_ = os.Remove("/dev/mooring") // unless others have nodes in it
 }
 
 // openFolders takes the immutable mark from folders: a volume's mount point
@@ -181,7 +181,7 @@ func openFolders(dir string) error {
 // removeCgroups removes the empty control groups that the demo's own engine
 // made below its own.
 func removeCgroups() {
-	for _, pattern := range []string{"/sys/fs/cgroup/mooring-demo", "/sys/fs/cgroup/*/mooring-demo"} {
+	for _, pattern := range []string{"/sys/fs/cgroup" + cgroup, "/sys/fs/cgroup/*" + cgroup} {
 		tops, _ := filepath.Glob(pattern)
 		for _, top := range tops {
 			var dirs []string
@@ -199,8 +199,8 @@ func removeCgroups() {
 	}
 }
 
-// leftovers names what is still there after clear.
-func (s *site) leftovers() (left []string) {
+// leftovers names what there is of a demo.
+func leftovers() (left []string) {
 	for _, pid := range marked() {
 		left = append(left, fmt.Sprintf("process %d", pid))
 	}

@@ -105,13 +105,20 @@ func (s *site) startEngine(ctx context.Context, show func([]string)) (engine, er
 	}
 	args := []string{
 		"dockerd", "--host", "unix://" + e.socket, "--data-root", s.dataRoot(), "--exec-root", filepath.Join(runDir, "engine"),
-		"--pidfile", filepath.Join(runDir, "engine.pid"), "--config-file", conf, "--cgroup-parent", "/mooring-demo",
+		"--pidfile", filepath.Join(runDir, "engine.pid"), "--config-file", conf, "--cgroup-parent", cgroup,
 		"--exec-opt", "native.cgroupdriver=cgroupfs", "--bridge=none", "--iptables=false", "--ip6tables=false",
 	}
 	if show != nil {
 		show(args)
 	}
-	_ = os.Remove(filepath.Join(runDir, "engine.pid")) // of an engine that was killed
+	// Pid files of an engine that was killed: it would wait for their owners.
+	for _, f := range []string{"engine.pid", "engine/containerd/containerd.pid"} {
+		var pid int
+		b, _ := os.ReadFile(filepath.Join(runDir, f))
+		if _, err := fmt.Sscan(string(b), &pid); err != nil || !running(pid) {
+			_ = os.Remove(filepath.Join(runDir, f))
+		}
+	}
 	if err := s.start("dockerd", args...); err != nil {
 		return e, err
 	}

@@ -71,7 +71,7 @@ func run(args []string) int {
 // up clears what an earlier demo left, starts everything and plays the story.
 func up(ctx context.Context, t *terminal, s *site) error {
 	start := time.Now()
-	if s.used() {
+	if len(leftovers()) > 0 {
 		t.say("Clearing what an earlier demo left …")
 		if err := clear(ctx, t, s); err != nil {
 			return err
@@ -97,14 +97,14 @@ func up(ctx context.Context, t *terminal, s *site) error {
 
 // down removes everything that any demo made.
 func down(ctx context.Context, t *terminal, s *site) error {
-	if !s.used() {
+	if len(leftovers()) == 0 {
 		t.say("There is nothing of the demo on this machine.")
 		return nil
 	}
 	if err := clear(ctx, t, s); err != nil {
 		return err
 	}
-	if left := s.leftovers(); len(left) > 0 {
+	if left := leftovers(); len(left) > 0 {
 		return errors.New("something of the demo could not be removed: " + list(left))
 	}
 	t.say("Everything the demo made is gone: containers, volumes, plugins, daemons, loop devices, folders.")

@@ -21,6 +21,9 @@ import (
 // of their children.
 const mark = "MOORING_DEMO=" + homeDir
 
+// cgroup is the parent of its own engine's containers.
+const cgroup = "/mooring-demo"
+
 // start runs a daemon that outlives this process. Its pid is in a file before
 // it runs: see become.
 func (s *site) start(name string, args ...string) error {
@@ -115,23 +118,22 @@ func running(pid int) bool {
 	return !strings.HasPrefix(rest, "Z")
 }
 
-// marked finds the processes that descend from a daemon of the demo.
+// marked finds the processes that descend from a daemon of the demo: by their
+// environment, or by the control group of its own engine's containers.
 func marked() []int {
 	entries, _ := os.ReadDir("/proc")
 	var out []int
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == os.Getpid() {
+		if err != nil || pid == os.Getpid() || !running(pid) {
 			continue
 		}
-		env, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
-		if err != nil || !running(pid) {
-			continue
-		}
-		words := strings.Split(string(env), "\x00")
-		if slices.Contains(words, mark) || slices.ContainsFunc(words, func(w string) bool {
-			return strings.HasPrefix(w, "MOORING_HOST=unix://"+runDir+"/")
-		}) {
+		env, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+		groups, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cgroup"))
+		ours := slices.ContainsFunc(strings.Split(string(env), "\x00"), func(w string) bool {
+			return w == mark || strings.HasPrefix(w, "MOORING_HOST=unix://"+runDir+"/")
+		})
+		if ours || bytes.Contains(groups, []byte(":"+cgroup+"/")) {
 			out = append(out, pid)
 		}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -69,16 +68,6 @@ func takeLock() (*os.File, error) {
 func (s *site) close() {
 	_ = os.Remove(lockFile)
 	_ = s.lock.Close()
-}
-
-// used reports whether there is anything of a demo.
-func (s *site) used() bool {
-	for _, dir := range []string{homeDir, runDir} {
-		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *site) bin(name string) string       { return filepath.Join(s.root, "bin", name) }
