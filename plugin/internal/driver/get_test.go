@@ -43,7 +43,6 @@ func TestHostileNamesStayHere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, w := newPlugin(t)
 		defer p.stop()
-		synctest.Wait() // until the first heartbeat was sent
 		before := w.calls
 		for _, name := range []string{"", "a/b", "../../etc/x", `a\b`, "a\x00b", "x@", ".", "..", string([]byte{0xff}), "v-000001"} {
 			_, errGet := p.Get(t.Context(), name)
@@ -104,13 +103,15 @@ func TestGetWhileTheHostIsAway(t *testing.T) {
 // A service that hangs costs a cached answer seconds at first, then less.
 func TestGetFromAHangingHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, w := newPlugin(t)
+		w := newWorld()
+		hang := &hanging{world: w}
+		w.host = hang
+		p := boot(t, w, stateDir(t))
 		defer p.stop()
 		w.add("v@ds1", volspec.Spec{})
 		_, err := p.Get(t.Context(), "v")
 		require.NoError(t, err)
-		hang := &hanging{world: w}
-		p.o.Host = hang
+		hang.hangs.Store(true)
 		for _, limit := range []time.Duration{patientAsk, hastyAsk, hastyAsk} {
 			start := time.Now()
 			_, err := p.Get(t.Context(), "v")
@@ -120,9 +121,15 @@ func TestGetFromAHangingHost(t *testing.T) {
 	})
 }
 
-type hanging struct{ *world }
+type hanging struct {
+	*world
+	hangs atomic.Bool
+}
 
-func (h *hanging) Get(ctx context.Context, _ string) (v wire.Volume, err error) {
+func (h *hanging) Get(ctx context.Context, name string) (v wire.Volume, err error) {
+	if !h.hangs.Load() {
+		return h.world.Get(ctx, name)
+	}
 	<-ctx.Done()
 	return v, errkind.Wrap(errkind.Unavailable, ctx.Err(), "no answer")
 }
@@ -130,14 +137,15 @@ func (h *hanging) Get(ctx context.Context, _ string) (v wire.Volume, err error) 
 // A starting engine asks for every volume it knows at once.
 func TestCrowdOfGets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, w := newPlugin(t)
+		w := newWorld()
+		crowd := &crowded{world: w}
+		w.host = crowd
+		p := boot(t, w, stateDir(t))
 		defer p.stop()
 		const n = 1000
 		for i := range n {
 			w.add(fmt.Sprintf("v%d@ds1", i), volspec.Spec{})
 		}
-		crowd := &crowded{world: w}
-		p.o.Host = crowd
 		for _, suffix := range []string{"@ds1", ""} { // names the cache can resolve, and names only the service can
 			crowd.gets.Store(0)
 			var wg sync.WaitGroup
@@ -189,12 +197,12 @@ func (c *crowded) List(ctx context.Context) ([]wire.Volume, error) {
 // A listing that was asked for before a change does not hide the change.
 func TestListSeesWhatWasDoneBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, w := newPlugin(t)
+		w := newWorld()
+		started := make(chan struct{}, 8)
+		w.host = &stale{world: w, started: started}
+		p := boot(t, w, stateDir(t))
 		defer p.stop()
 		w.add("old@ds1", volspec.Spec{})
-		started := make(chan struct{}, 8)
-		slow := &stale{world: w, started: started}
-		p.o.Host = slow
 		first := make(chan []View, 1)
 		go func() { all, _ := p.List(t.Context()); first <- all }()
 		<-started

@@ -162,7 +162,7 @@ func TestSlowMountIsJoined(t *testing.T) {
 		defer p.stop()
 		v := w.add("v@ds1", volspec.Spec{})
 		attaches := 0
-		w.onAttach = func() error { attaches++; time.Sleep(40 * time.Second); return nil }
+		w.set(func() { w.onAttach = func() error { attaches++; time.Sleep(40 * time.Second); return nil } })
 		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
 		defer cancel()
 		_, err := p.Mount(ctx, "v", "m1")
@@ -189,6 +189,7 @@ func TestAbandonedMountIsReleased(t *testing.T) {
 		_, err := p.Mount(ctx, "v", "m1")
 		require.Error(t, err)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		assert.Len(t, w.mounts, 1)
 		p.passed(t)
 		assert.Empty(t, w.mounts)
@@ -278,7 +279,9 @@ func failOnce(t *testing.T, spec volspec.Spec, mode string, i int) (clean bool) 
 	v := w.add("v@ds1", spec)
 	dir := stateDir(t)
 	p := boot(t, w, dir)
-	w.failAt, w.after, w.crash = w.calls+i, mode == "after" || mode == "dies after", len(mode) > 6
+	w.set(func() {
+		w.failAt, w.after, w.crash = w.calls+i, mode == "after" || mode == "dies after", len(mode) > 6
+	})
 	left := t.TempDir()
 	w.onDeath = func() { require.NoError(t, copyState(dir, left)) }
 	survive := func() {
@@ -287,7 +290,7 @@ func failOnce(t *testing.T, spec volspec.Spec, mode string, i int) (clean bool) 
 		w.mu.Unlock()
 		if dead {
 			p.stop()
-			w.dead = false
+			w.set(func() { w.dead = false })
 			p = boot(t, w, left)
 		}
 	}
@@ -305,8 +308,7 @@ func failOnce(t *testing.T, spec volspec.Spec, mode string, i int) (clean bool) 
 	require.NoError(t, p.Unmount(t.Context(), "v", "m1"))
 	survive()
 	_ = p.Unmount(t.Context(), "v", "m1") // Docker may repeat it after a crash
-	clean = w.calls < w.failAt
-	w.failAt = 0
+	w.set(func() { clean, w.failAt = w.calls < w.failAt, 0 })
 	p.passed(t)
 	assert.Empty(t, w.mounts, "call %d: %v", i, w.log)
 	assert.False(t, v.attached, "call %d: %v", i, w.log)

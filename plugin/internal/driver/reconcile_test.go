@@ -73,12 +73,11 @@ func TestDetachIsMadeUpFor(t *testing.T) {
 		v := w.add("v@ds1", volspec.Spec{})
 		_, err := p.Mount(t.Context(), "v", "m1")
 		require.NoError(t, err)
-		away := &awayForDetach{world: w}
-		p.o.Host = away
+		w.set(func() { w.onDetach = func() error { return errAway } })
 		require.NoError(t, p.Unmount(t.Context(), "v", "m1"))
 		assert.True(t, v.attached)
 		assert.Empty(t, w.mounts)
-		p.o.Host = w
+		w.set(func() { w.onDetach = nil })
 		time.Sleep(soon + time.Second) // a poke is enough to begin, no long wait
 		p.reconcile(context.Background())
 		time.Sleep(pendingGrace)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -29,14 +30,19 @@ func boot(t require.TestingT, w *world, dir string) *plugin {
 	require.NoError(t, err)
 	c, err := OpenCache(dir)
 	require.NoError(t, err)
+	var host Host = w
+	if w.host != nil {
+		host = w.host
+	}
 	d := New(Options{
-		Host: w, Disks: w, Mounts: w, Engine: w, Ledger: l, Cache: c, Root: "/mnt/vsphere",
+		Host: host, Disks: w, Mounts: w, Engine: w, Ledger: l, Cache: c, Root: "/mnt/vsphere",
 		BootID: "boot", Version: "test", Interval: interval, Beat: interval,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
 	<-d.ready
+	synctest.Wait() // until the first heartbeat was sent
 	return &plugin{Driver: d, w: w, state: dir, stop: func() { cancel(); <-done }}
 }
 

@@ -40,10 +40,12 @@ type world struct {
 	failWith errkind.Kind
 	log      []string
 
+	host Host // what the driver is given instead of the world itself, when not nil
+
 	// Hooks for single tests; nil: nothing.
-	onGet, onAttach, onList func() error
-	checkBlank              func(n int) error
-	blankChecks             int
+	onGet, onAttach, onList, onDetach func() error
+	checkBlank                        func(n int) error
+	blankChecks                       int
 }
 
 type simVolume struct {
@@ -271,6 +273,9 @@ func (w *world) attachment(v *simVolume) wire.Attachment {
 }
 
 func (w *world) Detach(_ context.Context, name string, r wire.Detach) error {
+	if err := w.hooked(&w.onDetach); err != nil {
+		return err
+	}
 	return w.step("host.detach", func() error {
 		v, err := w.find(name)
 		if err != nil || !v.attached || r.Epoch != 0 && r.Epoch != v.Epoch {
@@ -469,8 +474,3 @@ func copyState(from, to string) error {
 	}
 	return nil
 }
-
-// awayForDetach is a service that cannot be told about detaches.
-type awayForDetach struct{ *world }
-
-func (awayForDetach) Detach(context.Context, string, wire.Detach) error { return errAway }
