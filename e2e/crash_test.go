@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -374,5 +375,50 @@ func (r *rig) killAt(t *testing.T, v victim, u useCase, point, n string) {
 	require.NoError(t, harness.Eventually(30*time.Second, again.try))
 	r.settled(t)
 	u.check(t, r, n)
+	r.settled(t)
+}
+
+// dockerd is killed at random moments of creating a volume and starting a
+// container on it. Restarted, the same commands succeed; no use is left
+// behind, no local volume appears, and what was written is there.
+func TestEngineKilledAtRandom(t *testing.T) {
+	r := newRig(t, "engine", lab.Folder(t, "engine"), []string{"p1"}, lab.Bin, nil)
+	g := r.guests[0]
+	random := rand.New(rand.NewPCG(1, 2))
+	var all []string
+	for i := range 10 {
+		n := fmt.Sprintf("e%d", i)
+		commands := []step{
+			{do: func() harness.Result { return tryCreate(t, g.Guest, n, "size=16mb") }},
+			{do: func() harness.Result {
+				return g.Docker(t.Context(), "create", "--name", n, "--network=none", "--volume-driver", harness.Driver, "-v", n+":/vol",
+					harness.Image, "sh", "-ec", "test -e /vol/f || "+write+"; "+read+"; sync; sleep 1000")
+			}, done: "is already in use by container"},
+			{do: func() harness.Result { return g.Docker(t.Context(), "start", n) }},
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for _, c := range commands {
+				if c.try() != nil {
+					return
+				}
+			}
+		}()
+		time.Sleep(time.Duration(random.IntN(900)) * time.Millisecond)
+		g.KillEngine(t)
+		<-ended
+		g.StartEngine(t)
+		for _, c := range commands {
+			require.NoError(t, harness.Eventually(30*time.Second, c.try))
+		}
+		r.reads(t, n)
+		require.Empty(t, g.Docker(t.Context(), "volume", "ls", "-q", "-f", "driver=local").OK(t).Stdout)
+		drop(t, g.Guest, n)
+		r.detached(t, n)
+		all = append(all, "-v", n+":/vol/"+n)
+	}
+	g.Docker(t.Context(), append(append([]string{"run", "--rm", "--network=none"}, all...), harness.Image,
+		"sh", "-ec", "ls /vol | wc -l | grep -qx 10; for v in /vol/*; do grep -qx kept $v/f; done")...).OK(t)
 	r.settled(t)
 }
