@@ -31,7 +31,7 @@ func main() {
 	size, err := assemble(ctx, *source, *out, *binary, *version)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "rootfs:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // this is main
 	}
 	fmt.Printf("%s: %.1f MiB\n", *out, float64(size)/(1<<20))
 }

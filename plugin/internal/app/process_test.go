@@ -19,25 +19,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var binary string
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "mooring-plugin")
-	if err != nil {
-		panic(err)
-	}
-	binary = filepath.Join(dir, "mooring-plugin")
-	out, err := exec.Command("go", "build", "-o", binary, "../../cmd/mooring-plugin").CombinedOutput()
-	if err != nil {
-		panic(fmt.Sprintf("%v: %s", err, out))
-	}
-	code := m.Run()
-	if err := os.RemoveAll(dir); err != nil {
-		panic(err)
-	}
-	os.Exit(code)
-}
-
 type process struct {
 	cmd    *exec.Cmd
 	socket string

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -51,12 +52,8 @@ func tool(ctx context.Context, ok []int, name string, args ...string) (int, erro
 		return code, nil
 	}
 	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		for _, c := range ok {
-			if c == code {
-				return code, nil
-			}
-		}
+	if errors.As(err, &exit) && slices.Contains(ok, code) {
+		return code, nil
 	}
 	return code, errkind.Wrap(errkind.Internal, err, "%s: %s", name, tail(out.String()))
 }

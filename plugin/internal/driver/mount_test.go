@@ -132,7 +132,7 @@ func TestNeverFormatsWhatMightHoldData(t *testing.T) {
 						if n < first {
 							return nil
 						}
-						if failure == data {
+						if errors.Is(failure, data) {
 							disk.content = "data"
 						}
 						return failure
@@ -144,7 +144,7 @@ func TestNeverFormatsWhatMightHoldData(t *testing.T) {
 						}
 					}
 					assert.Zero(t, disk.mkfs)
-					if failure == data {
+					if errors.Is(failure, data) {
 						assert.Equal(t, "data", v.disk.content)
 						assert.Same(t, disk, v.disk)
 					}

@@ -50,11 +50,9 @@ type world struct {
 
 type simVolume struct {
 	wire.Volume
-	readOnly   bool
 	disk       *simDisk
 	attached   bool
 	attachedRO bool
-	fsSize     int64
 }
 
 type simDisk struct {
@@ -278,7 +276,7 @@ func (w *world) Detach(_ context.Context, name string, r wire.Detach) error {
 	}
 	return w.step("host.detach", func() error {
 		v, err := w.find(name)
-		if err != nil || !v.attached || r.Epoch != 0 && r.Epoch != v.Epoch {
+		if errkind.Is(err, errkind.NotFound) || !v.attached || r.Epoch != 0 && r.Epoch != v.Epoch {
 			return nil
 		}
 		if w.live(v.disk) {

@@ -154,18 +154,3 @@ func TestConcurrentUse(t *testing.T) {
 	v, _ := open(t, dir).Volume("a")
 	assert.Equal(t, 20, v.Count())
 }
-
-func FuzzFile(f *testing.F) {
-	f.Add([]byte(`{"version":1,"volumes":{"a":{"uses":{"m":{"count":1}}}}}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		dir := t.TempDir()
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "ledger.json"), data, 0o600))
-		l, err := ledger.Open(dir)
-		require.NotNil(t, l)
-		if err != nil {
-			assert.Empty(t, l.All())
-		}
-		require.NoError(t, l.Add("a", "m", false, t0))
-		open(t, dir)
-	})
-}

@@ -4,6 +4,7 @@
 package disktest
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -142,7 +143,7 @@ func (d *Disk) Unplug(t testing.TB) {
 			break
 		}
 		require.True(t, errors.Is(err, unix.EBUSY) && time.Now().Before(deadline), "unplug: %v", err)
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 	require.NoError(t, d.fd.Close())
 	d.fd = nil
@@ -164,7 +165,7 @@ func Hide(t testing.TB, path string) (stop func()) {
 	t.Helper()
 	inside := t.TempDir()
 	require.NoError(t, unix.Mount(path, inside, "", unix.MS_BIND, ""))
-	c := exec.Command("sleep", "600")
+	c := exec.CommandContext(context.Background(), "sleep", "600")
 	c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, c.Start())
 	require.NoError(t, unix.Unmount(inside, 0)) // here; the process has its copy
