@@ -101,7 +101,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			w := newWorld(t, mounted(t, store, 500))
 			c := crashWork{Options: w.o, VM: w.a.id, Disk: newRef(), Copy: newRef(), Snapshot: "s1"}
 			c.Copy.Group = c.Disk.Group
-			for range 40 {
+			for range 25 {
 				c.kill(t, time.Duration(rand.IntN(int(300*time.Millisecond))))
 				c.check(t, w)
 			}

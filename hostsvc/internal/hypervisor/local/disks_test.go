@@ -89,16 +89,22 @@ func TestCopyKeepsHoles(t *testing.T) {
 // The room runs out in the middle of the work, where no look at the free
 // space could have told.
 func TestNoRoomInTheMiddle(t *testing.T) {
+	store1 := func(t *testing.T, w *world) hypervisor.Datastore { return store(t, w.Local, "one") }
 	for _, store := range []string{"ext4", "xfs", "btrfs"} {
 		t.Run(store, func(t *testing.T) {
 			w := newWorld(t, mounted(t, store, 350))
-			far := newWorld(t, mounted(t, "ext4", 600))
-			src := far.disk(t, 400*volspec.MiB)
-			f, err := os.OpenFile(far.path(src), os.O_WRONLY, 0)
+			reserved := filepath.Join(w.storePath("one"), "reserved")
+			f, err := os.Create(reserved)
+			require.NoError(t, err)
+			require.NoError(t, unix.Fallocate(int(f.Fd()), 0, 0, int64(store1(t, w).Free-100*volspec.MiB)))
+			require.NoError(t, f.Close())
+			far := newWorld(t, t.TempDir())
+			src := far.disk(t, 200*volspec.MiB)
+			f, err = os.OpenFile(far.path(src), os.O_WRONLY, 0)
 			require.NoError(t, err)
 			block := make([]byte, 1<<20)
 			_, _ = rand.Read(block)
-			for i := range int64(390) {
+			for i := range int64(190) {
 				_, err = f.WriteAt(block, i<<20)
 				require.NoError(t, err)
 			}
