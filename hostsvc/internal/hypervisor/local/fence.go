@@ -15,14 +15,7 @@ import (
 
 // Fence implements hypervisor.Machines.
 func (l *Local) Fence(ctx context.Context, vm volspec.VMID, r hypervisor.Ref) error {
-	c, v, err := l.vm(ctx, vm)
-	if err != nil {
-		return err
-	}
-	if err := r.Check(); err != nil {
-		return err
-	}
-	a, err := c.attachment(vm, r)
+	v, a, err := l.user(ctx, vm, r)
 	if err != nil || a == nil {
 		return err
 	}

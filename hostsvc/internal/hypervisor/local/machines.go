@@ -150,14 +150,7 @@ func (l *Local) unattached(img *os.File, r hypervisor.Ref, done string) error {
 
 // Detach implements hypervisor.Machines.
 func (l *Local) Detach(ctx context.Context, vm volspec.VMID, r hypervisor.Ref) error {
-	c, v, err := l.vm(ctx, vm)
-	if err != nil {
-		return err
-	}
-	if err := r.Check(); err != nil {
-		return err
-	}
-	a, err := c.attachment(vm, r)
+	v, a, err := l.user(ctx, vm, r)
 	if err != nil || a == nil {
 		return err
 	}
@@ -167,6 +160,27 @@ func (l *Local) Detach(ctx context.Context, vm volspec.VMID, r hypervisor.Ref) e
 		err = unplug(ctx, v, a)
 	}
 	return fail(err, "detaching disk %s from VM %s", r.Volume, v.Name)
+}
+
+// user finds the VM that has a disk, nil when it has not. A VM that was taken
+// out of the configuration is one too, as long as its disk is plugged in; where
+// its nodes are is not known any more.
+func (l *Local) user(ctx context.Context, vm volspec.VMID, r hypervisor.Ref) (VM, *attachment, error) {
+	c, v, unknown := l.vm(ctx, vm)
+	if unknown != nil && !errkind.Is(unknown, errkind.NotFound) {
+		return v, nil, unknown
+	}
+	if err := r.Check(); err != nil {
+		return v, nil, err
+	}
+	a, err := c.attachment(vm, r)
+	if err != nil || a == nil {
+		return v, nil, errors.Join(err, unknown)
+	}
+	if unknown != nil {
+		v = VM{Name: string(vm)}
+	}
+	return v, a, nil
 }
 
 // unplug asks for nothing but takes the disk only if the guest has let go. The

@@ -40,6 +40,9 @@ func (v VM) nodes(make bool) (*folder, error) {
 // putNode lets the VM see a loop device under a serial. What was there is
 // replaced.
 func (v VM) putNode(serial string, dev uint64) error {
+	if v.DevDir == "" { // not configured any more
+		return nil
+	}
 	d, err := v.nodes(true)
 	if err != nil {
 		return err
@@ -60,6 +63,9 @@ func (v VM) putNode(serial string, dev uint64) error {
 
 // removeNode takes the node away. Absent: nil.
 func (v VM) removeNode(serial string) error {
+	if v.DevDir == "" {
+		return nil
+	}
 	d, err := v.nodes(false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
