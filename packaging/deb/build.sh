@@ -24,7 +24,7 @@ umask 022
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 bin=$stage/bin
-CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X mooring.dev/mooring/pkg/version.stamp=$version -X main.version=$version" \
+CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X mooring.dev/mooring/pkg/version.stamp=$version" \
 	-o "$bin/" ./hostsvc/cmd/mooringd ./hostsvc/cmd/mooring ./plugin/cmd/mooring-plugin
 
 # control PACKAGE DEPENDS DESCRIPTION: the metadata and the maintainer scripts.

@@ -102,7 +102,7 @@ func build(ctx context.Context, source, target, version string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+version, "-o", abs, "./plugin/cmd/mooring-plugin")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -X mooring.dev/mooring/pkg/version.stamp="+version, "-o", abs, "./plugin/cmd/mooring-plugin")
 	cmd.Dir = source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

@@ -12,11 +12,9 @@ import (
 	"syscall"
 
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/version"
 	"mooring.dev/mooring/plugin/internal/app"
 )
-
-// version is set when a release is linked.
-var version = "dev"
 
 func main() { os.Exit(run()) }
 
@@ -29,12 +27,12 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "mooring-plugin:", errkind.Text(err))
 		return errkind.Invalid.ExitCode()
 	case onlyVersion:
-		fmt.Println("mooring-plugin", version)
+		fmt.Println("mooring-plugin", version.String())
 		return 0
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := app.Run(ctx, s, version); err != nil {
+	if err := app.Run(ctx, s, version.String()); err != nil {
 		fmt.Fprintln(os.Stderr, "mooring-plugin:", errkind.Text(err))
 		return errkind.Of(err).ExitCode()
 	}
