@@ -32,6 +32,7 @@ func clear(ctx context.Context, t *terminal, s *site) error {
 		eventually(ctx, 20*time.Second, freeLoops),
 	)
 	removeCgroups()
+	removePluginSockets(s.dataRoot())
 	for _, dir := range []string{runDir, homeDir} {
 		errs = append(errs, openFolders(dir), os.RemoveAll(dir))
 	}
@@ -196,6 +197,18 @@ func removeCgroups() {
 				_ = unix.Rmdir(d)
 			}
 		}
+	}
+}
+
+// removePluginSockets removes the folders of plugins' sockets, which every
+// engine makes in the same place, of the engine whose data is in root.
+func removePluginSockets(root string) {
+	found, _ := filepath.Glob(filepath.Join(root, "plugins", strings.Repeat("?", 64)))
+	for _, dir := range found {
+		_ = os.RemoveAll(filepath.Join("/run/docker/plugins", filepath.Base(dir)))
+	}
+	for _, dir := range []string{"/run/docker/plugins", "/run/docker"} {
+		_ = os.Remove(dir) // unless others have something there
 	}
 }
 
