@@ -149,9 +149,12 @@ func (h *handler) serve(c call, hasBody bool) http.HandlerFunc {
 		}
 		kind := errkind.Of(err)
 		entry = entry.WithField(log.Kind, string(kind)).WithField(log.Err, err.Error())
-		if kind == errkind.Internal || kind == errkind.Corrupt {
+		switch {
+		case kind == errkind.Internal || kind == errkind.Corrupt:
 			entry.Error("volume request failed")
-		} else {
+		case kind == errkind.NotFound && c.query: // Docker asks before it creates
+			entry.Debug("volume request failed")
+		default:
 			entry.Warn("volume request failed")
 		}
 		if c.query && kind != errkind.NotFound && kind != errkind.Invalid || errors.Is(err, errNoBody) && c.query {
