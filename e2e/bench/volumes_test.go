@@ -78,7 +78,7 @@ func BenchmarkLargeInstallation(b *testing.B) {
 	defer d.Stop(b)
 	ctx := context.Background()
 	admin := hostclient.NewAdmin("unix://"+d.Config.Admin.Socket, hostclient.Options{})
-	fill(b, ctx, admin, groups, each)
+	fill(ctx, b, admin, groups, each)
 	require.NoError(b, admin.AddVMs(ctx, "tenant500", []string{"tenant"}))
 	guest := hostclient.New("unix://"+g.Socket(), hostclient.Options{})
 	var lists sample
@@ -95,7 +95,7 @@ func BenchmarkLargeInstallation(b *testing.B) {
 	rows = append(rows, row{fmt.Sprintf("list one vmgroup of %d with %d volumes in all", groups, groups*each), lists.String(), "", "", "< 50 ms"})
 }
 
-func fill(b *testing.B, ctx context.Context, admin *hostclient.Admin, groups, each int) {
+func fill(ctx context.Context, b *testing.B, admin *hostclient.Admin, groups, each int) {
 	var eg errgroup.Group
 	eg.SetLimit(8)
 	for i := range groups {

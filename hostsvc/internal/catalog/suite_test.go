@@ -1,15 +1,12 @@
 package catalog_test
 
 import (
-	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"mooring.dev/mooring/hostsvc/internal/catalog"
 	"mooring.dev/mooring/hostsvc/internal/catalog/catalogtest"
@@ -19,29 +16,6 @@ import (
 // server is the PostgreSQL server of all tests, started by the first that
 // needs it. Without its programs those tests fail.
 var server = sync.OnceValues(pgtest.Start)
-
-func TestMain(m *testing.M) {
-	if os.Getenv(writerEnv) != "" {
-		os.Exit(writer())
-	}
-	if dir := os.Getenv(lockEnv); dir != "" {
-		os.Exit(holdLock(dir))
-	}
-	code := m.Run()
-	if pgStarted {
-		if s, err := server(); err == nil {
-			if err := s.Remove(); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				code = 1
-			}
-		}
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
 
 var pgStarted bool
 

@@ -246,7 +246,7 @@ func expectedRow(r volspec.Rights, q volspec.Request) *volspec.Access {
 func TestDecisionProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := drawRights(t)
-		var used volspec.Size = volspec.Size(rapid.Int64Range(0, 1500).Draw(t, "used"))
+		var used = volspec.Size(rapid.Int64Range(0, 1500).Draw(t, "used"))
 		for range rapid.IntRange(1, 20).Draw(t, "requests") {
 			q := drawRequest(t, r)
 			err := tenancy.Check(r, volspec.Usage{Bytes: used}, q)

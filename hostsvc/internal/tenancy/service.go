@@ -14,11 +14,13 @@ import (
 	"mooring.dev/mooring/pkg/volspec"
 )
 
-// Machines and Datastores are what this package asks of a hypervisor.
+// What this package asks of a hypervisor.
 type (
+	// Machines tells which VMs there are.
 	Machines interface {
 		VMs(ctx context.Context) ([]hypervisor.VM, error)
 	}
+	// Datastores tells which datastores there are.
 	Datastores interface {
 		Datastores(ctx context.Context) ([]hypervisor.Datastore, error)
 	}

@@ -255,18 +255,24 @@ func (s *Service) rewriteMeta(ctx context.Context) error {
 		}
 		defer unlock()
 		r, err = s.reread(ctx, r.ID)
-		if err != nil || !r.MetaStale || r.Op.Kind != "" || s.online(ctx, r.Key.Datastore, true) != nil {
+		if err != nil || !r.MetaStale || r.Op.Kind != "" || !s.writable(ctx, r) {
 			return err
 		}
 		return s.refreshMeta(ctx, r)
 	})
 }
 
+// writable reports whether r's datastore takes writes now. Where it does not,
+// the work waits; the datastore's own state says why.
+func (s *Service) writable(ctx context.Context, r Record) bool {
+	return s.online(ctx, r.Key.Datastore, true) == nil
+}
+
 // emptyTrash deletes what has been in the trash for Options.TrashKeep.
 func (s *Service) emptyTrash(ctx context.Context) error {
 	reaper := volspec.Caller{Admin: true, Actor: "mooringd"}
 	return s.each(ctx, Filter{States: []volspec.State{volspec.Trashed}}, func(ctx context.Context, r Record) error {
-		if now().Before(r.TrashedAt.Add(s.o.TrashKeep)) || s.online(ctx, r.Key.Datastore, true) != nil {
+		if now().Before(r.TrashedAt.Add(s.o.TrashKeep)) || !s.writable(ctx, r) {
 			return nil
 		}
 		return s.purge(ctx, reaper, r.ID)
@@ -279,11 +285,12 @@ func (s *Service) measure(ctx context.Context) error {
 	return s.each(ctx, Filter{Held: true}, func(ctx context.Context, r Record) error {
 		d, err := s.o.Hypervisor.Stat(ctx, r.ref())
 		health := ""
-		switch {
-		case errkind.Is(err, errkind.NotFound):
+		switch errkind.Of(err) {
+		case "":
+		case errkind.NotFound:
 			health = "its disk is missing on datastore " + r.Key.Datastore
-		case err != nil:
-			return nil // the datastore is away: its own state says so
+		default: // the datastore is away: its own state says so
+			return nil
 		}
 		if d.Allocated == r.Used && health == r.Health {
 			return nil
