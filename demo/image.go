@@ -13,10 +13,6 @@ import (
 	"strings"
 )
 
-// image is what the demo's containers run, and how they are found again:
-// nothing else uses it.
-const image = "mooring-demo/busybox"
-
 // imageTar is the root filesystem of the image, made of this machine's
 // busybox. A busybox that is not static brings its libraries.
 func imageTar(ctx context.Context) ([]byte, error) {

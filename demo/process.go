@@ -17,13 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mark is in the environment of every daemon the demo starts, and so in that
-// of their children.
-const mark = "MOORING_DEMO=" + homeDir
-
-// cgroup is the parent of its own engine's containers.
-const cgroup = "/mooring-demo"
-
 // start runs a daemon that outlives this process. Its pid is in a file before
 // it runs: see become.
 func (s *site) start(name string, args ...string) error {
@@ -78,7 +71,7 @@ func (s *site) pid(name string) int {
 		return 0
 	}
 	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-	if err != nil || !(bytes.Contains(line, []byte(homeDir)) || bytes.Contains(line, []byte(runDir))) {
+	if err != nil || !(bytes.Contains(line, []byte(homeDir+"/")) || bytes.Contains(line, []byte(runDir+"/"))) {
 		return 0
 	}
 	return pid

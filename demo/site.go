@@ -1,21 +1,33 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	"golang.org/x/sys/unix"
 )
 
+// nameVariable gives the demo another name, and with it other folders, so that
+// a test of it leaves a person's demo alone.
+const nameVariable = "MOORING_DEMO_NAME"
+
 // Where the demo keeps things. Everything it makes outside an engine lies
 // below these two folders, so that it can be found again after a crash.
-const (
-	homeDir  = "/var/lib/mooring-demo" // state, datastores, logs, its engine's data
-	runDir   = "/run/mooring-demo"     // sockets, pid files
-	lockFile = "/run/mooring-demo.lock"
+var (
+	demoName = cmp.Or(os.Getenv(nameVariable), "mooring-demo")
+	homeDir  = "/var/lib/" + demoName // state, datastores, logs, its engine's data
+	runDir   = "/run/" + demoName     // sockets, pid files; plugins see /run
+	lockFile = runDir + ".lock"
+	cgroup   = "/" + demoName            // parent of its own engine's containers
+	image    = demoName + "/busybox"     // what its containers run, and how they are found again
+	mark     = "MOORING_DEMO=" + homeDir // in the environment of every daemon it starts, and of their children
 )
+
+var validName = regexp.MustCompile(`^mooring-demo(-[a-z0-9]{1,20})?$`)
 
 // site is the demo's place on this machine, locked for this process.
 type site struct {
@@ -26,6 +38,9 @@ type site struct {
 // openSite finds the source tree from the executable, which make puts into
 // bin/, and takes the lock.
 func openSite() (*site, error) {
+	if !validName.MatchString(demoName) {
+		return nil, fmt.Errorf("%s is %q: it must be mooring-demo, or mooring-demo- and a word", nameVariable, demoName)
+	}
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
