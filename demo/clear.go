@@ -41,26 +41,25 @@ func clear(ctx context.Context, t *terminal, s *site) error {
 
 // polite removes what the demo has in engines and lets volumes be detached.
 func (s *site) polite(ctx context.Context) error {
-	_, theirsErr := os.Stat(s.claimed())
-	_, ownErr := os.Stat(s.dataRoot())
-	if theirsErr != nil && ownErr != nil {
+	useTheirs, useOwn := exists(s.claimed()), exists(s.dataRoot())
+	if !useTheirs && !useOwn {
 		return nil // no engine was used yet
 	}
 	var errs []error
 	for _, dir := range []string{homeDir, runDir} {
 		errs = append(errs, os.MkdirAll(dir, 0o755)) // a reboot empties one of them
 	}
-	if _, err := os.Stat(s.config()); err == nil {
+	if exists(s.config()) {
 		errs = append(errs, s.startService(ctx, nil)) // plugins give their disks back to it
 	}
-	if theirsErr == nil {
+	if useTheirs {
 		if e := (engine{socket: theirSocket}); e.answers(ctx) {
 			errs = append(errs, e.clean(ctx))
 		} else {
 			errs = append(errs, errors.New("the engine that the demo used does not answer at "+theirSocket))
 		}
 	}
-	if ownErr == nil {
+	if useOwn {
 		e, err := s.startEngine(ctx, nil)
 		if err == nil {
 			err = e.clean(ctx)
@@ -68,6 +67,11 @@ func (s *site) polite(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 func endMarked() error {
@@ -220,7 +224,7 @@ func leftovers() (left []string) {
 	left = append(left, mountsBelow()...)
 	left = append(left, loopsBelow()...)
 	for _, dir := range []string{homeDir, runDir} {
-		if _, err := os.Lstat(dir); err == nil {
+		if exists(dir) {
 			left = append(left, dir)
 		}
 	}

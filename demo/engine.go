@@ -119,7 +119,7 @@ func (s *site) startEngine(ctx context.Context, show func([]string)) (engine, er
 			_ = os.Remove(filepath.Join(runDir, f))
 		}
 	}
-	if err := s.start("dockerd", args...); err != nil {
+	if err := s.start(ctx, "dockerd", args...); err != nil {
 		return e, err
 	}
 	err := eventually(ctx, 60*time.Second, func() error {

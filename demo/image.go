@@ -67,7 +67,7 @@ func libraries(ctx context.Context, program string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	linked := false
 	for _, p := range f.Progs {
 		linked = linked || p.Type == elf.PT_INTERP

@@ -19,7 +19,7 @@ import (
 
 // start runs a daemon that outlives this process. Its pid is in a file before
 // it runs: see become.
-func (s *site) start(name string, args ...string) error {
+func (s *site) start(ctx context.Context, name string, args ...string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -29,7 +29,7 @@ func (s *site) start(name string, args ...string) error {
 		return err
 	}
 	defer out.Close()
-	cmd := exec.CommandContext(context.Background(), self, append([]string{"exec", s.pidFile(name)}, args...)...) // outlives any context
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), self, append([]string{"exec", s.pidFile(name)}, args...)...)
 	cmd.Env = append(os.Environ(), mark)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = out, out
@@ -71,10 +71,10 @@ func (s *site) pid(name string) int {
 		return 0
 	}
 	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-	if err != nil || !(bytes.Contains(line, []byte(homeDir+"/")) || bytes.Contains(line, []byte(runDir+"/"))) {
-		return 0
+	if err == nil && (bytes.Contains(line, []byte(homeDir+"/")) || bytes.Contains(line, []byte(runDir+"/"))) {
+		return pid
 	}
-	return pid
+	return 0
 }
 
 // end stops a daemon: SIGTERM, and SIGKILL when it takes longer than patience.

@@ -136,7 +136,7 @@ func (s *site) startService(ctx context.Context, show func([]string)) error {
 		if show != nil {
 			show([]string{"mooringd", "--config", s.config()})
 		}
-		if err := s.start("mooringd", args...); err != nil {
+		if err := s.start(ctx, "mooringd", args...); err != nil {
 			return err
 		}
 	}
