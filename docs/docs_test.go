@@ -273,6 +273,38 @@ func TestMakeTargetsExist(t *testing.T) {
 	}
 }
 
+// What the architecture calls package.Name is declared in that package.
+func TestArchitectureNames(t *testing.T) {
+	folders := map[string]string{}
+	for _, pattern := range []string{"../hostsvc/internal/*", "../plugin/internal/*", "../pkg/*"} {
+		found, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		for _, f := range found {
+			if _, taken := folders[filepath.Base(f)]; !taken { // app is in both: that of the host service is meant
+				folders[filepath.Base(f)] = f
+			}
+		}
+	}
+	keys := rows(read(t, "configuration.md"))
+	names := regexp.MustCompile("`([a-z]+)\\.([A-Za-z]+)").FindAllStringSubmatch(read(t, "architecture.md"), -1)
+	n := 0
+	for _, m := range names {
+		if folders[m[1]] == "" || keys[m[1]+"."+m[2]] != "" {
+			continue
+		}
+		n++
+		declared := regexp.MustCompile(`(?m)^(?:func|type|var|const|\t)(?: \([a-z]+ \*?\w+\))? ?` + m[2] + `\b`)
+		sources, err := filepath.Glob(folders[m[1]] + "/*.go")
+		require.NoError(t, err)
+		found := false
+		for _, path := range sources {
+			found = found || declared.MatchString(read(t, path))
+		}
+		assert.True(t, found, "%s.%s is not declared in %s", m[1], m[2], folders[m[1]])
+	}
+	assert.Greater(t, n, 15, "names were found")
+}
+
 // Words of development that users must not meet.
 func TestNoForeignWords(t *testing.T) {
 	for name, text := range documents(t) {
