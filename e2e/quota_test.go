@@ -27,7 +27,7 @@ const (
 // 200 volumes created at the same moment by two guests, against a quota that
 // has room for 100: exactly 100 of them exist afterwards.
 func TestQuotaIsExact(t *testing.T) {
-	r := newRig(t, "quota", lab.Folder(t, "quota"), []string{"p1", "p2"}, lab.Bin, nil)
+	r := newRig(t, "quota", lab.Folder(t, "quota"), plains(t, "p1", "p2"), lab.Bin, nil)
 	exactly(t, r, r.guests)
 }
 
@@ -74,8 +74,8 @@ func twoServices(t *testing.T) (a, b *rig) {
 		c.Catalog.Driver, c.Catalog.DSNFile = "postgres", dsn
 		c.Volume.AttachWait = "1s"
 	}
-	a = newRig(t, filepath.Base(ds.Path)+"-a", ds, []string{"p1"}, lab.Bin, catalog)
-	b = newRig(t, filepath.Base(ds.Path)+"-b", ds, []string{"p2"}, lab.Bin, catalog)
+	a = newRig(t, filepath.Base(ds.Path)+"-a", ds, plains(t, "p1"), lab.Bin, catalog)
+	b = newRig(t, filepath.Base(ds.Path)+"-b", ds, plains(t, "p2"), lab.Bin, catalog)
 	return a, b
 }
 

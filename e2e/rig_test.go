@@ -48,16 +48,15 @@ const (
 // newRig starts the rig called name on ds with these guests; change may alter
 // the service's configuration. At the end of the test everything is removed,
 // and must be gone.
-func newRig(t *testing.T, name string, ds *harness.Datastore, guests []string, bin harness.Binaries, change func(*harness.Config)) *rig {
+func newRig(t *testing.T, name string, ds *harness.Datastore, guests []*plain, bin harness.Binaries, change func(*harness.Config)) *rig {
 	t.Helper()
-	r := &rig{ds: ds}
-	var plains []*harness.Guest
-	for _, name := range guests {
-		g := lab.Guest(t, name)
-		plains = append(plains, g)
-		r.guests = append(r.guests, &plain{Guest: g, binary: bin.Plugin})
+	r := &rig{ds: ds, guests: guests}
+	var machines []*harness.Guest
+	for _, g := range guests {
+		g.binary = bin.Plugin
+		machines = append(machines, g.Guest)
 	}
-	r.Daemon = lab.Daemon(t, name, []*harness.Datastore{ds}, plains, func(c *harness.Config) {
+	r.Daemon = lab.Daemon(t, name, []*harness.Datastore{ds}, machines, func(c *harness.Config) {
 		c.Volume.Reconcile = "1s"
 		if change != nil {
 			change(c)
@@ -72,6 +71,15 @@ func newRig(t *testing.T, name string, ds *harness.Datastore, guests []string, b
 		g.start(t)
 	}
 	return r
+}
+
+// plains are guests of these names, running, without a plugin so far.
+func plains(t *testing.T, names ...string) (all []*plain) {
+	t.Helper()
+	for _, name := range names {
+		all = append(all, &plain{Guest: lab.Guest(t, name)})
+	}
+	return all
 }
 
 // team makes the vmgroup of the rig's guests; one that another service made in
@@ -97,23 +105,18 @@ func (p *plain) start(t *testing.T, settings ...string) {
 	t.Helper()
 	p.PlainPlugin = p.RunPlainPlugin(t, p.binary, slices.Concat(
 		[]string{"MOORING_MOUNT_ROOT=/srv/" + rootName, "MOORING_RECONCILE=4s", "MOORING_LOG_LEVEL=debug"}, p.settings, settings)...)
-	// The engine finds it by its socket.
+	socket := "/run/docker/plugins/vsphere.sock"
+	for _, s := range p.settings {
+		if path, ok := strings.CutPrefix(s, "MOORING_SOCKET="); ok {
+			socket = path
+		}
+	}
 	require.NoError(t, harness.Eventually(10*time.Second, func() error {
-		if r := p.Exec(t.Context(), "test", "-S", "/run/docker/plugins/vsphere.sock"); r.Code != 0 && p.socket() == "" {
+		if r := p.Exec(t.Context(), "test", "-S", socket); r.Code != 0 {
 			return errors.New("the plugin does not listen yet")
 		}
 		return nil
 	}))
-}
-
-// socket is the plugin's own socket when a setting moved it.
-func (p *plain) socket() string {
-	for _, s := range p.settings {
-		if path, ok := strings.CutPrefix(s, "MOORING_SOCKET="); ok {
-			return path
-		}
-	}
-	return ""
 }
 
 // restart ends the plugin as a service manager would and starts it again.
