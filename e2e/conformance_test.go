@@ -47,7 +47,7 @@ func TestVolumesFromAndCopy(t *testing.T) {
 	drop(t, s.vm1, "owner")
 	s.vm1.StopEngine(t)
 	s.vm1.StartEngine(t)
-	require.Equal(t, "guest", s.vm1.Docker(ctx, "run", "--rm", "--network=none", "-v", "v:/vol", harness.Image, "cat", "/vol/guest").OK(t).Stdout)
+	require.Equal(t, "guest", s.vm1.Docker(ctx, "run", "--rm", "--network=none", "-v", "vol:/vol", harness.Image, "cat", "/vol/guest").OK(t).Stdout)
 	s.attachedTo(t, "vol", "")
 	remove(t, s.vm1, "vol")
 }

@@ -28,6 +28,9 @@ type site struct {
 
 var shared *site
 
+// logLines is how much of each log a failed test shows.
+const logLines = 60
+
 // newSite makes the site ready for a test and checks at its end that nothing
 // is left: no container, volume, file, loop device or block node, and no byte
 // beside a volume.
@@ -44,11 +47,15 @@ func newSite(t *testing.T) *site {
 		s.Start(t)
 	}
 	for _, g := range s.guests() {
-		lab.Guest(t, g.Name).InstallPlugin(t)
+		lab.Guest(t, g.Name).InstallPlugin(t, pluginSettings...)
 	}
 	t.Cleanup(func() { s.finish(t) })
 	return s
 }
+
+// pluginSettings make the plugins compare what is mounted with what is used
+// often enough for tests.
+var pluginSettings = []string{"MOORING_LOG_LEVEL=debug", "MOORING_RECONCILE=2s"}
 
 func (s *site) stores() []*harness.Datastore {
 	return []*harness.Datastore{s.ds1, s.ds2, s.small}
@@ -75,7 +82,12 @@ func (s *site) finish(t *testing.T) {
 	if !t.Failed() {
 		t.Errorf("the test left something behind: %v", err)
 	}
-	t.Log(lab.Logs(40))
+	t.Log(lab.Logs(logLines))
+	for _, g := range s.guests() {
+		if g.Powered() {
+			t.Logf("--- mounts of %s\n%s", g.Name, g.Mounts(cleanup()))
+		}
+	}
 	if err := s.clear(); err != nil {
 		t.Errorf("the site could not be cleared for the next test: %v", err)
 	}

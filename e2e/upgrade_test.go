@@ -22,7 +22,7 @@ func TestPluginThroughRegistry(t *testing.T) {
 	g.Docker(ctx, "plugin", "rm", "-f", harness.Driver).OK(t)
 	t.Cleanup(func() {
 		g.Docker(cleanup(), "plugin", "rm", "-f", harness.Driver)
-		g.InstallPlugin(t)
+		g.InstallPlugin(t, pluginSettings...)
 	})
 	for _, v := range []string{"1", "2"} {
 		s.vm1.CreatePlugin(t, repo+":"+v)

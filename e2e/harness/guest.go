@@ -190,6 +190,15 @@ func (g *Guest) enter() []string {
 	return []string{"nsenter", "-t", strconv.Itoa(g.init.pid()), "-m", "-u", "-i", "-n", "-p", "--"}
 }
 
+// Mounts shows where the guest's processes have disks of volumes mounted, for
+// the report of a failed test.
+func (g *Guest) Mounts(ctx context.Context) string {
+	r := g.Shell(ctx, `for p in /proc/[0-9]*; do
+		grep -H /dev/mooring/ $p/mountinfo 2>/dev/null | sed "s|^|$(cat $p/comm 2>/dev/null) |"
+	done; true`)
+	return r.Stdout
+}
+
 // Wipe powers the guest off and removes its disk and devices: the next boot
 // is that of a new machine.
 func (g *Guest) Wipe() error {

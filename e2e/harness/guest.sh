@@ -20,7 +20,7 @@ mount --rbind "$own/dev" /dev
 # which would keep datastores busy, those of other labs and tests as well, nor
 # the folders of other guests.
 awk -v base="${lab%/*}/" 'index($5, base) == 1 { print $5 }' /proc/self/mountinfo | sort -r | while read -r m; do
-	umount -l "$m"
+	umount -l "$m" 2>/dev/null || ! mountpoint -q "$m" # it may have gone with another one
 done
 mount -t tmpfs tmpfs "$lab"
 mount -t tmpfs -o mode=1777 tmpfs /tmp
