@@ -2,6 +2,7 @@ package volume_test
 
 import (
 	"context"
+	"flag"
 	"io"
 	"path/filepath"
 	"testing"
@@ -24,6 +25,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Each check of the model test starts a world with a database of its own.
+	if err := flag.Set("rapid.checks", "20"); err != nil {
+		panic(err)
+	}
 	if err := log.Setup(log.Options{Level: "error", Output: io.Discard}); err != nil {
 		panic(err)
 	}

@@ -152,13 +152,11 @@ func TestAnswers(t *testing.T) {
 // What an error does to Docker depends on the call: of Get and Path only a
 // known absence is an answer.
 func TestErrors(t *testing.T) {
-	s := &stub{}
-	e := serve(t, s, time.Minute)
 	for _, kind := range []errkind.Kind{
 		errkind.Internal, errkind.Invalid, errkind.NotFound, errkind.Exists, errkind.InUse, errkind.Denied,
 		errkind.Quota, errkind.Unavailable, errkind.Corrupt, errkind.Unsupported,
 	} {
-		s.fail = errkind.New(kind, "no, because")
+		e := serve(t, &stub{fail: errkind.New(kind, "no, because")}, time.Minute)
 		for _, call := range []string{"Create", "Remove", "Mount", "Unmount", "List"} {
 			a, err := e.call(t, "VolumeDriver."+call, `{"Name":"v","ID":"i"}`)
 			require.NoError(t, err)
@@ -175,7 +173,7 @@ func TestErrors(t *testing.T) {
 			assert.Error(t, err, "%s of kind %s must look like a driver that cannot be reached", call, kind)
 		}
 	}
-	s.fail = errors.New("no kind at all")
+	e := serve(t, &stub{fail: errors.New("no kind at all")}, time.Minute)
 	_, err := e.call(t, "VolumeDriver.Get", `{"Name":"v"}`)
 	assert.Error(t, err)
 }
