@@ -3,7 +3,6 @@ package volume
 import (
 	"context"
 
-	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 )
@@ -12,7 +11,7 @@ import (
 // when it is to be none. Source and clone are always of one vmgroup: the name
 // is looked up in the caller's. A name without datastore means the datastore
 // of the clone.
-func (s *Service) cloneSource(ctx context.Context, c volspec.Caller, group string, dst volspec.Name, spec volspec.Spec, stores []hypervisor.Datastore) (*source, func(), error) {
+func (s *Service) cloneSource(ctx context.Context, c volspec.Caller, group string, dst volspec.Name, spec volspec.Spec, stores []string) (*source, func(), error) {
 	nothing := func() {}
 	if spec.CloneFrom == "" {
 		return nil, nothing, nil

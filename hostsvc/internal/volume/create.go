@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
@@ -37,7 +36,7 @@ func (s *Service) create(ctx context.Context, c volspec.Caller, group string, re
 		}
 		name.Datastore = spec.Datastore
 	}
-	stores, err := s.o.Hypervisor.Datastores(ctx)
+	stores, err := s.storeNames(ctx)
 	if err != nil {
 		return wire.Volume{}, err
 	}
@@ -68,7 +67,7 @@ func (s *Service) create(ctx context.Context, c volspec.Caller, group string, re
 // sameAsWritten refuses a datastore in the options that is not the one which
 // the name alone means. Docker uses only the name afterwards: it would not
 // find the volume, take the name for a new one and write to a local volume.
-func (s *Service) sameAsWritten(tx Tx, c volspec.Caller, written string, t target, stores []hypervisor.Datastore) error {
+func (s *Service) sameAsWritten(tx Tx, c volspec.Caller, written string, t target, stores []string) error {
 	name, err := volspec.ParseName(written)
 	if err != nil || name.Datastore != "" {
 		return err
@@ -93,7 +92,7 @@ type source struct {
 	snap volspec.SnapshotID
 }
 
-func (s *Service) createLocked(ctx context.Context, c volspec.Caller, group string, name volspec.Name, spec volspec.Spec, stores []hypervisor.Datastore) (wire.Volume, error) {
+func (s *Service) createLocked(ctx context.Context, c volspec.Caller, group string, name volspec.Name, spec volspec.Spec, stores []string) (wire.Volume, error) {
 	src, unlock, err := s.cloneSource(ctx, c, group, name, spec, stores)
 	if err != nil {
 		return wire.Volume{}, err
@@ -138,7 +137,7 @@ func (s *Service) createLocked(ctx context.Context, c volspec.Caller, group stri
 
 // reserve writes the intent, with rights and quota checked in the same
 // transaction. An existing volume that satisfies spec is returned instead.
-func (s *Service) reserve(ctx context.Context, c volspec.Caller, group string, name volspec.Name, spec volspec.Spec, stores []hypervisor.Datastore, rec *Record) (*Record, error) {
+func (s *Service) reserve(ctx context.Context, c volspec.Caller, group string, name volspec.Name, spec volspec.Spec, stores []string, rec *Record) (*Record, error) {
 	for {
 		var existing *Record
 		var leftover volspec.VolumeID

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/pkg/errkind"
@@ -38,7 +39,7 @@ func callerGroup(tx Tx, c volspec.Caller, group string) (volspec.VMGroup, error)
 }
 
 // locate resolves name for a caller inside a transaction.
-func (s *Service) locate(tx Tx, c volspec.Caller, group string, name volspec.Name, stores []hypervisor.Datastore) (target, error) {
+func (s *Service) locate(tx Tx, c volspec.Caller, group string, name volspec.Name, stores []string) (target, error) {
 	g, err := callerGroup(tx, c, group)
 	if err != nil {
 		return target{}, err
@@ -62,17 +63,17 @@ func (s *Service) locate(tx Tx, c volspec.Caller, group string, name volspec.Nam
 
 // canonical finds the datastore that is called ds, whatever the case of its
 // letters. The refusal names the datastores on which the caller has rights.
-func canonical(stores []hypervisor.Datastore, ds string, c volspec.Caller, r volspec.Rights) (string, error) {
+func canonical(stores []string, ds string, c volspec.Caller, r volspec.Rights) (string, error) {
 	var known, same []string
 	for _, d := range stores {
-		if d.Name == ds {
+		if d == ds {
 			return ds, nil
 		}
-		if strings.EqualFold(d.Name, ds) {
-			same = append(same, d.Name)
+		if strings.EqualFold(d, ds) {
+			same = append(same, d)
 		}
-		if usable(r, c, d.Name) {
-			known = append(known, d.Name)
+		if usable(r, c, d) {
+			known = append(known, d)
 		}
 	}
 	switch {
@@ -119,7 +120,7 @@ func (s *Service) find(ctx context.Context, c volspec.Caller, group, name string
 	if err != nil {
 		return Record{}, target{}, err
 	}
-	stores, err := s.o.Hypervisor.Datastores(ctx)
+	stores, err := s.storeNames(ctx)
 	if err != nil {
 		return Record{}, target{}, err
 	}
@@ -162,6 +163,32 @@ func (s *Service) findLocked(ctx context.Context, c volspec.Caller, group, name 
 		return r, t, nil, err
 	}
 	return again, t, unlock, nil
+}
+
+// namesTTL is how long the names of datastores are believed: a look-up of a
+// volume must not look at every datastore. Work on a disk asks anew.
+const namesTTL = time.Second
+
+// storeNames are the names of all datastores, reachable or not.
+func (s *Service) storeNames(ctx context.Context) ([]string, error) {
+	s.mu.Lock()
+	names, at := s.names, s.namesAt
+	s.mu.Unlock()
+	if time.Since(at) < namesTTL {
+		return names, nil
+	}
+	list, err := s.o.Hypervisor.Datastores(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names = make([]string, len(list))
+	for i, d := range list {
+		names[i] = d.Name
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.names, s.namesAt = names, time.Now()
+	return names, nil
 }
 
 // online refuses work on a datastore that is away, is not the one the catalog

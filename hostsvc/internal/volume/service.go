@@ -61,6 +61,8 @@ type Service struct {
 	released chan struct{} // closed and replaced whenever a disk is let go
 	kick     chan struct{} // asks Run for an extra round
 	stopped  bool
+	names    []string // of datastores, see storeNames
+	namesAt  time.Time
 }
 
 // lockKey is a volume, or a name under which one is being created.

@@ -146,20 +146,17 @@ func visible(tx Tx, c volspec.Caller, glob string) (map[volspec.VMGroupID]volspe
 }
 
 // present is r as the API shows it.
-func (s *Service) present(ctx context.Context, r Record) (wire.Volume, error) {
-	var name string
-	var snaps []Snapshot
-	err := s.o.Store.View(ctx, func(tx Tx) error {
+func (s *Service) present(ctx context.Context, r Record) (v wire.Volume, err error) {
+	err = s.o.Store.View(ctx, func(tx Tx) error {
 		rights, err := tx.Rights(r.Key.Group)
 		if err != nil {
 			return err
 		}
-		name = rights.Group.Name
-		snaps, err = tx.Snapshots(r.ID)
+		snaps, err := tx.Snapshots(r.ID)
+		v = toWire(r, rights.Group.Name, s.o.TrashKeep)
+		v.Snapshots = len(snaps)
 		return err
 	})
-	v := toWire(r, name, s.o.TrashKeep)
-	v.Snapshots = len(snaps)
 	return v, err
 }
 
