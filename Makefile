@@ -79,7 +79,7 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 
 .PHONY: bench
 bench: ## measure volumes against Docker's local driver
-	$(GO) test -count=1 -timeout 20m -run '^$$' -bench . ./e2e/bench/...
+	$(GO) test -count=1 -timeout 20m -run '^$$' -bench . -benchtime 1x ./e2e/bench
 
 # --- checks ------------------------------------------------------------------
 
