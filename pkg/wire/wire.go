@@ -127,7 +127,8 @@ type Detach struct {
 }
 
 // SetFormat moves a disk's format state. Formatting is granted once, to the
-// holder of Epoch, and only from blank; Formatted only from formatting.
+// holder of Epoch, and only from blank; Formatted only from formatting. Blank
+// gives a grant back under which nothing was written: the disk is kept.
 type SetFormat struct {
 	Epoch int64          `json:"epoch"`
 	State volspec.Format `json:"state"`

@@ -136,13 +136,25 @@ func TestFormattedOnceAndNeverAgain(t *testing.T) {
 	require.NoError(t, set(a.Epoch, volspec.Formatting))
 	requireKind(t, errkind.InUse, set(a.Epoch, volspec.Formatting))
 
+	// A grant that was not used is given back, and the disk is kept.
+	require.NoError(t, w.hv.Write(vm1.VM, a.Serial, 0, []byte("who knows")))
+	require.NoError(t, set(a.Epoch, volspec.Blank))
+	require.NoError(t, set(a.Epoch, volspec.Blank), "a repeated report")
+	kept, err := w.attach(t, vm1, "db")
+	require.NoError(t, err)
+	assert.Equal(t, a, kept)
+	got, err := w.hv.Read(vm1.VM, a.Serial, 0, 9)
+	require.NoError(t, err)
+	assert.Equal(t, "who knows", string(got))
+	require.NoError(t, set(a.Epoch, volspec.Formatting))
+
 	// The guest died during mkfs: it comes back and gets a new blank disk.
 	require.NoError(t, w.hv.Write(vm1.VM, a.Serial, 0, []byte("half a filesystem")))
 	b, err := w.attach(t, vm1, "db")
 	require.NoError(t, err)
 	assert.Greater(t, b.Epoch, a.Epoch)
 	assert.Equal(t, volspec.Blank, b.Format)
-	got, err := w.hv.Read(vm1.VM, b.Serial, 0, 4)
+	got, err = w.hv.Read(vm1.VM, b.Serial, 0, 4)
 	require.NoError(t, err)
 	assert.Equal(t, []byte{0, 0, 0, 0}, got)
 
@@ -150,6 +162,7 @@ func TestFormattedOnceAndNeverAgain(t *testing.T) {
 	w.format(t, vm1, b)
 	require.NoError(t, set(b.Epoch, volspec.Formatted), "a repeated report")
 	requireKind(t, errkind.Exists, set(b.Epoch, volspec.Formatting))
+	requireKind(t, errkind.Exists, set(b.Epoch, volspec.Blank))
 	require.NoError(t, w.hv.Write(vm1.VM, a.Serial, 0, []byte("data")))
 	w.hv.Reboot(vm1.VM)
 	c, err := w.attach(t, vm1, "db")

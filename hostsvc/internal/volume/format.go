@@ -13,7 +13,8 @@ import (
 // SetFormat records a step of a disk's only formatting, for the VM that holds
 // it under the epoch named. Formatting is granted once per blank disk: a
 // guest that asks again has lost its way and must detach and attach, which
-// gives it a new blank disk. Formatted can be repeated.
+// gives it a new blank disk. A grant that was not used is given back with
+// Blank, which keeps the disk. Formatted and Blank can be repeated.
 func (s *Service) SetFormat(ctx context.Context, c volspec.Caller, name string, req wire.SetFormat) error {
 	_, err := do(ctx, s, "formatting volume "+name, func(ctx context.Context) (struct{}, error) {
 		r, found, err := s.heldAs(ctx, c, name)
@@ -67,8 +68,10 @@ func formatStep(r Record, to volspec.Format) error {
 		return nil
 	case to == volspec.Formatted && r.Format != volspec.Blank:
 		return nil
-	case to != volspec.Formatting && to != volspec.Formatted:
-		return errkind.New(errkind.Invalid, "format state %q is not valid: it is formatting or formatted", to)
+	case to == volspec.Blank && r.Format != volspec.Formatted:
+		return nil
+	case to != volspec.Formatting && to != volspec.Formatted && to != volspec.Blank:
+		return errkind.New(errkind.Invalid, "format state %q is not valid: it is formatting, formatted or blank", to)
 	case to == volspec.Formatted:
 		return errkind.New(errkind.Invalid, "volume %s was not granted to be formatted", r.Name())
 	case r.Format == volspec.Formatting:

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -63,7 +64,7 @@ func checkBlank(ctx context.Context, r io.ReaderAt, size int64, device string) e
 		clear(buf)
 		got, err := r.ReadAt(buf, at)
 		if got != len(buf) {
-			return errkind.Wrap(errkind.Unavailable, errors.Join(err, io.ErrUnexpectedEOF), "%s could not be read at byte %d: a disk that cannot be read is not formatted", device, at)
+			return errkind.Wrap(errkind.Unavailable, cmp.Or(err, io.ErrUnexpectedEOF), "%s could not be read at byte %d: a disk that cannot be read is not formatted", device, at)
 		}
 		for i, b := range buf {
 			if b != 0 {

@@ -37,12 +37,14 @@ func (d *Driver) format(ctx context.Context, a wire.Attachment, dev string, busy
 	}
 	crashpoint.Here("plugin.mount.formatting")
 	if err := d.o.Disks.CheckBlank(ctx, dev); err != nil {
+		// Nothing was written: the service must not replace the disk as one whose
+		// mkfs was interrupted. Data that was not there before the grant is for
+		// people to look at; what could not be read is looked at again.
+		left := volspec.Blank
 		if errkind.Is(err, errkind.Corrupt) {
-			// Data that was not there before the grant, and is not from mkfs: keep
-			// the service from replacing the disk.
-			err = errors.Join(err, d.setFormat(context.WithoutCancel(ctx), a, volspec.Formatted))
+			left = volspec.Formatted
 		}
-		return err
+		return errors.Join(err, d.setFormat(context.WithoutCancel(ctx), a, left))
 	}
 	if err := d.o.Disks.Format(ctx, dev, fs); err != nil {
 		return err

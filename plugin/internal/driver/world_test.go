@@ -295,7 +295,8 @@ func (w *world) SetFormat(_ context.Context, name string, r wire.SetFormat) erro
 		case !v.attached || v.Epoch != r.Epoch:
 			return errkind.New(errkind.InUse, "attachment has ended")
 		case r.State == volspec.Formatting && v.Format == volspec.Blank && !v.attachedRO,
-			r.State == volspec.Formatted && v.Format != volspec.Blank:
+			r.State == volspec.Formatted && v.Format != volspec.Blank,
+			r.State == volspec.Blank && v.Format == volspec.Formatting:
 			v.Format = r.State
 			return nil
 		}
