@@ -24,7 +24,7 @@ var (
 )
 
 // row is one line of the table of results.
-type row struct{ work, ours, peer, ratio, target string }
+type row struct{ work, ours, local, null, ratios, target string }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -53,9 +53,9 @@ func TestMain(m *testing.M) {
 
 func render() string {
 	var b strings.Builder
-	b.WriteString("| work | Mooring | peer | ratio | target |\n|---|---|---|---|---|\n")
+	b.WriteString("| work | Mooring | driver local | empty plugin | ratio to either | target |\n|---|---|---|---|---|---|\n")
 	for _, r := range rows {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.work, r.ours, r.peer, r.ratio, r.target)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.work, r.ours, r.local, r.null, r.ratios, r.target)
 	}
 	return b.String()
 }
@@ -75,11 +75,16 @@ func (s sample) String() string {
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
 
-// compare adds a row for paired samples: medians, 95th percentiles and the
-// ratio of the medians.
-func compare(b *testing.B, work string, ours, peer sample, target string) {
-	ratio := float64(ours.at(0.5)) / float64(peer.at(0.5))
+// compare adds a row for samples taken in turn: medians, 95th percentiles and
+// the ratios of the medians.
+func compare(b *testing.B, work string, ours, local, null sample, target string) {
+	ratio := func(peer sample) float64 { return float64(ours.at(0.5)) / float64(peer.at(0.5)) }
 	b.ReportMetric(float64(ours.at(0.5).Microseconds())/1000, work+"-p50-ms")
-	b.ReportMetric(ratio, work+"-ratio")
-	rows = append(rows, row{work, ours.String(), peer.String(), fmt.Sprintf("%.2f", ratio), target})
+	b.ReportMetric(ratio(local), work+"-ratio")
+	rows = append(rows, row{work, ours.String(), local.String(), null.String(), fmt.Sprintf("%.1f / %.1f", ratio(local), ratio(null)), target})
+}
+
+// alone adds a row without a peer.
+func alone(work, result, target string) {
+	rows = append(rows, row{work: work, ours: result, target: target})
 }
