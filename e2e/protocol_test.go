@@ -4,9 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/e2e/harness"
-	"mooring.dev/mooring/pkg/hostclient"
 )
 
 // protocol is a rig whose engine speaks to the plugin, and its plugin to the
@@ -86,18 +82,6 @@ func (p *protocol) counts(t *testing.T, want map[string]int) {
 		have[c] = p.plugin.count("VolumeDriver." + c)
 	}
 	require.Equal(t, want, have)
-}
-
-// raw asks the plugin itself and returns its error text, "" for none.
-func (p *protocol) raw(t *testing.T, call, body string) (text string, broken bool) {
-	t.Helper()
-	_, answer, err := ask(t.Context(), p.g.ownSocket(), "/VolumeDriver."+call, []byte(body))
-	if err != nil {
-		return "", true
-	}
-	var reply struct{ Err string }
-	require.NoError(t, json.Unmarshal([]byte(answer), &reply), "%s answers %q", call, answer)
-	return reply.Err, false
 }
 
 func activatedOnce(t *testing.T, p *protocol) {
@@ -263,126 +247,6 @@ func getsLost(t *testing.T, p *protocol) {
 	remove(t, p.g.Guest, names...)
 }
 
-func nonsense(t *testing.T, p *protocol) {
-	pid := p.g.PluginPID(t.Context())
-	for _, call := range []string{"Create", "Remove", "Mount", "Unmount"} {
-		text, broken := p.raw(t, call, "")
-		require.False(t, broken, call)
-		require.Contains(t, text, restarted, call)
-	}
-	for _, call := range []string{"Get", "Path"} { // an error would make the engine forget
-		_, broken := p.raw(t, call, "")
-		require.True(t, broken, call)
-	}
-	for _, call := range []string{"List", "Capabilities"} {
-		text, broken := p.raw(t, call, "")
-		require.False(t, broken, call)
-		require.Empty(t, text, call)
-	}
-	for _, body := range []string{"{", "[]", "7", `"x"`, "null", "{}", `{"Name":7}`, `{"Name":{"a":"b"}}`, `{"Opts":[]}`, strings.Repeat("x", 2<<20), "\x00\xff"} {
-		for _, call := range []string{"Create", "Remove", "Mount", "Unmount", "Get", "Path"} {
-			if text, broken := p.raw(t, call, body); text == "" && !broken {
-				t.Errorf("%s with %.20q succeeds", call, body)
-			}
-		}
-	}
-	require.Equal(t, pid, p.g.PluginPID(t.Context()), "the same process still serves")
-}
-
-func hostileNames(t *testing.T, p *protocol) {
-	before := tree(t, filepath.Join(p.g.Disk(), rootName))
-	names := []string{
-		"", " ", ".", "..", ".state", "/", "/etc/passwd", "../../etc/x", "a/b", `a\b`, "a/../b", "v@", "@v", "@", "a@b@c",
-		"v@../../etc", "a\x00b", "a\nb", "\x1b[2J", strings.Repeat("n", 257), strings.Repeat("ü", 200), "\xff\xfe", "%2e%2e%2f", "-", "--help", "$(id)", "`id`", "; id",
-	}
-	valid := map[string]bool{}
-	for _, name := range names {
-		body, err := json.Marshal(map[string]any{"Name": name, "ID": "hostile", "Opts": map[string]string{"size": "16mb"}})
-		require.NoError(t, err)
-		text, broken := p.raw(t, "Create", string(body))
-		require.False(t, broken, "%q", name)
-		valid[name] = text == ""
-		for _, call := range []string{"Get", "Path", "Mount", "Unmount"} {
-			text, broken := p.raw(t, call, string(body))
-			require.False(t, broken, "%s of %q", call, name)
-			if call != "Unmount" && !valid[name] {
-				require.NotEmpty(t, text, "%s of %q", call, name)
-			}
-		}
-		p.raw(t, "Unmount", string(body))
-	}
-	for _, name := range []string{"", ".", "..", "/", "/etc/passwd", "../../etc/x", "a/b", `a\b`, "a/../b", "@v", "a@b@c", "v@../../etc", "a\x00b", "a\nb", "\x1b[2J", strings.Repeat("n", 257)} {
-		require.False(t, valid[name], "%q is no name of a volume", name)
-	}
-	for name, is := range valid {
-		if is {
-			body, err := json.Marshal(map[string]any{"Name": name})
-			require.NoError(t, err)
-			text, broken := p.raw(t, "Remove", string(body))
-			require.False(t, broken)
-			require.Empty(t, text, "%q", name)
-		}
-	}
-	require.Equal(t, before, tree(t, filepath.Join(p.g.Disk(), rootName)), "nothing appears below the mount root")
-	require.NoFileExists(t, filepath.Join(p.g.Disk(), "etc"))
-}
-
-// tree lists what is below a folder, without the plugin's own state.
-func tree(t *testing.T, dir string) (found []string) {
-	t.Helper()
-	require.NoError(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.Name() == ".state" {
-			return filepath.SkipDir
-		}
-		found = append(found, path)
-		return err
-	}))
-	return found
-}
-
-// No container stands behind these uses: reconciliation must not be quick.
-func usesCounted(t *testing.T, p *protocol) {
-	p.g.restart(t, "MOORING_RECONCILE=10m")
-	defer p.g.restart(t)
-	use := func(call, id string) {
-		t.Helper()
-		text, broken := p.raw(t, call, fmt.Sprintf(`{"Name":"data","ID":%q}`, id))
-		require.False(t, broken)
-		require.Empty(t, text)
-	}
-	held := func(is bool) {
-		t.Helper()
-		require.Equal(t, is, p.volume(t, "data").AttachedTo == "p1")
-	}
-	create(t, p.g.Guest, "data", "size=16mb")
-	use("Unmount", "never seen")
-	use("Mount", "a")
-	use("Mount", "a") // an engine that crashed mounts again with the old id
-	use("Mount", "b")
-	use("Unmount", "never seen")
-	use("Unmount", "b")
-	use("Unmount", "b")
-	held(true)
-	use("Unmount", "a")
-	held(true)
-	use("Unmount", "a")
-	held(false)
-	use("Unmount", "a")
-	held(false)
-
-	use("Mount", "before")
-	p.g.restart(t, "MOORING_RECONCILE=10m")
-	held(true)
-	use("Mount", "after")
-	use("Unmount", "before")
-	held(true)
-	use("Unmount", "after")
-	held(false)
-
-	use("Mount", "stale")
-	remove(t, p.g.Guest, "data") // no container has it, whatever was counted
-}
-
 func createdTwice(t *testing.T, p *protocol) {
 	var wg sync.WaitGroup
 	for range 10 {
@@ -488,63 +352,4 @@ func stopsInTime(t *testing.T, p *protocol) {
 	run(t, p.g, "-v", "data:/vol", harness.Image, "true").OK(t)
 	p.detached(t, "data")
 	remove(t, p.g.Guest, "data")
-}
-
-// A thousand volumes: a listing is one call, and an engine that starts asks
-// for all of them at once without overrunning the service.
-func TestThousandVolumes(t *testing.T) {
-	all := plains(t, "p1")
-	g := all[0]
-	plugin := g.throughRelay(t)
-	host, change := hostRelay(t, g.Guest)
-	r := newRig(t, "thousand", lab.Folder(t, "thousand"), all, lab.Bin, change)
-	const count = 1000
-	var wg sync.WaitGroup
-	names := make(chan string)
-	for range 16 {
-		wg.Go(func() {
-			for name := range names {
-				if r := g.API(t.Context(), http.MethodPost, "/volumes/create", map[string]any{"Name": name, "Driver": harness.Driver, "DriverOpts": map[string]string{"size": "16mb"}}); r.Code != 0 {
-					t.Errorf("%s", r)
-				}
-			}
-		})
-	}
-	begin := time.Now()
-	for i := range count {
-		names <- fmt.Sprintf("v%04d", i)
-	}
-	close(names)
-	wg.Wait()
-	t.Logf("%d creates took %s", count, time.Since(begin).Round(time.Millisecond))
-
-	plugin.follow(nil)
-	host.follow(nil)
-	ls := g.Docker(t.Context(), "volume", "ls", "-q").OK(t)
-	require.Len(t, ls.Lines(), count)
-	t.Logf("docker volume ls took %s", ls.Took.Round(time.Millisecond))
-	require.Equal(t, 1, plugin.count("VolumeDriver.List"))
-	require.Zero(t, plugin.count("VolumeDriver.Get")+plugin.count("VolumeDriver.Path"))
-	require.LessOrEqual(t, host.count("/api/v1/volumes"), 3, "pages of one listing")
-
-	g.StopEngine(t)
-	plugin.follow(nil)
-	host.follow(nil)
-	begin = time.Now()
-	g.StartEngine(t)
-	t.Logf("the engine started in %s, asked %d times, on %d connections to the service with %d requests", time.Since(begin).Round(time.Millisecond),
-		plugin.count("VolumeDriver.Get"), host.accepted(), host.count(""))
-	require.GreaterOrEqual(t, plugin.count("VolumeDriver.Get"), count)
-	require.LessOrEqual(t, host.accepted(), 32)
-	require.Less(t, host.count(""), count/2)
-	require.Len(t, listed(t, g.Guest), count)
-
-	// Removed behind the engine's back, all at once.
-	begin = time.Now()
-	require.NoError(t, r.admin.RemoveVMGroup(t.Context(), team, true, true))
-	t.Logf("removing the vmgroup took %s", time.Since(begin).Round(time.Millisecond))
-	left, err := r.admin.Volumes(t.Context(), hostclient.VolumesQuery{State: "all"})
-	require.NoError(t, err)
-	require.Empty(t, left.Volumes)
-	require.Empty(t, slices.DeleteFunc(listed(t, g.Guest), func(n string) bool { return n == "" }))
 }
