@@ -24,9 +24,15 @@ func run(args []string, out, errs io.Writer) int {
 	path := f.String("config", config.DefaultPath, "configuration `file`; FILE.d/*.toml are read after it")
 	check := f.Bool("check", false, "check the configuration and exit")
 	show := f.Bool("version", false, "print the version and exit")
+	// "config check" is the same as --check, before or after the flags.
+	words := len(args) >= 2 && slices.Equal(args[:2], []string{"config", "check"})
+	if words {
+		args = args[2:]
+	}
 	if err := f.Parse(args); err != nil {
 		return 2
 	}
+	*check = *check || words
 	switch {
 	case *show:
 		fmt.Fprintln(out, "mooringd", version.String())
