@@ -38,6 +38,7 @@ type plain struct {
 	*harness.PlainPlugin
 	binary   string
 	settings []string // of the plugin's next start
+	managed  bool     // the engine runs the plugin instead
 }
 
 const (
@@ -68,7 +69,11 @@ func newRig(t *testing.T, name string, ds *harness.Datastore, guests []*plain, b
 	r.Start(t)
 	r.team(t)
 	for _, g := range r.guests {
-		g.start(t)
+		if g.managed {
+			g.InstallPlugin(t, pluginSettings...)
+		} else {
+			g.start(t)
+		}
 	}
 	return r
 }
@@ -161,7 +166,12 @@ func (r *rig) finish(t *testing.T) {
 		})
 	}
 	for _, g := range r.guests {
-		if g.PlainPlugin != nil && g.PlainPlugin.Running() {
+		switch {
+		case g.managed:
+			if res := g.Docker(ctx, "plugin", "rm", "-f", harness.Driver); res.Code != 0 {
+				err = errors.Join(err, fmt.Errorf("%s", res))
+			}
+		case g.PlainPlugin != nil && g.PlainPlugin.Running():
 			g.Stop(t)
 		}
 		if strays, serr := g.strays(); serr != nil || len(strays) > 0 {
@@ -268,7 +278,7 @@ func (r *rig) agree(ctx context.Context) error {
 			serials = append(serials, n.Name())
 		}
 		diff("block nodes of "+g.Name, nodes[g.Name], serials)
-		if g.PlainPlugin == nil || !g.PlainPlugin.Running() || !g.EngineRuns() {
+		if !g.EngineRuns() || !g.managed && (g.PlainPlugin == nil || !g.PlainPlugin.Running()) {
 			continue
 		}
 		diff("docker volume ls on "+g.Name, slices.Clone(names[groupOf[g.Name]]), g.Docker(ctx, "volume", "ls", "-q").Lines())

@@ -164,9 +164,9 @@ func (h *handler) serve(c call, hasBody bool) http.HandlerFunc {
 	}
 }
 
-// errNoBody: the engine lost the connection in the middle of a request and
-// repeats it, but has no body to send any more.
-var errNoBody = errkind.New(errkind.Unavailable, "the plugin was restarted during this request and Docker repeats it without its content: run the command again")
+// errNoBody: the engine lost the connection in the middle of a request, or
+// gave it up, and repeats it, but has no body to send any more.
+var errNoBody = errkind.New(errkind.Unavailable, "the plugin was restarted during this request, or Docker did not wait for it, and Docker repeats it without its content: run the command again")
 
 func read(w http.ResponseWriter, r *http.Request) (b body, err error) {
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
