@@ -56,11 +56,11 @@ unit: ## tests of the packages, without the race detector
 
 .PHONY: race
 race: ## tests of the packages with the race detector
-	$(GO) test -race -count=1 -timeout 15m $(PACKAGES)
+	$(GO) test -race -count=1 -timeout 25m $(PACKAGES)
 
 .PHONY: e2e
 e2e: ## end-to-end tests; RUN=pattern selects some
-	$(GO) test -count=1 -timeout 25m -v -run '$(RUN)' ./e2e/...
+	$(GO) test -count=1 -timeout 60m -v -run '$(RUN)' ./e2e/...
 
 .PHONY: cover
 cover: ## coverage of the packages in dist/cover.html
