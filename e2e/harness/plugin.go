@@ -33,9 +33,16 @@ func (l *Lab) PluginDir(t testing.TB) string {
 }
 
 // CreatePlugin makes the managed plugin in the guest under a name, disabled.
+// Docker 20.10 refuses to make two of the same content ("already exists"), so
+// each has a file of its own.
 func (g *Guest) CreatePlugin(t testing.TB, name string) {
 	t.Helper()
-	g.Docker(lasting(t), "plugin", "create", name, g.lab.PluginDir(t)).OK(t)
+	dir, err := os.MkdirTemp(g.lab.Dir, "plugin-")
+	require.NoError(t, err)
+	defer os.RemoveAll(dir)
+	require.NoError(t, g.lab.do(lasting(t), "cp", "-a", g.lab.PluginDir(t)+"/.", dir))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "rootfs/etc/made-for-test"), []byte(dir), 0o644))
+	g.Docker(lasting(t), "plugin", "create", name, dir).OK(t)
 }
 
 // InstallPlugin makes the managed plugin in the guest and enables it with
