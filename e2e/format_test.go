@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -84,7 +85,10 @@ func TestNeverFormattedTwice(t *testing.T) {
 	f.g.settings = append(f.g.settings, "MOORING_RECONCILE=10m") // no container stands behind the uses
 	var change func(*harness.Config)
 	f.host, change = hostRelay(t, f.g.Guest)
-	f.rig = newRig(t, "format", lab.Folder(t, "format"), all, lab.Bin, change)
+	f.rig = newRig(t, "format", lab.Folder(t, "format"), all, lab.Bin, func(c *harness.Config) {
+		change(c)
+		c.Volume.AttachWait = "1s"
+	})
 
 	t.Run("a new disk", f.newDisk)
 	t.Run("a disk that should be new but has data", f.notNew)
@@ -92,6 +96,7 @@ func TestNeverFormattedTwice(t *testing.T) {
 	t.Run("a formatted disk that is not what it was", f.formatted)
 	t.Run("an image that is damaged, and repaired", f.damaged)
 	t.Run("a volume created again", f.createdAgain)
+	t.Run("a plugin killed while mkfs runs", f.orphaned)
 }
 
 // A blank volume and a disk that is not blank, at both steps.
@@ -220,6 +225,41 @@ func (f *formatting) createdAgain(t *testing.T) {
 	require.Contains(t, answer, "already exists with other options")
 	require.Equal(t, before, sum(t, f.image(t, name)))
 	f.works(t, name, "the second time")
+}
+
+// slowMkfs stands in for mkfs.ext4: it says that it is there, waits, and then
+// is what it stands for.
+const slowMkfs = `#!/bin/bash
+touch /srv/mkfs.here
+until test -e /srv/mkfs.go; do sleep 0.05; done
+exec -a mkfs.ext4 /srv/mkfs.real "$@"
+`
+
+// The plugin dies when its mkfs has not even opened the disk. As long as that
+// mkfs lives the disk stays where it is, and is nobody else's to format: what
+// it does late it does to the disk that it was started for.
+func (f *formatting) orphaned(t *testing.T) {
+	const name = "orphaned"
+	f.create(t, name)
+	require.NoError(t, os.WriteFile(filepath.Join(f.g.Disk(), "mkfs.slow"), []byte(slowMkfs), 0o755))
+	f.g.Shell(t.Context(), "cp /usr/sbin/mke2fs /srv/mkfs.real; mount --bind /srv/mkfs.slow /usr/sbin/mke2fs").OK(t)
+	t.Cleanup(func() { f.g.Shell(cleanup(), "umount /usr/sbin/mke2fs; rm -f /srv/mkfs.*").OK(t) })
+	died := make(chan struct{})
+	go func() {
+		defer close(died)
+		_, _, _ = ask(t.Context(), f.g.ownSocket(), "/VolumeDriver.Mount", fmt.Appendf(nil, `{"Name":%q,"ID":"test"}`, name))
+	}()
+	require.NoError(t, harness.Eventually(10*time.Second, func() error {
+		_, err := os.Stat(filepath.Join(f.g.Disk(), "mkfs.here"))
+		return err
+	}))
+	f.g.Kill(t)
+	<-died
+	f.g.start(t)
+	require.Contains(t, f.mount(t, name), "attached to VM p1")
+	require.Equal(t, volspec.Formatting, f.volume(t, name).Format)
+	f.g.Shell(t.Context(), "touch /srv/mkfs.go; while pidof -x mkfs.ext4 mkfs.real; do sleep 0.1; done").OK(t)
+	f.works(t, name, "after that mkfs has ended")
 }
 
 func (f *formatting) create(t *testing.T, name string) {

@@ -314,12 +314,12 @@ func appearsLate(t *testing.T, p *protocol) {
 func listensEarly(t *testing.T, p *protocol) {
 	create(t, p.g.Guest, "data", "size=16mb")
 	p.g.Stop(t)
-	p.rig.Stop(t)
+	p.Stop(t)
 	begin := time.Now()
 	p.g.start(t)
 	require.Less(t, time.Since(begin), 3*time.Second, "copying and starting the binary included")
 	require.Equal(t, []string{"data@" + p.ds.Name}, listed(t, p.g.Guest), "from what was known before")
-	p.rig.Start(t)
+	p.Start(t)
 	remove(t, p.g.Guest, "data")
 }
 

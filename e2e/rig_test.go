@@ -108,14 +108,15 @@ func (r *rig) team(t *testing.T) {
 // start starts the guest's plugin with the settings given beside its own.
 func (p *plain) start(t *testing.T, settings ...string) {
 	t.Helper()
-	p.PlainPlugin = p.RunPlainPlugin(t, p.binary, slices.Concat(
-		[]string{"MOORING_MOUNT_ROOT=/srv/" + rootName, "MOORING_RECONCILE=4s", "MOORING_LOG_LEVEL=debug"}, p.settings, settings)...)
 	socket := "/run/docker/plugins/vsphere.sock"
 	for _, s := range p.settings {
 		if path, ok := strings.CutPrefix(s, "MOORING_SOCKET="); ok {
 			socket = path
 		}
 	}
+	p.Exec(t.Context(), "rm", "-f", socket).OK(t) // one that a killed plugin left
+	p.PlainPlugin = p.RunPlainPlugin(t, p.binary, slices.Concat(
+		[]string{"MOORING_MOUNT_ROOT=/srv/" + rootName, "MOORING_RECONCILE=4s", "MOORING_LOG_LEVEL=debug"}, p.settings, settings)...)
 	require.NoError(t, harness.Eventually(10*time.Second, func() error {
 		if r := p.Exec(t.Context(), "test", "-S", socket); r.Code != 0 {
 			return errors.New("the plugin does not listen yet")
@@ -171,7 +172,7 @@ func (r *rig) finish(t *testing.T) {
 			if res := g.Docker(ctx, "plugin", "rm", "-f", harness.Driver); res.Code != 0 {
 				err = errors.Join(err, fmt.Errorf("%s", res))
 			}
-		case g.PlainPlugin != nil && g.PlainPlugin.Running():
+		case g.PlainPlugin != nil && g.Running():
 			g.Stop(t)
 		}
 		if strays, serr := g.strays(); serr != nil || len(strays) > 0 {
@@ -278,7 +279,7 @@ func (r *rig) agree(ctx context.Context) error {
 			serials = append(serials, n.Name())
 		}
 		diff("block nodes of "+g.Name, nodes[g.Name], serials)
-		if !g.EngineRuns() || !g.managed && (g.PlainPlugin == nil || !g.PlainPlugin.Running()) {
+		if !g.EngineRuns() || !g.managed && (g.PlainPlugin == nil || !g.Running()) {
 			continue
 		}
 		diff("docker volume ls on "+g.Name, slices.Clone(names[groupOf[g.Name]]), g.Docker(ctx, "volume", "ls", "-q").Lines())

@@ -3,8 +3,11 @@ package disk
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
@@ -34,7 +37,15 @@ func (g *Guest) Format(ctx context.Context, device string, fs driver.Filesystem)
 	if err != nil {
 		return err
 	}
-	if _, err := tool(ctx, nil, "mkfs."+fs.Type, args...); err != nil {
+	// A mkfs that outlives this process must never open, by this path, the disk
+	// that was plugged in after this one was taken away: it keeps it open, and
+	// so it cannot be taken away.
+	held, err := os.OpenFile(device, os.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return errkind.Wrap(errkind.Unavailable, err, "open %s to format it", device)
+	}
+	defer func() { _ = held.Close() }() // nothing was written through it
+	if _, err := toolWith(ctx, []*os.File{held}, nil, "mkfs."+fs.Type, args...); err != nil {
 		return err
 	}
 	if fs.UID == nil && fs.GID == nil && fs.Mode == nil && fs.Type != volspec.Ext4 {

@@ -29,13 +29,19 @@ var toolDirs = []string{"/usr/sbin", "/usr/bin", "/sbin", "/bin"}
 // unsupported; one that was stopped because ctx ended is unavailable;
 // any other failure is of kind internal, with the end of what it said.
 func tool(ctx context.Context, ok []int, name string, args ...string) (int, error) {
+	return toolWith(ctx, nil, ok, name, args...)
+}
+
+// toolWith is tool for a program that has held open from its first moment to
+// its last, also when it outlives this process.
+func toolWith(ctx context.Context, held []*os.File, ok []int, name string, args ...string) (int, error) {
 	path := toolPath(name)
 	if path == "" {
 		return -1, errkind.New(errkind.Unsupported, "the program %s is missing here: install it, or use a filesystem that this plugin has tools for", name)
 	}
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &out, &out, held
 	cmd.Env = []string{"PATH=" + strings.Join(toolDirs, ":"), "LC_ALL=C"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a signal to the plugin is not for its tools
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
