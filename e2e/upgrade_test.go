@@ -24,11 +24,7 @@ func TestPluginThroughRegistry(t *testing.T) {
 		g.Docker(cleanup(), "plugin", "rm", "-f", harness.Driver)
 		g.InstallPlugin(t, pluginSettings...)
 	})
-	for _, v := range []string{"1", "2"} {
-		s.vm1.CreatePlugin(t, repo+":"+v)
-		s.vm1.Docker(ctx, "plugin", "push", repo+":"+v).OK(t)
-		s.vm1.Docker(ctx, "plugin", "rm", repo+":"+v).OK(t)
-	}
+	publish(t, s.vm3(t), repo, "1", "2")
 	g.Docker(ctx, "plugin", "install", "--alias", harness.Driver, repo+":1").Fails(t) // privileges not granted
 	g.Docker(ctx, "plugin", "install", "--grant-all-permissions", "--alias", harness.Driver, repo+":1", "MOORING_LOG_LEVEL=debug").OK(t)
 	id := g.Docker(ctx, "plugin", "inspect", "-f", "{{.ID}}", harness.Driver).OK(t).Stdout
@@ -49,6 +45,32 @@ func TestPluginThroughRegistry(t *testing.T) {
 	remove(t, g, "vol")
 }
 
+// publish pushes versions of the plugin from a guest that has none: builds of
+// this tree that differ in a file, and from version 2 on in a setting that
+// older ones do not know.
+func publish(t *testing.T, g *harness.Guest, repo string, versions ...string) {
+	t.Helper()
+	for _, v := range versions {
+		dir := filepath.Join(t.TempDir(), "plugin")
+		require.NoError(t, os.CopyFS(dir, os.DirFS(lab.PluginDir(t))))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "rootfs", "version"), []byte(v), 0o644))
+		config := filepath.Join(dir, "config.json")
+		raw, err := os.ReadFile(config)
+		require.NoError(t, err)
+		var c map[string]any
+		require.NoError(t, json.Unmarshal(raw, &c))
+		if v > "1" {
+			c["env"] = append(c["env"].([]any), map[string]any{"name": "MOORING_FROM_" + v, "value": "", "settable": []string{"value"}})
+		}
+		raw, err = json.Marshal(c)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(config, raw, 0o644))
+		g.Docker(t.Context(), "plugin", "create", repo+":"+v, dir).OK(t)
+		g.Docker(t.Context(), "plugin", "push", repo+":"+v).OK(t)
+		g.Docker(t.Context(), "plugin", "rm", repo+":"+v).OK(t)
+	}
+}
+
 // An upgrade with a running container: the container keeps its data, is never
 // cut off, and gives the volume back at its end.
 func TestPluginUpgradeUnderContainer(t *testing.T) {
@@ -56,9 +78,7 @@ func TestPluginUpgradeUnderContainer(t *testing.T) {
 	ctx := t.Context()
 	repo := lab.Registry(t).Addr + "/mooring/vsphere"
 	g := s.vm2
-	s.vm1.CreatePlugin(t, repo+":3")
-	s.vm1.Docker(ctx, "plugin", "push", repo+":3").OK(t)
-	s.vm1.Docker(ctx, "plugin", "rm", repo+":3").OK(t)
+	publish(t, s.vm3(t), repo, "3")
 	create(t, g, "vol", "size=32mb")
 	keep(t, g, "box", "vol")
 	g.Docker(ctx, "plugin", "disable", "-f", harness.Driver).OK(t)
