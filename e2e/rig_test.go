@@ -70,6 +70,8 @@ func newRig(t *testing.T, name string, ds *harness.Datastore, guests []*plain, b
 	r.team(t)
 	for _, g := range r.guests {
 		if g.managed {
+			g.StopEngine(t) // it may remember a plain process of that name
+			g.StartEngine(t)
 			g.InstallPlugin(t, pluginSettings...)
 		} else {
 			g.start(t)
@@ -123,6 +125,15 @@ func (p *plain) start(t *testing.T, settings ...string) {
 		}
 		return nil
 	}))
+}
+
+// reboot switches the guest off and on again, the plugin before the engine.
+func (p *plain) reboot(t *testing.T) {
+	t.Helper()
+	p.PowerOff(t)
+	p.PowerOn(t)
+	p.start(t)
+	p.StartEngine(t)
 }
 
 // restart ends the plugin as a service manager would and starts it again.
