@@ -73,7 +73,7 @@ func (g *Guest) startEngine(ctx context.Context) error {
 		return err
 	}
 	g.engine = p
-	err = Eventually(60*time.Second, func() error {
+	err = Eventually(3*time.Minute, func() error { // also while other labs keep the machine busy
 		if !p.alive() {
 			return nil
 		}

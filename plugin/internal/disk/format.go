@@ -33,6 +33,9 @@ func (g *Guest) Format(ctx context.Context, device string, fs driver.Filesystem)
 	if err != nil {
 		return err
 	}
+	if fs.Thick {
+		opts = append(noDiscard(fs.Type), opts...)
+	}
 	args, err := mkfsArgs(fs.Type, fs.UUID, opts, device)
 	if err != nil {
 		return err
@@ -52,6 +55,15 @@ func (g *Guest) Format(ctx context.Context, device string, fs driver.Filesystem)
 		return nil
 	}
 	return g.aside(ctx, device, fs.Type, nil, func(dir int) error { return errors.Join(empty(dir), own(dir, fs)) })
+}
+
+// noDiscard keeps mkfs from discarding the disk first, which punches the
+// reserved room out of the image of a thick one.
+func noDiscard(fstype string) []string {
+	if fstype == volspec.Ext4 {
+		return []string{"-E", "nodiscard"}
+	}
+	return []string{"-K"}
 }
 
 // mkfsArgs has no force flag and no label. What ext4 would zero in the

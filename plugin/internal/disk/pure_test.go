@@ -131,6 +131,9 @@ func TestMkfsArgs(t *testing.T) {
 	}{
 		{volspec.Ext4, nil, "-q -E lazy_itable_init=0,lazy_journal_init=0 -U u dev"},
 		{volspec.Ext4, []string{"-m", "0", "-E", "nodiscard", "-b", "4096"}, "-q -E lazy_itable_init=0,lazy_journal_init=0,nodiscard -m 0 -b 4096 -U u dev"},
+		{volspec.Ext4, noDiscard(volspec.Ext4), "-q -E lazy_itable_init=0,lazy_journal_init=0,nodiscard -U u dev"},
+		{volspec.XFS, append(noDiscard(volspec.XFS), "-m", "crc=1"), "-q -K -m crc=1 -m uuid=u dev"},
+		{volspec.Btrfs, noDiscard(volspec.Btrfs), "-q -K -U u dev"},
 		{volspec.XFS, []string{"-m", "crc=1"}, "-q -m crc=1 -m uuid=u dev"},
 		{volspec.Btrfs, []string{"-M"}, "-q -M -U u dev"},
 	} {

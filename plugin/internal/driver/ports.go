@@ -46,6 +46,7 @@ type Filesystem struct {
 	MkfsOpts  []string
 	MountOpts []string
 	ReadOnly  bool
+	Thick     bool    // the disk has its room reserved: mkfs must not give it back
 	UID, GID  *int    // owner of the root, applied by Format
 	Mode      *uint32 // permissions of the root, applied by Format
 }
@@ -133,6 +134,7 @@ func filesystem(a wire.Attachment) Filesystem {
 	return Filesystem{
 		Type: a.Spec.FSType, UUID: a.FSUUID, MkfsOpts: a.Spec.MkfsOpts, MountOpts: a.Spec.MountOpts,
 		ReadOnly: a.ReadOnly || a.Spec.Access == volspec.ReadOnly,
+		Thick:    a.Spec.DiskFormat != "" && a.Spec.DiskFormat != volspec.Thin,
 		UID:      a.Spec.UID, GID: a.Spec.GID, Mode: a.Spec.Mode,
 	}
 }
