@@ -13,7 +13,7 @@ import (
 // a limited time; then disabled, which the engine refuses as long as it knows
 // volumes, and remembers over its restart.
 func TestManagedPluginLife(t *testing.T) {
-	all := plains(t, "p2")
+	all := plains(t, "p3") // an engine that has not seen a plain process of that name
 	g := all[0]
 	g.managed = true
 	host, change := hostRelay(t, g.Guest)

@@ -70,8 +70,6 @@ func newRig(t *testing.T, name string, ds *harness.Datastore, guests []*plain, b
 	r.team(t)
 	for _, g := range r.guests {
 		if g.managed {
-			g.StopEngine(t) // it may remember a plain process of that name
-			g.StartEngine(t)
 			g.InstallPlugin(t, pluginSettings...)
 		} else {
 			g.start(t)
