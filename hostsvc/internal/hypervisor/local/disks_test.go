@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -279,4 +280,30 @@ func TestCopyAndAttachExcludeEachOther(t *testing.T) {
 	_, err = f.ReadAt(b, 0)
 	require.NoError(t, err)
 	assert.Equal(t, make([]byte, 5), b)
+}
+
+// A thick disk keeps its room whatever its guest discards, a thin one gives
+// it back, also on a device that the other kind has used before.
+func TestDiscard(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	const size = 16 * volspec.MiB
+	for _, format := range []string{volspec.ZeroedThick, volspec.Thin, volspec.EagerZeroedThick, volspec.Thin} {
+		r := newRef()
+		require.NoError(t, w.Create(t.Context(), r, size, format))
+		node := guest{w}.node(w.attach(t, w.a, r, false))
+		require.NoError(t, os.WriteFile(node, bytes.Repeat([]byte{7}, int(size)), 0))
+		discard, err := exec.Command("blkdiscard", node).CombinedOutput()
+		if format == volspec.Thin {
+			require.NoError(t, err, "%s", discard)
+		}
+		run(t, "mkfs.ext4", "-q", "-F", node)
+		require.NoError(t, w.Detach(t.Context(), w.a.id, r))
+		d, err := w.Stat(t.Context(), r)
+		require.NoError(t, err)
+		if format == volspec.Thin {
+			require.Less(t, d.Allocated, size/2)
+		} else {
+			require.GreaterOrEqual(t, d.Allocated, size)
+		}
+	}
 }

@@ -225,6 +225,10 @@ func bind(img *os.File, readOnly bool, label string) (*loop, error) {
 			return nil, err
 		}
 		name := "loop" + strconv.Itoa(n)
+		if renew(ctl, n, name) {
+			err = unix.EBUSY
+			continue
+		}
 		var l *loop
 		if l, err = configure(name, readOnly, &conf); err == nil {
 			return l, nil

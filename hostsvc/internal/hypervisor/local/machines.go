@@ -14,6 +14,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
 )
 
@@ -128,6 +129,9 @@ func (s *source) plug(ctx context.Context, c *conf, vm volspec.VMID, img *os.Fil
 		return nil, err
 	}
 	crashpoint.Here("local.attach.loop")
+	if err := keepRoom(lo.name, formatOf(back)); err != nil {
+		log.G(ctx).WithField(log.Err, err.Error()).Warn("thick disk may give back its room: discards could not be switched off")
+	}
 	if err = c.sweepNodes(lo.dev); err == nil {
 		err = v.putNode(serial, lo.dev)
 	}
