@@ -60,7 +60,7 @@ race: ## tests of the packages with the race detector
 
 .PHONY: e2e
 e2e: ## end-to-end tests; RUN=pattern selects some
-	$(GO) test -count=1 -timeout 60m -v -run '$(RUN)' ./e2e/...
+	$(if $(RUN),$(GO) test -count=1 -timeout 40m -v -run '$(RUN)' ./e2e,tools/e2e.sh)
 
 .PHONY: cover
 cover: ## coverage of the packages in dist/cover.html
