@@ -54,8 +54,8 @@ func newSite(t *testing.T) *site {
 }
 
 // pluginSettings make the plugins compare what is mounted with what is used
-// often enough for tests.
-var pluginSettings = []string{"MOORING_LOG_LEVEL=debug", "MOORING_RECONCILE=2s"}
+// often enough for tests, and give a service that is away up before users would.
+var pluginSettings = []string{"MOORING_LOG_LEVEL=debug", "MOORING_RECONCILE=2s", "MOORING_TIMEOUT=15s"}
 
 func (s *site) stores() []*harness.Datastore {
 	return []*harness.Datastore{s.ds1, s.ds2, s.small}
