@@ -37,3 +37,8 @@ const (
 	FilesystemConsistent Consistency = "filesystem"
 	CrashConsistent      Consistency = "crash"
 )
+
+// PointsDatastore is the read-only datastore of this machine on which recovery
+// points appear as disks while a volume shows one (view-of). It is in no access
+// row, and no volume is named after it.
+const PointsDatastore = "recovery-points"

@@ -6,9 +6,14 @@
 ALTER TABLE snapshots ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 CREATE INDEX snapshots_by_owner ON snapshots (owner) WHERE owner > '';
 
+-- The recovery point that a read-only volume shows without a disk of its own,
+-- '' for every other volume.
+ALTER TABLE volumes ADD COLUMN view_of TEXT NOT NULL DEFAULT '';
+CREATE INDEX volumes_views ON volumes (view_of) WHERE view_of > '';
+
 CREATE TABLE repositories (
     id       TEXT COLLATE BINARY NOT NULL PRIMARY KEY,
-    group_id TEXT COLLATE BINARY NOT NULL REFERENCES vmgroups (id),
+    group_id TEXT COLLATE BINARY NOT NULL, -- '': prepared by the administrator, not assigned yet
     name     TEXT COLLATE BINARY NOT NULL,
     state    TEXT COLLATE BINARY NOT NULL,
     place    TEXT COLLATE BINARY NOT NULL, -- canonical address: one owner each
