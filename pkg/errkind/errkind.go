@@ -28,22 +28,29 @@ const (
 	Unavailable Kind = "unavailable" // peer, hypervisor or store away: retry
 	Corrupt     Kind = "corrupt"     // data contradicts itself: stop, never retried
 	Unsupported Kind = "unsupported" // this backend or protocol lacks it
+	Offline     Kind = "offline"     // a repository is away or is not the expected one: bring it back
+	WrongKey    Kind = "wrong-key"   // a key does not open a repository
 )
 
-type traits struct{ status, exit int }
+type traits struct {
+	status, exit int
+	general      Kind // the kind that this one is a special case of, with the same status
+}
 
 // The exit codes are those of the mooring command; the statuses are HTTP's.
 var table = map[Kind]traits{
-	Internal:    {500, 1},
-	Invalid:     {400, 2},
-	NotFound:    {404, 4},
-	Exists:      {409, 6},
-	InUse:       {423, 6},
-	Denied:      {403, 5},
-	Quota:       {507, 7},
-	Unavailable: {503, 1},
-	Corrupt:     {502, 1},
-	Unsupported: {501, 1},
+	Internal:    {status: 500, exit: 1},
+	Invalid:     {status: 400, exit: 2},
+	NotFound:    {status: 404, exit: 4},
+	Exists:      {status: 409, exit: 6},
+	InUse:       {status: 423, exit: 6},
+	Denied:      {status: 403, exit: 5},
+	Quota:       {status: 507, exit: 7},
+	Unavailable: {status: 503, exit: 1},
+	Corrupt:     {status: 502, exit: 1},
+	Unsupported: {status: 501, exit: 1},
+	Offline:     {status: 503, exit: 10, general: Unavailable},
+	WrongKey:    {status: 403, exit: 12, general: Denied},
 }
 
 // Known reports whether k is one of the kinds above.
@@ -65,10 +72,11 @@ func (k Kind) ExitCode() int {
 	return 1
 }
 
-// FromHTTPStatus is the inverse of HTTPStatus, for answers without a kind.
+// FromHTTPStatus is the inverse of HTTPStatus, for answers without a kind that
+// we know. Special cases come back as the general kind.
 func FromHTTPStatus(status int) Kind {
 	for k, t := range table {
-		if t.status == status {
+		if t.status == status && t.general == "" {
 			return k
 		}
 	}

@@ -21,8 +21,13 @@ func TestKindSurvivesWrapping(t *testing.T) {
 }
 
 func TestStatusRoundTrip(t *testing.T) {
-	for k := range table {
-		assert.Equal(t, k, FromHTTPStatus(k.HTTPStatus()), "kind %s", k)
+	for k, traits := range table {
+		want := k
+		if traits.general != "" {
+			want = traits.general
+			assert.Equal(t, traits.general.HTTPStatus(), k.HTTPStatus(), "who does not know kind %s takes it for %s", k, want)
+		}
+		assert.Equal(t, want, FromHTTPStatus(k.HTTPStatus()), "kind %s", k)
 	}
 	assert.Equal(t, Denied, FromHTTPStatus(401))
 	assert.Equal(t, Invalid, FromHTTPStatus(415))
@@ -30,7 +35,7 @@ func TestStatusRoundTrip(t *testing.T) {
 }
 
 func TestExitCodes(t *testing.T) {
-	for k, want := range map[Kind]int{Invalid: 2, NotFound: 4, Denied: 5, Exists: 6, InUse: 6, Quota: 7, Internal: 1, Unavailable: 1} {
+	for k, want := range map[Kind]int{Invalid: 2, NotFound: 4, Denied: 5, Exists: 6, InUse: 6, Quota: 7, Internal: 1, Unavailable: 1, Offline: 10, WrongKey: 12} {
 		assert.Equal(t, want, k.ExitCode(), "kind %s", k)
 	}
 }
