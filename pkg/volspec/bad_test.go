@@ -43,6 +43,7 @@ func TestSentencesForBadInput(t *testing.T) {
 		"size=", "size=1mb", "fstype=ntfs", "fstype=EXT4", "fstype=", "diskformat=thick", "access=rw", "attach-as=independent", "clone-from=", "clone-from=../v",
 		"from-snapshot=a/b", "from-snapshot=s", "datastore=", "datastore=a/b", "vsan-policy-name=", "mountopts=", "mountopts=ro", "mountopts=noatime,loop", "mountopts=noatime,,exec",
 		"mkfsopts=-F", "mkfsopts=-L label", "mkfsopts=/dev/sda", "uid=-1", "uid=root", "uid=2147483648", "gid=", "mode=rwx", "mode=10000", "mode=9", "protect=yes", "protect=",
+		"restore-from=", "restore-from=a/b", "restore-from=../v@latest", "restore-from=v@", "restore-from=@latest", "view-of=", "view-of=a\nb", "backup-policy=", "backup-policy=a/b",
 		"Size=1gb", "colour=red", long + "=x", "\x1b[2J=x", "fstype=\x1b[2J",
 	} {
 		k, v, _ := strings.Cut(in, "=")
@@ -55,6 +56,11 @@ func TestSentencesForBadInput(t *testing.T) {
 		{"fstype": "btrfs", "size": "64mb"},
 		{"fstype": "xfs", "mkfsopts": "-m 0"},
 		{"size": "big", "mode": "x", "uid": "me"},
+		{"restore-from": "latest", "fstype": "xfs", "mkfsopts": "-K"},
+		{"restore-from": "latest", "clone-from": "v"},
+		{"restore-from": "latest", "from-snapshot": "s"},
+		{"restore-from": "latest", "view-of": "latest"},
+		{"view-of": "latest", "size": "1gb", "fstype": "xfs", "mkfsopts": "-K", "diskformat": "zeroedthick", "access": "read-write", "backup-policy": "daily"},
 	} {
 		_, err := ParseOptions(in)
 		write("options", fmt.Sprint(in), err)
@@ -65,7 +71,7 @@ func TestSentencesForBadInput(t *testing.T) {
 	for _, in := range []string{"", "a@b", "ü", long} {
 		write("VM", in, CheckVMName(in))
 	}
-	for _, in := range []string{"_VM_DS", "_ALL_DS", "a/b", ""} {
+	for _, in := range []string{"_VM_DS", "_ALL_DS", PointsDatastore, "Recovery-Points", "a/b", ""} {
 		write("datastore", in, CheckDatastoreName(in))
 	}
 

@@ -127,7 +127,7 @@ func CheckVMName(s string) error { return checkPlain("VM", s) }
 // CheckDatastoreName validates the name of a datastore in a configuration
 // file. Special names are refused.
 func CheckDatastoreName(s string) error {
-	if s == VMDatastore || s == AllDatastores {
+	if s == VMDatastore || s == AllDatastores || strings.EqualFold(s, PointsDatastore) {
 		return errkind.New(errkind.Invalid, "Datastore name %s is reserved: choose another", s)
 	}
 	return checkPlain("Datastore", s)

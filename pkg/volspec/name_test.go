@@ -97,6 +97,7 @@ func TestConfiguredNames(t *testing.T) {
 	checkRefusal(t, CheckVMGroupName("a b"))
 	checkRefusal(t, CheckDatastoreName(VMDatastore))
 	checkRefusal(t, CheckDatastoreName(AllDatastores))
+	checkRefusal(t, CheckDatastoreName(PointsDatastore))
 	assert.NoError(t, CheckVMName(VMDatastore), "only datastores have special names")
 }
 

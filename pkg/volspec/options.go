@@ -55,6 +55,8 @@ type Spec struct {
 	AttachAs      string   `json:"attach-as,omitempty"`
 	CloneFrom     string   `json:"clone-from,omitempty"`    // a volume's name
 	FromSnapshot  string   `json:"from-snapshot,omitempty"` // with CloneFrom: one of its snapshots
+	RestoreFrom   string   `json:"restore-from,omitempty"`  // a recovery point, see PointRef
+	ViewOf        string   `json:"view-of,omitempty"`       // a recovery point that is shown, not copied
 	StoragePolicy string   `json:"vsan-policy-name,omitempty"`
 	Datastore     string   `json:"datastore,omitempty"`
 	MkfsOpts      []string `json:"mkfsopts,omitempty"`
@@ -63,6 +65,7 @@ type Spec struct {
 	GID           *int     `json:"gid,omitempty"`
 	Mode          *uint32  `json:"mode,omitempty"` // permission bits of the volume's root
 	Protect       bool     `json:"protect,omitempty"`
+	BackupPolicy  string   `json:"backup-policy,omitempty"` // name of a policy of the vmgroup
 }
 
 type option struct {
@@ -98,6 +101,21 @@ func volumeWord(v string) (string, error) {
 	return n.String(), err
 }
 
+// PointRef checks the form of a reference to a recovery point: a point's id,
+// latest, or volume@time, volume@latest. What it means is decided where the
+// points are known.
+func PointRef(v string) error {
+	if i := strings.LastIndexByte(v, '@'); i >= 0 {
+		if err := checkPart("Volume", v[:i]); err != nil {
+			return err
+		}
+		v = v[i+1:]
+	}
+	return checkPart("Recovery point", v)
+}
+
+func pointWord(v string) (string, error) { return v, PointRef(v) }
+
 func plainWord(what string) func(string) (string, error) {
 	return func(v string) (string, error) { return v, checkPart(what, v) }
 }
@@ -131,6 +149,8 @@ func buildOptions() []option {
 			oneOf("Not found mkfs for %s.", Ext4, XFS, Btrfs)),
 		mk("clone-from", "None", func(s *Spec) *string { return &s.CloneFrom }, volumeWord),
 		mk("from-snapshot", "None", func(s *Spec) *string { return &s.FromSnapshot }, plainWord("Snapshot")),
+		mk("restore-from", "None", func(s *Spec) *string { return &s.RestoreFrom }, pointWord),
+		mk("view-of", "None", func(s *Spec) *string { return &s.ViewOf }, pointWord),
 		mk("datastore", "default of the vmgroup", func(s *Spec) *string { return &s.Datastore }, plainWord("Datastore")),
 		{"mkfsopts", "none", func(s *Spec, v string) error { s.MkfsOpts = fields(v); return nil },
 			func(s Spec) string { return strings.Join(s.MkfsOpts, " ") }},
@@ -154,6 +174,7 @@ func buildOptions() []option {
 				}
 				return "true"
 			}},
+		mk("backup-policy", "None", func(s *Spec) *string { return &s.BackupPolicy }, plainWord("Backup policy")),
 	}
 }
 
@@ -198,17 +219,19 @@ func ParseOptions(opts map[string]string) (Spec, error) {
 }
 
 func (s Spec) conflicts() (p []string) {
-	if s.CloneFrom != "" {
+	if p = s.sources(); len(p) > 0 {
+		return p
+	}
+	switch {
+	case s.CloneFrom != "":
 		if s.Size != 0 {
 			p = append(p, "Cannot define the size for a clone")
 		}
-		if s.FSType != "" {
-			p = append(p, "Cannot define the filesystem type for a clone")
-		}
-		if len(s.MkfsOpts) > 0 {
-			p = append(p, "Cannot define mkfsopts for a clone: its filesystem is that of the source")
-		}
-		return p
+		return append(p, s.ownFilesystem("a clone", "the source")...)
+	case s.RestoreFrom != "":
+		return s.ownFilesystem("a restored volume", "the recovery point")
+	case s.ViewOf != "":
+		return s.viewConflicts()
 	}
 	if s.FromSnapshot != "" {
 		p = append(p, "from-snapshot needs clone-from: name the volume that the snapshot is of")
@@ -223,14 +246,69 @@ func (s Spec) conflicts() (p []string) {
 	return p
 }
 
-// Defaulted is s with every field set that has a default. A clone keeps
-// size and filesystem unset: they are those of its source.
+// sources refuses two answers to the question where the content comes from.
+func (s Spec) sources() []string {
+	var given []string
+	for _, o := range []struct{ name, value string }{
+		{"clone-from", s.CloneFrom}, {"restore-from", s.RestoreFrom}, {"view-of", s.ViewOf},
+	} {
+		if o.value != "" {
+			given = append(given, o.name)
+		}
+	}
+	if len(given) > 0 && given[0] != "clone-from" && s.FromSnapshot != "" {
+		given = append(given, "from-snapshot")
+	}
+	if len(given) < 2 {
+		return nil
+	}
+	return []string{strings.Join(given, " and ") + " exclude each other: each says where the volume's content comes from, give one"}
+}
+
+// ownFilesystem refuses to say what filesystem a copy has.
+func (s Spec) ownFilesystem(what, source string) (p []string) {
+	if s.FSType != "" {
+		p = append(p, "Cannot define the filesystem type for "+what)
+	}
+	if len(s.MkfsOpts) > 0 {
+		p = append(p, "Cannot define mkfsopts for "+what+": its filesystem is that of "+source)
+	}
+	return p
+}
+
+func (s Spec) viewConflicts() (p []string) {
+	const what = "a volume that shows a recovery point"
+	if s.Size != 0 {
+		p = append(p, "Cannot define the size for "+what+": use restore-from for a volume that can grow")
+	}
+	p = append(p, s.ownFilesystem(what, "the recovery point")...)
+	if s.DiskFormat != "" && s.DiskFormat != Thin {
+		p = append(p, "Cannot define the diskformat for "+what+": it takes no room")
+	}
+	if s.Access == ReadWrite {
+		p = append(p, "Cannot define access=read-write for "+what+": use restore-from for a volume that can be written")
+	}
+	if s.BackupPolicy != "" {
+		p = append(p, "Cannot define a backup-policy for "+what+": it is a backup already")
+	}
+	return p
+}
+
+// Copied tells that size and filesystem follow from what the volume is made
+// of, not from its options.
+func (s Spec) Copied() bool { return s.CloneFrom != "" || s.RestoreFrom != "" || s.ViewOf != "" }
+
+// Defaulted is s with every field set that has a default. A copy keeps size
+// and filesystem unset: they are those of its source. A view is read-only.
 func (s Spec) Defaulted() Spec {
-	if s.CloneFrom == "" {
+	if !s.Copied() {
 		s.FSType = or(s.FSType, Ext4)
 		if s.Size == 0 {
 			s.Size = max(DefaultSize, MinSize(s.FSType))
 		}
+	}
+	if s.ViewOf != "" {
+		s.Access = ReadOnly
 	}
 	s.DiskFormat = or(s.DiskFormat, Thin)
 	s.Access = or(s.Access, ReadWrite)

@@ -34,6 +34,14 @@ func TestParseOptions(t *testing.T) {
 			map[string]string{"clone-from": "old@ds", "from-snapshot": "monday", "access": "read-only"},
 			Spec{CloneFrom: "old@ds", FromSnapshot: "monday", Access: ReadOnly},
 		},
+		"restored": {
+			map[string]string{"restore-from": "my@db@2026-01-02T03:04:05Z", "size": "2gb", "backup-policy": "nightly"},
+			Spec{RestoreFrom: "my@db@2026-01-02T03:04:05Z", Size: 2 * GiB, BackupPolicy: "nightly"},
+		},
+		"view": {
+			map[string]string{"view-of": "latest", "diskformat": "thin", "access": "read-only"},
+			Spec{ViewOf: "latest", DiskFormat: Thin, Access: ReadOnly},
+		},
 		"empty mkfsopts": {map[string]string{"mkfsopts": " "}, Spec{}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -63,7 +71,11 @@ func TestDefaulted(t *testing.T) {
 	assert.Equal(t, xfs, Spec{FSType: XFS}.Defaulted(), "the default size grows with what mkfs needs")
 	clone := Spec{CloneFrom: "v", DiskFormat: Thin, Access: ReadWrite, AttachAs: IndependentPersistent}
 	assert.Equal(t, clone, Spec{CloneFrom: "v"}.Defaulted(), "a clone's size and filesystem are its source's")
-	for _, s := range []Spec{base, xfs, clone} {
+	restored := Spec{RestoreFrom: "latest", DiskFormat: Thin, Access: ReadWrite, AttachAs: IndependentPersistent}
+	assert.Equal(t, restored, Spec{RestoreFrom: "latest"}.Defaulted(), "so are a restored volume's")
+	view := Spec{ViewOf: "latest", DiskFormat: Thin, Access: ReadOnly, AttachAs: IndependentPersistent}
+	assert.Equal(t, view, Spec{ViewOf: "latest"}.Defaulted(), "what shows a recovery point is read-only")
+	for _, s := range []Spec{base, xfs, clone, restored, view} {
 		assert.Equal(t, s, s.Defaulted(), "again changes nothing")
 	}
 }
@@ -97,6 +109,9 @@ func genOptions(t *rapid.T) map[string]string {
 		"vsan-policy-name": {"gold plated"},
 		"diskformat":       {Thin, ZeroedThick, EagerZeroedThick},
 		"attach-as":        {Persistent, IndependentPersistent},
+		"restore-from":     {"latest", "v@2026-01-02T03:04:05Z", "a/b"},
+		"view-of":          {"latest", "v@"},
+		"backup-policy":    {"daily", ".."},
 	}
 	m := map[string]string{}
 	for _, o := range options {

@@ -149,6 +149,9 @@ func (s *Service) datastore(ctx context.Context, name string) (string, error) {
 	}
 	var same []string
 	for _, d := range stores {
+		if d.Name == volspec.PointsDatastore {
+			continue // holds no volumes
+		}
 		if d.Name == name {
 			return name, nil
 		}

@@ -109,7 +109,7 @@ func (o Options) conf() (*conf, error) {
 	paths := map[string]string{}
 	for _, d := range o.Datastores {
 		d.Path = filepath.Clean(d.Path)
-		if err := volspec.CheckDatastoreName(d.Name); err != nil {
+		if err := volspec.CheckDatastoreName(d.Name); err != nil && d.Name != volspec.PointsDatastore { // which the service adds by itself
 			return nil, err
 		}
 		if !filepath.IsAbs(d.Path) {
