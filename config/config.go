@@ -31,6 +31,8 @@ type Config struct {
 	Admin          Admin       `toml:"admin"`
 	Metrics        Metrics     `toml:"metrics"`
 	Volume         Volume      `toml:"volume"`
+	Backup         Backup      `toml:"backup"`
+	Notify         Notify      `toml:"notify"`
 	Datastores     []Datastore `toml:"datastore"`
 	VMs            []VM        `toml:"vm"`
 	VMGroups       []VMGroup   `toml:"vmgroup"`
@@ -104,6 +106,10 @@ type VMGroup struct {
 	VMs              []string `toml:"vms,omitempty"`
 	Access           []Access `toml:"access,omitempty"`
 
+	BackupTotalSize volspec.Size `toml:"backup_totalsize,omitzero"` // of all its repositories together
+	Repositories    []Repository `toml:"repository,omitempty"`
+	Policies        []Policy     `toml:"policy,omitempty"`
+
 	// File is the one that declares it; not a key.
 	File string `toml:"-"`
 }
@@ -132,6 +138,8 @@ func Default() Config {
 			Reconcile:  Duration(30 * time.Second),
 			AttachWait: Duration(20 * time.Second),
 		},
+		Backup: defaultBackup(),
+		Notify: defaultNotify(),
 	}
 }
 
@@ -155,16 +163,25 @@ func (c *Config) complete() {
 			vm.SocketMode = 0o600
 		}
 	}
+	c.completeBackup()
+	c.completeNotify()
 }
 
-// Duration is a time.Duration that reads and prints as 24h, 30s or 1m30s.
+// Duration is a time.Duration that reads and prints as 24h, 30s, 1m30s or 90d.
+// A day has 24 hours.
 type Duration time.Duration
 
 // UnmarshalText reads a duration that is not negative.
 func (d *Duration) UnmarshalText(b []byte) error {
+	if days, ok := strings.CutSuffix(string(b), "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil && days[0] != '+' {
+			*d = Duration(n) * Duration(24*time.Hour)
+			return nil
+		}
+	}
 	v, err := time.ParseDuration(string(b))
 	if err != nil || v < 0 {
-		return fmt.Errorf("%q is not a duration: write a number with a unit, such as 20s, 5m or 24h", b)
+		return fmt.Errorf("%q is not a duration: write a number with a unit, such as 20s, 5m, 24h or 90d", b)
 	}
 	*d = Duration(v)
 	return nil
@@ -173,8 +190,12 @@ func (d *Duration) UnmarshalText(b []byte) error {
 // MarshalText is the inverse.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// String leaves out units that are zero: 24h, not 24h0m0s.
+// String leaves out units that are zero: 24h, not 24h0m0s. Whole days from
+// two on are written as such.
 func (d Duration) String() string {
+	if day := Duration(24 * time.Hour); d >= 2*day && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
 	s := time.Duration(d).String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

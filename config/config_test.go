@@ -146,13 +146,13 @@ func TestDSN(t *testing.T) {
 }
 
 func TestDurationText(t *testing.T) {
-	for text, want := range map[string]string{"24h": "24h", "90s": "1m30s", "0s": "0s", "1h30m": "1h30m", "1h0m5s": "1h0m5s", "20s": "20s", "10m": "10m"} {
+	for text, want := range map[string]string{"24h": "24h", "90s": "1m30s", "0s": "0s", "1h30m": "1h30m", "1h0m5s": "1h0m5s", "20s": "20s", "10m": "10m", "48h": "2d", "90d": "90d", "1d": "24h", "49h": "49h", "0d": "0s"} {
 		var d config.Duration
 		require.NoError(t, d.UnmarshalText([]byte(text)))
 		assert.Equal(t, want, d.String())
 	}
 	var d config.Duration
-	for _, bad := range []string{"", "5", "-1s", "1 day", "10y"} {
+	for _, bad := range []string{"", "5", "-1s", "1 day", "10y", "d", "+1d", "-1d", "1.5d", "1d2h", "70000d"} {
 		assert.Error(t, d.UnmarshalText([]byte(bad)), bad)
 	}
 }

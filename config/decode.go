@@ -44,6 +44,13 @@ func suggestion(path, key string, names []string) string {
 	if path == "catalog" && (key == "dsn" || key == "password") {
 		return "a configuration holds no secrets, write the connection string into a file and name it with dsn_file"
 	}
+	if slices.Contains([]string{"password", "secret", "access_key", "secret_key", "session_token", "private_key", "key", "master_key"}, key) {
+		for _, name := range names {
+			if slices.Contains([]string{"password_file", "secret_file", "credentials_file", "master_key_file"}, name) {
+				return "a configuration holds no secrets, write it into a file that only its owner can read and name that with " + name
+			}
+		}
+	}
 	return "valid are " + strings.Join(names, ", ")
 }
 
@@ -70,6 +77,21 @@ func (d *decoder) value(path string, value any, v reflect.Value) {
 			return
 		}
 		d.wrongType(path, "true or false", value)
+	case reflect.Int:
+		if n, ok := value.(int64); ok {
+			v.SetInt(n)
+			return
+		}
+		d.wrongType(path, "a whole number", value)
+	case reflect.Float64:
+		switch n := value.(type) {
+		case float64:
+			v.SetFloat(n)
+		case int64:
+			v.SetFloat(float64(n))
+		default:
+			d.wrongType(path, "a number", value)
+		}
 	case reflect.Struct:
 		if m, ok := value.(map[string]any); ok {
 			d.table(path, m, v)
@@ -100,8 +122,14 @@ func (d *decoder) list(path string, value any, v reflect.Value) {
 		d.wrongType(path, want, value)
 		return
 	}
+	if v.IsNil() { // an empty list is not the same as none
+		v.Set(reflect.MakeSlice(v.Type(), 0, len(items)))
+	}
 	for _, item := range items {
 		e := reflect.New(v.Type().Elem()).Elem()
+		if u, ok := e.Addr().Interface().(interface{ defaults() }); ok {
+			u.defaults()
+		}
 		d.value(fmt.Sprintf("%s[%d]", path, v.Len()), item, e)
 		v.Set(reflect.Append(v, e))
 	}
@@ -114,8 +142,13 @@ func (d *decoder) wrongType(path, want string, value any) {
 		have = "a string"
 	case bool:
 		have = "true or false"
-	case int64, float64:
+	case int64:
 		have = "a number"
+	case float64:
+		have = "a fraction"
+		if want != "a whole number" {
+			have = "a number"
+		}
 	case time.Time:
 		have = "a date"
 	case map[string]any:

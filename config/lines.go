@@ -83,15 +83,22 @@ func locate(found map[string]int, path string) (line, length int) {
 	return 0, 0
 }
 
-// listLengths counts the elements of the top-level lists of c.
+// listLengths counts the elements of the lists of tables of c that drop-ins
+// join: those of the top level and of its tables.
 func listLengths(c *Config) map[string]int {
 	n := map[string]int{}
-	v := reflect.ValueOf(c).Elem()
+	countLists("", reflect.ValueOf(c).Elem(), n)
+	return n
+}
+
+func countLists(path string, v reflect.Value, n map[string]int) {
 	for i := range v.NumField() {
-		if f := v.Field(i); f.Kind() == reflect.Slice {
-			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("toml"), ",")
-			n[name] = f.Len()
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("toml"), ",")
+		switch f := v.Field(i); f.Kind() {
+		case reflect.Slice:
+			n[join(path, name)] = f.Len()
+		case reflect.Struct:
+			countLists(join(path, name), f, n)
 		}
 	}
-	return n
 }

@@ -32,6 +32,9 @@ func (c *Config) check() Problems {
 	c.checkVMs(&p)
 	c.checkSockets(&p)
 	c.checkVMGroups(&p)
+	c.checkBackup(&p)
+	c.checkPolicies(&p)
+	c.checkNotify(&p)
 	return p
 }
 
