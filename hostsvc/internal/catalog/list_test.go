@@ -72,6 +72,7 @@ func TestListingsUseIndexes(t *testing.T) {
 		"of a VM":        {volume.Filter{Holder: "vm"}, "volumes_by_holder (holder_vm=?)"},
 		"busy":           {volume.Filter{Busy: true}, "SCAN volumes USING INDEX volumes_busy"},
 		"stale":          {volume.Filter{Stale: true}, "SCAN volumes USING INDEX volumes_stale"},
+		"views":          {volume.Filter{Views: true}, "SCAN volumes USING INDEX volumes_views"},
 		"datastore":      {volume.Filter{Datastore: "ds"}, "volumes_by_datastore (datastore=?)"},
 	} {
 		query, args := catalog.ListQuery(want.f)

@@ -8,11 +8,11 @@ import (
 	"mooring.dev/mooring/pkg/volspec"
 )
 
-const snapshotCols = "id, volume_id, name, size, created"
+const snapshotCols = "id, volume_id, name, size, created, owner"
 
 func scanSnapshot(s scanner) (p volume.Snapshot, err error) {
 	var created int64
-	err = s.Scan(&p.ID, &p.Volume, &p.Name, &p.Size, &created)
+	err = s.Scan(&p.ID, &p.Volume, &p.Name, &p.Size, &created, &p.Owner)
 	p.Created = toTime(created)
 	return p, err
 }
@@ -20,6 +20,11 @@ func scanSnapshot(s scanner) (p volume.Snapshot, err error) {
 // Snapshots are listed oldest first.
 func (t *tx) Snapshots(v volspec.VolumeID) ([]volume.Snapshot, error) {
 	return list(t, scanSnapshot, "SELECT "+snapshotCols+" FROM snapshots WHERE volume_id = ? ORDER BY created, id", v)
+}
+
+// OwnedSnapshots are listed by owner, oldest first.
+func (t *tx) OwnedSnapshots() ([]volume.Snapshot, error) {
+	return list(t, scanSnapshot, "SELECT "+snapshotCols+" FROM snapshots WHERE owner > '' ORDER BY owner, created, id")
 }
 
 // PutSnapshot inserts or replaces by ID. The volume must exist; a name that
@@ -36,7 +41,7 @@ func (t *tx) PutSnapshot(s volume.Snapshot) error {
 	if n > 0 {
 		return errkind.New(errkind.Exists, "Volume %s@%s already has a snapshot %s", v.Key.Name, v.Key.Datastore, s.Name)
 	}
-	_, err = t.exec(upsert("snapshots", snapshotCols, "id"), s.ID, s.Volume, s.Name, s.Size, fromTime(s.Created))
+	_, err = t.exec(upsert("snapshots", snapshotCols, "id"), s.ID, s.Volume, s.Name, s.Size, fromTime(s.Created), s.Owner)
 	return err
 }
 

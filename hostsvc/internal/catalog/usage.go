@@ -37,7 +37,8 @@ func (t *tx) HeldBy(vm volspec.VMID) (int, error) {
 
 // usageQuery adds up sizes by group and datastore. It counts MiB and the bytes
 // beyond them apart: the sum of sizes may exceed 63 bits, and then it counts
-// as the largest size there is.
+// as the largest size there is. Snapshots that have an owner are not the
+// vmgroup's doing, and a volume that shows a recovery point takes no room.
 func usageQuery(where string) string {
 	const trash = "state IN ('trashed', 'deleting')"
 	return `SELECT group_id, datastore,
@@ -48,11 +49,11 @@ func usageQuery(where string) string {
 		CAST(SUM(CASE WHEN ` + trash + ` THEN bytes % 1048576 ELSE 0 END) AS BIGINT)
 	FROM (
 		SELECT 1 AS volume, group_id, datastore, state,
-		       CASE WHEN op_kind = 'grow' AND op_size > size THEN op_size ELSE size END AS bytes
+		       CASE WHEN view_of > '' THEN 0 WHEN op_kind = 'grow' AND op_size > size THEN op_size ELSE size END AS bytes
 		  FROM volumes ` + where + `
 		UNION ALL
 		SELECT 0, group_id, datastore, state, snapshots.size
-		  FROM volumes JOIN snapshots ON snapshots.volume_id = volumes.id ` + where + `
+		  FROM volumes JOIN snapshots ON snapshots.volume_id = volumes.id AND snapshots.owner = '' ` + where + `
 	) AS parts GROUP BY group_id, datastore`
 }
 

@@ -43,6 +43,10 @@ type Record struct {
 	MetaStale bool   // the metadata beside the disk is older than this record
 	Holder    Holder
 	Op        Op
+
+	// ViewOf is the recovery point that a read-only volume shows; it has no disk
+	// on Key.Datastore then, and takes no room. "" for every other volume.
+	ViewOf volspec.PointID
 }
 
 // Holder is the VM that has the disk. Epoch stays and grows when nobody has.
@@ -73,6 +77,8 @@ const (
 	OpSnapshot   OpKind = "snapshot"   // undo: delete the snapshot
 	OpUnsnapshot OpKind = "unsnapshot" // finish
 	OpDelete     OpKind = "delete"     // finish
+	OpRestore    OpKind = "restore"    // undo: as OpClone
+	OpReplace    OpKind = "replace"    // finish if the disk was replaced, else undo: delete the snapshot
 )
 
 // Op is the intent in progress; the zero Op is none. It is also the lock
@@ -85,15 +91,19 @@ type Op struct {
 	Snapshot volspec.SnapshotID
 	VM       volspec.VMID
 	Started  time.Time
+	Detail   string // of OpReplace: what the disk holds when it is replaced, see newContent
 }
 
-// Snapshot is one snapshot in the catalog. Size counts in the quota.
+// Snapshot is one snapshot in the catalog. Size counts in the quota, unless
+// it has an Owner: such a snapshot was taken for backup and is no user's to
+// see, copy or delete.
 type Snapshot struct {
 	ID      volspec.SnapshotID
 	Volume  volspec.VolumeID
 	Name    string
 	Size    volspec.Size
 	Created time.Time
+	Owner   string
 }
 
 // Filter selects records; zero fields select everything. Results are ordered
@@ -106,6 +116,7 @@ type Filter struct {
 	Held      bool // only records with a holder
 	Busy      bool // only records with an Op
 	Stale     bool // only records with MetaStale
+	Views     bool // only records with ViewOf
 	After     Cursor
 	Limit     int
 }
@@ -140,8 +151,8 @@ type Tx interface {
 	// there is one, else not-found.
 	GroupOfVM(vm volspec.VMID) (volspec.VMGroup, error)
 	Groups() ([]volspec.VMGroup, error)
-	// Usage counts volumes of every state and snapshots. A record with
-	// OpGrow counts with Op.Size.
+	// Usage counts volumes of every state and snapshots without an owner. A
+	// record with OpGrow counts with Op.Size, one with ViewOf with nothing.
 	Usage(g volspec.VMGroupID, datastore string) (volspec.Usage, error)
 	// Provisioned is the usage of one datastore by all vmgroups together.
 	Provisioned(datastore string) (volspec.Usage, error)
@@ -157,7 +168,9 @@ type Tx interface {
 	// DeleteVolume removes a record and its snapshots. Absent: nil.
 	DeleteVolume(id volspec.VolumeID) error
 
-	Snapshots(v volspec.VolumeID) ([]Snapshot, error)
+	Snapshots(v volspec.VolumeID) ([]Snapshot, error) // with those that have an owner
+	// OwnedSnapshots are those of all volumes that have an owner.
+	OwnedSnapshots() ([]Snapshot, error)
 	PutSnapshot(s Snapshot) error
 	DeleteSnapshot(id volspec.SnapshotID) error // absent: nil
 

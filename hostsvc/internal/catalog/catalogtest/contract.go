@@ -159,7 +159,8 @@ func matches(f volume.Filter, r volume.Record) bool {
 		(f.Holder == "" || r.Holder.VM == f.Holder) &&
 		(!f.Held || r.Holder.VM != "") &&
 		(!f.Busy || r.Op.Kind != "") &&
-		(!f.Stale || r.MetaStale)
+		(!f.Stale || r.MetaStale) &&
+		(!f.Views || r.ViewOf != "")
 }
 
 // order: texts compare byte by byte, not as a language would sort them.
@@ -204,15 +205,19 @@ func usage(t *testing.T, b Backend) {
 		for n, r := range []volume.Record{ready, trashed} {
 			require.NoError(t, tx.PutSnapshot(volume.Snapshot{ID: volspec.SnapshotID(r.ID), Volume: r.ID, Name: "s", Size: volspec.Size(1000 + n)}))
 		}
+		require.NoError(t, tx.PutSnapshot(volume.Snapshot{ID: "owned", Volume: ready.ID, Name: "o", Size: volspec.TiB, Owner: "backup"}))
+		view := record(256, groupA, "ds", "256")
+		view.ViewOf, view.Op = "point", volume.Op{Kind: volume.OpGrow, Size: volspec.TiB}
+		require.NoError(t, tx.PutVolume(view))
 		u, err := tx.Usage(groupA, "ds")
 		require.NoError(t, err)
-		require.Equal(t, volspec.Usage{Volumes: 6, Bytes: (1+2+4+100+16+64)*volspec.MiB + 2001, Trash: 66*volspec.MiB + 1001}, u)
+		require.Equal(t, volspec.Usage{Volumes: 7, Bytes: (1+2+4+100+16+64)*volspec.MiB + 2001, Trash: 66*volspec.MiB + 1001}, u)
 		u, err = tx.Usage(groupB, "other")
 		require.NoError(t, err)
 		require.Zero(t, u)
 		u, err = tx.Provisioned("ds")
 		require.NoError(t, err)
-		require.Equal(t, volspec.Usage{Volumes: 7, Bytes: (1+2+4+100+16+64+128)*volspec.MiB + 2001, Trash: 66*volspec.MiB + 1001}, u)
+		require.Equal(t, volspec.Usage{Volumes: 8, Bytes: (1+2+4+100+16+64+128)*volspec.MiB + 2001, Trash: 66*volspec.MiB + 1001}, u)
 		return nil
 	})
 	// Sums beyond 63 bits are the largest size, not an error and not negative.
@@ -304,6 +309,14 @@ func snapshots(t *testing.T, b Backend) {
 		all, err := tx.Snapshots(id(1))
 		require.NoError(t, err)
 		require.Equal(t, []volume.Snapshot{old, young}, all, "oldest first")
+		owned := volume.Snapshot{ID: "5", Volume: id(1), Name: "o", Owner: "backup", Created: time.Unix(7, 0).UTC()}
+		require.NoError(t, tx.PutSnapshot(owned))
+		all, err = tx.Snapshots(id(1))
+		require.NoError(t, err)
+		require.Equal(t, []volume.Snapshot{owned, old, young}, all, "with those that have an owner")
+		all, err = tx.OwnedSnapshots()
+		require.NoError(t, err)
+		require.Equal(t, []volume.Snapshot{owned}, all)
 		require.NoError(t, tx.DeleteVolume(id(1)))
 		all, err = tx.Snapshots(id(1))
 		require.NoError(t, err)

@@ -201,6 +201,9 @@ func (m machine) putVolume(r *rapid.T) {
 		Created: time.Unix(rapid.Int64Range(1, 1e9).Draw(r, "created"), 5).UTC(), MetaStale: rapid.Bool().Draw(r, "stale"),
 		Holder: volume.Holder{VM: someOrNone(r, vms), Epoch: rapid.Int64().Draw(r, "epoch")},
 	}
+	if rapid.IntRange(0, 3).Draw(r, "view") == 0 {
+		v.ViewOf = "point"
+	}
 	if rapid.Bool().Draw(r, "op") {
 		v.Op = volume.Op{Kind: draw(r, []volume.OpKind{volume.OpGrow, volume.OpAttach}), Size: size(r), VM: someOrNone(r, vms)}
 	}
@@ -227,6 +230,7 @@ func (m machine) putSnapshot(r *rapid.T) {
 	p := volume.Snapshot{
 		ID: draw(r, []volspec.SnapshotID{"s1", "s2", "s3"}), Volume: draw(r, volumeIDs), Name: draw(r, names),
 		Size: size(r), Created: time.Unix(rapid.Int64Range(1, 3).Draw(r, "created"), 0).UTC(),
+		Owner: someOrNone(r, []string{"o1", "o2"}),
 	}
 	var want errkind.Kind
 	for _, other := range m.s.snaps {
@@ -302,7 +306,7 @@ func (m machine) compare(r *rapid.T) {
 func (m machine) compareVolumes(r *rapid.T, tx volume.Tx) {
 	filters := []volume.Filter{
 		{}, {Group: draw(r, groupIDs)}, {Datastore: draw(r, stores), Busy: true}, {Held: true}, {Holder: draw(r, vms)},
-		{Stale: true}, {States: []volspec.State{volspec.Trashed, volspec.Deleting}}, {Group: draw(r, groupIDs), States: []volspec.State{volspec.Ready}},
+		{Stale: true}, {Views: true, Group: draw(r, groupIDs)}, {States: []volspec.State{volspec.Trashed, volspec.Deleting}}, {Group: draw(r, groupIDs), States: []volspec.State{volspec.Ready}},
 	}
 	for _, f := range filters {
 		want := sorted(m.s.volumes, func(v volume.Record) bool { return matches(f, v) }, compare)
@@ -317,6 +321,12 @@ func (m machine) compareVolumes(r *rapid.T, tx volume.Tx) {
 	got, err := tx.Snapshots(v)
 	require.NoError(r, err)
 	require.Equal(r, want, got)
+
+	owned, err := tx.OwnedSnapshots()
+	require.NoError(r, err)
+	require.Equal(r, sorted(m.s.snaps, func(p volume.Snapshot) bool { return p.Owner != "" }, func(a, b volume.Snapshot) int {
+		return cmp.Or(cmp.Compare(a.Owner, b.Owner), a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	}), owned)
 
 	vm := draw(r, vms)
 	g, err := tx.GroupOfVM(vm)
@@ -393,8 +403,11 @@ func (m machine) add(u volspec.Usage, v volume.Record) volspec.Usage {
 	if v.Op.Kind == volume.OpGrow {
 		bytes = max(bytes, v.Op.Size)
 	}
+	if v.ViewOf != "" {
+		bytes = 0
+	}
 	for _, p := range m.s.snaps {
-		if p.Volume == v.ID {
+		if p.Volume == v.ID && p.Owner == "" {
 			bytes += p.Size
 		}
 	}

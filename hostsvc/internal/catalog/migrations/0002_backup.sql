@@ -9,7 +9,9 @@ CREATE INDEX snapshots_by_owner ON snapshots (owner) WHERE owner > '';
 -- The recovery point that a read-only volume shows without a disk of its own,
 -- '' for every other volume.
 ALTER TABLE volumes ADD COLUMN view_of TEXT NOT NULL DEFAULT '';
-CREATE INDEX volumes_views ON volumes (view_of) WHERE view_of > '';
+CREATE INDEX volumes_views ON volumes (group_id, name, datastore, id) WHERE view_of > '';
+-- What finishing an intent needs to know beyond its other columns, JSON or ''.
+ALTER TABLE volumes ADD COLUMN op_detail TEXT NOT NULL DEFAULT '';
 
 CREATE TABLE repositories (
     id       TEXT COLLATE BINARY NOT NULL PRIMARY KEY,
