@@ -30,7 +30,7 @@ const (
 	volumeRead    permission = "volume.read"
 	volumeCreate  permission = "volume.create"
 	volumeRemove  permission = "volume.remove"
-	volumeAttach  permission = "volume.attach" // attach, detach, format, heartbeat
+	volumeAttach  permission = "volume.attach" // attach, detach, format, heartbeat, freezes
 	volumeManage  permission = "volume.manage" // set, resize, undelete, snapshots, forced detach
 	vmgroupRead   permission = "vmgroup.read"
 	vmgroupManage permission = "vmgroup.manage"

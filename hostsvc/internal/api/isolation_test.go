@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 
 	"mooring.dev/mooring/hostsvc/internal/api"
 	"mooring.dev/mooring/hostsvc/internal/catalog"
+	"mooring.dev/mooring/hostsvc/internal/freeze"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/memory"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
@@ -60,9 +62,11 @@ type world struct {
 	t       *testing.T
 	volumes *volume.Service
 	tenants *tenancy.Service
+	freezes *freeze.Broker
 	socket  map[string]string // by name of the VM
 	hold    *wire.Attachment  // what owner has attached, nil when owner has nothing
 	ids     []string          // of the owner's volumes
+	order   string            // to freeze one of them
 }
 
 type quiet struct{}
@@ -83,7 +87,7 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, cat.Close()) })
 
-	w := &world{t: t, socket: map[string]string{}}
+	w := &world{t: t, socket: map[string]string{}, freezes: freeze.New()}
 	w.tenants = tenancy.New(tenancy.Options{Store: cat.Tenancy(), Machines: hv, Datastores: hv,
 		RemoveVolumes: func(ctx context.Context, c volspec.Caller, g volspec.VMGroupID) error {
 			return w.volumes.RemoveAll(ctx, c, g)
@@ -95,7 +99,7 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, w.tenants.EnsureDefault(t.Context(), false))
 	require.NoError(t, w.volumes.IdentifyDatastores(t.Context()))
 	require.NoError(t, w.volumes.Recover(t.Context()))
-	srv := api.New(api.Options{Volumes: w.volumes, Tenants: w.tenants, System: quiet{}, Version: "test"})
+	srv := api.New(api.Options{Volumes: w.volumes, Tenants: w.tenants, System: quiet{}, Freezes: w.freezes, Version: "test"})
 	for _, c := range callers {
 		w.socket[c.VMName] = w.serve(srv, c)
 	}
@@ -144,6 +148,33 @@ func (w *world) secrets() {
 	a, err := w.volumes.Attach(ctx, owner, word+"-held", wire.Attach{BootID: "boot"})
 	require.NoError(w.t, err)
 	w.hold = &a
+	w.freeze(a)
+}
+
+// freeze has the owner hold what it has attached until the test ends.
+func (w *world) freeze(a wire.Attachment) {
+	var wg sync.WaitGroup
+	ctx, stop := context.WithCancel(w.t.Context())
+	w.t.Cleanup(func() { stop(); wg.Wait() })
+	frozen := make(chan struct{})
+	wg.Go(func() {
+		_, err := w.freezes.Hold(ctx, freeze.Order{VM: owner.VM, Volume: a.ID, Name: a.Name, Epoch: a.Epoch, Lease: wire.MaxFreezeLease}, func(ctx context.Context) error {
+			close(frozen)
+			<-ctx.Done()
+			return nil
+		})
+		assert.NoError(w.t, err)
+	})
+	got, err := w.freezes.Next(ctx, owner, "", time.Second)
+	require.NoError(w.t, err)
+	require.Len(w.t, got.Orders, 1)
+	w.order = got.Orders[0].ID
+	w.ids = append(w.ids, w.order)
+	wg.Go(func() {
+		_, err := w.freezes.Report(ctx, owner, w.order, wire.FreezeReport{State: wire.FreezeFrozen, LeftMS: wire.MaxFreezeLease.Milliseconds()})
+		assert.NoError(w.t, err)
+	})
+	<-frozen
 }
 
 // play sends one request as one VM and returns status, headers and body with
@@ -204,12 +235,16 @@ func names(ids []string) []string {
 // script is every endpoint with every name and with bodies that aim at the
 // other tenant. What changes the caller's own world comes in the same order
 // in both, so the own answers agree.
-func script(t *testing.T, ids []string, held wire.Attachment) (steps []step) {
+func script(t *testing.T, ids []string, held wire.Attachment, order string) (steps []step) {
 	t.Helper()
 	bodies := map[string][]any{
 		"/volumes/{name}/attach": {wire.Attach{BootID: "b"}, wire.Attach{BootID: "boot", WaitMS: 1}},
 		"/volumes/{name}/detach": {wire.Detach{}, wire.Detach{Epoch: held.Epoch}},
 		"/volumes/{name}/format": {wire.SetFormat{Epoch: held.Epoch, State: volspec.Formatting}, wire.SetFormat{State: volspec.Formatted}},
+		"/freezes/{id}": {
+			wire.FreezeReport{State: wire.FreezeFrozen, LeftMS: 1}, wire.FreezeReport{State: wire.FreezeRefused},
+			wire.FreezeReport{State: wire.FreezeThawed, Held: true},
+		},
 		"/heartbeat": {
 			wire.Heartbeat{BootID: "b"},
 			wire.Heartbeat{BootID: "b", Uses: []wire.VolumeUse{{ID: held.ID, Epoch: held.Epoch, Mounted: true, FSBytes: 1}}},
@@ -222,7 +257,7 @@ func script(t *testing.T, ids []string, held wire.Attachment) (steps []step) {
 			wire.CreateVolume{Name: name, Options: map[string]string{"datastore": "ds2"}})
 	}
 	for _, row := range append(api.GuestRows(), api.AdminRows()...) {
-		targets := []string{strings.NewReplacer("{vmgroup}", word+"-group", "{datastore}", "ds2", "{snapshot}", word+"-snapshot").Replace(row.Path)}
+		targets := []string{strings.NewReplacer("{vmgroup}", word+"-group", "{datastore}", "ds2", "{snapshot}", word+"-snapshot", "{id}", order).Replace(row.Path)}
 		if strings.Contains(row.Path, "{name}") {
 			whole := targets[0]
 			targets = nil
@@ -233,6 +268,9 @@ func script(t *testing.T, ids []string, held wire.Attachment) (steps []step) {
 			for _, n := range words {
 				targets = append(targets, strings.ReplaceAll(whole, "{name}", strings.ReplaceAll(url.PathEscape(n), ".", "%2E")))
 			}
+		}
+		if row.Path == "/freezes/{id}" {
+			targets = append(targets, "/freezes/never")
 		}
 		if row.Method == http.MethodGet && row.Path == "/volumes" {
 			targets = append(targets, "/volumes?vmgroup="+word+"-group", "/volumes?state=all", "/volumes?after=x", "/volumes?datastore=ds2&limit=1")
@@ -265,7 +303,7 @@ func TestAnswersDoNotDependOnOthers(t *testing.T) {
 		require.NoError(t, err)
 	}
 	before := full.inventory()
-	steps := script(t, full.ids[:2], *full.hold)
+	steps := script(t, full.ids[:2], *full.hold, full.order)
 	require.Greater(t, len(steps), 200)
 	for _, c := range []volspec.Caller{tenant, stray} {
 		succeeded := 0

@@ -22,6 +22,7 @@ type Options struct {
 	Volumes Volumes
 	Tenants Tenants
 	System  System
+	Freezes Freezes
 
 	Version      string
 	Capabilities []string
@@ -87,9 +88,19 @@ func (s *Server) ServeObservers(ctx context.Context, l net.Listener) error {
 // stopping is why requests end that outlast DrainLimit.
 var stopping = errkind.New(errkind.Unavailable, "mooringd is stopping: repeat the command in a moment")
 
+type stopKey struct{}
+
+// stoppingOf is closed when the listener of a request's connection begins to
+// stop: what waits without working ends then.
+func stoppingOf(ctx context.Context) <-chan struct{} {
+	stop, _ := ctx.Value(stopKey{}).(<-chan struct{})
+	return stop
+}
+
 func (s *Server) listen(ctx context.Context, l net.Listener, h http.HandlerFunc) error {
 	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
+	base = context.WithValue(base, stopKey{}, ctx.Done())
 	var conns sync.WaitGroup // the goroutines that net/http starts
 	srv := &http.Server{
 		Handler:     h,

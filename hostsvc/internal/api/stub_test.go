@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -203,6 +204,16 @@ func (s stubTenants) RemoveAccess(ctx context.Context, c volspec.Caller, group, 
 	return s.note(ctx, "tenancy.RemoveAccess", c, group, datastore)
 }
 
+type stubFreezes struct{ *stub }
+
+func (s stubFreezes) Next(ctx context.Context, c volspec.Caller, after string, wait time.Duration) (wire.FreezeOrders, error) {
+	return wire.FreezeOrders{}, s.note(ctx, "freeze.Next", c, after, wait)
+}
+
+func (s stubFreezes) Report(ctx context.Context, c volspec.Caller, id string, r wire.FreezeReport) (wire.FreezeAnswer, error) {
+	return wire.FreezeAnswer{}, s.note(ctx, "freeze.Report", c, id, r)
+}
+
 type stubSystem struct{ *stub }
 
 func (s stubSystem) Status(ctx context.Context) (wire.Status, error) {
@@ -238,7 +249,7 @@ var (
 func newRig(t *testing.T, change ...func(*Options)) *rig {
 	u := &stub{}
 	o := Options{
-		Volumes: stubVolumes{u}, Tenants: stubTenants{u}, System: stubSystem{u},
+		Volumes: stubVolumes{u}, Tenants: stubTenants{u}, System: stubSystem{u}, Freezes: stubFreezes{u},
 		Version: "1.2.3", Capabilities: []string{"snapshots"},
 	}
 	for _, c := range change {

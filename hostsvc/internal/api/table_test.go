@@ -85,7 +85,7 @@ func TestTableIsUnambiguous(t *testing.T) {
 			}
 		}
 		for _, p := range e.query {
-			assert.Contains(t, []string{"after", "limit"}, p.name)
+			assert.Contains(t, []string{"after", "limit", "wait_ms"}, p.name)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"mooring.dev/mooring/config"
 	"mooring.dev/mooring/hostsvc/internal/api"
 	"mooring.dev/mooring/hostsvc/internal/catalog"
+	"mooring.dev/mooring/hostsvc/internal/freeze"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/volume"
@@ -23,6 +24,8 @@ var (
 	_ volume.RestoreGroup = (*tenancy.Service)(nil).RestoreGroup
 	_ api.Volumes         = (*volume.Service)(nil)
 	_ api.Tenants         = (*tenancy.Service)(nil)
+	_ api.Freezes         = (*freeze.Broker)(nil)
+	_ volume.Freezer      = (*freeze.Broker)(nil)
 	_ tenancy.Machines    = hypervisor.Hypervisor(nil)
 	_ tenancy.Datastores  = hypervisor.Hypervisor(nil)
 )
@@ -36,6 +39,7 @@ type daemon struct {
 	host      host
 	volumes   *volume.Service
 	tenants   *tenancy.Service
+	freezes   *freeze.Broker
 	listeners *listeners
 	gate      gate
 
@@ -50,7 +54,7 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{path: o.Config, version: o.Version, cfg: cfg, host: h, catalog: c, store: c.Volumes()}
+	d := &daemon{path: o.Config, version: o.Version, cfg: cfg, host: h, catalog: c, store: c.Volumes(), freezes: freeze.New()}
 	d.tenants = tenancy.New(tenancy.Options{
 		Store: c.Tenancy(), Machines: h, Datastores: h,
 		RemoveVolumes: func(ctx context.Context, caller volspec.Caller, g volspec.VMGroupID) error {
@@ -66,7 +70,7 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		Reconcile:  time.Duration(cfg.Volume.Reconcile),
 	})
 	d.listeners = newListeners(api.New(api.Options{
-		Volumes: d.volumes, Tenants: d.tenants,
+		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes,
 		System:     &system{d: d, started: time.Now()},
 		Version:    o.Version,
 		DrainLimit: drainLimit,
