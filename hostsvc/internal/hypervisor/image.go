@@ -24,7 +24,8 @@ type Imager interface {
 	// Until then, and after an error, everything is as it was. keep "" is for a
 	// disk that does not exist yet; one that does is exists. Otherwise the disk
 	// that is there is replaced and its old content stays as snapshot keep; an
-	// attached one is in-use, an absent one not-found. No room: quota.
+	// attached one is in-use, an absent one not-found. A snapshot keep that is
+	// there already: exists. No room: quota.
 	Build(ctx context.Context, r Ref, size volspec.Size, format string, keep volspec.SnapshotID, fill func(context.Context, image.Target) error) error
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/pkg/image"
 	"mooring.dev/mooring/pkg/volspec"
 )
 
@@ -37,4 +38,65 @@ func (l adopter) Unwrap() hypervisor.Hypervisor { return l.Hypervisor }
 
 func (l adopter) Adopt(ctx context.Context, datastore string) (string, error) {
 	return do1(l.h, "Adopt", hypervisor.Ref{Datastore: datastore}, func() (string, error) { return l.a.Adopt(ctx, datastore) })
+}
+
+type imager struct {
+	hypervisor.Hypervisor
+	h *Hypervisor
+	i hypervisor.Imager
+}
+
+func (l imager) Unwrap() hypervisor.Hypervisor { return l.Hypervisor }
+
+func (l imager) OpenSnapshot(ctx context.Context, r hypervisor.Ref, id volspec.SnapshotID) (image.Image, error) {
+	var img image.Image
+	err := l.h.do("OpenSnapshot", r, func() (err error) { img, err = l.i.OpenSnapshot(ctx, r, id); return err })
+	if err != nil && img != nil {
+		_ = img.Close() // its reply was lost: nobody else will
+		img = nil
+	}
+	return img, err
+}
+
+// Changed is one call, as a listing is.
+func (l imager) Changed(ctx context.Context, r hypervisor.Ref, base, id volspec.SnapshotID) image.Extents {
+	return func(yield func(image.Extent, error) bool) {
+		stopped := false
+		err := l.h.do("Changed", r, func() error {
+			for e, err := range l.i.Changed(ctx, r, base, id) {
+				if err != nil {
+					return err
+				}
+				if !yield(e, nil) {
+					stopped = true
+					break
+				}
+			}
+			return nil
+		})
+		if err != nil && !stopped {
+			yield(image.Extent{}, err)
+		}
+	}
+}
+
+// Build is one call. What fill does in it is the caller's.
+func (l imager) Build(ctx context.Context, r hypervisor.Ref, size volspec.Size, format string, keep volspec.SnapshotID, fill func(context.Context, image.Target) error) error {
+	return l.h.do("Build", r, func() error { return l.i.Build(ctx, r, size, format, keep, fill) })
+}
+
+type frozen struct {
+	hypervisor.Hypervisor
+	h *Hypervisor
+	f hypervisor.FrozenSnapshotter
+}
+
+func (l frozen) Unwrap() hypervisor.Hypervisor { return l.Hypervisor }
+
+func (l frozen) SnapshotCost(ctx context.Context, r hypervisor.Ref) (volspec.Size, error) {
+	return do1(l.h, "SnapshotCost", r, func() (volspec.Size, error) { return l.f.SnapshotCost(ctx, r) })
+}
+
+func (l frozen) SnapshotFrozen(ctx context.Context, r hypervisor.Ref, id volspec.SnapshotID) error {
+	return l.h.do("SnapshotFrozen", r, func() error { return l.f.SnapshotFrozen(ctx, r, id) })
 }

@@ -49,7 +49,8 @@ type Plan struct {
 }
 
 // Hypervisor is the decorator. It counts calls of the methods of the contract
-// and of Snapshotter and Adopter; a listing is one call. Watch is passed
+// and of Snapshotter, Imager, FrozenSnapshotter and Adopter; a listing is one
+// call, and so is a whole Build. Reading an open snapshot is none. Watch is passed
 // through and not counted, since it lasts. It is safe for concurrent use; then
 // the order of calls, and with it their numbers, is not determined.
 type Hypervisor struct {
@@ -95,6 +96,12 @@ func (h *Hypervisor) Unwrap() hypervisor.Hypervisor {
 	}
 	if s, ok := hypervisor.As[hypervisor.Snapshotter](h.inner); ok {
 		u = snapshotter{u, h, s}
+	}
+	if i, ok := hypervisor.As[hypervisor.Imager](h.inner); ok {
+		u = imager{u, h, i}
+	}
+	if f, ok := hypervisor.As[hypervisor.FrozenSnapshotter](h.inner); ok {
+		u = frozen{u, h, f}
 	}
 	return u
 }

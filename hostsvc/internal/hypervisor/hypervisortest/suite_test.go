@@ -21,6 +21,7 @@ var toOthers = []string{
 	"Hypervisor is everything",
 	"Disks makes, finds",
 	"Snapshotter is optional",
+	"Imager is optional",
 	"Metadata keeps a small record",
 	"Its content belongs to the caller.",
 	"Power is a VM's power state.",
@@ -83,9 +84,18 @@ next:
 }
 
 // contractSentences are all sentences of all comments on declarations and
-// methods of hypervisor.go.
+// methods of hypervisor.go and image.go.
 func contractSentences(t *testing.T) map[string]bool {
-	f, err := parser.ParseFile(token.NewFileSet(), "../hypervisor.go", nil, parser.ParseComments)
+	said := map[string]bool{}
+	for _, name := range []string{"../hypervisor.go", "../image.go"} {
+		sentencesOf(t, name, said)
+	}
+	require.Greater(t, len(said), 60)
+	return said
+}
+
+func sentencesOf(t *testing.T, name string, said map[string]bool) {
+	f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 	require.NoError(t, err)
 	docs := []*ast.CommentGroup{f.Doc}
 	ast.Inspect(f, func(n ast.Node) bool {
@@ -101,7 +111,6 @@ func contractSentences(t *testing.T) map[string]bool {
 		}
 		return true
 	})
-	said := map[string]bool{}
 	for _, d := range docs {
 		text := strings.Join(strings.Fields(d.Text()), " ")
 		for _, s := range strings.SplitAfter(text, ". ") {
@@ -110,6 +119,4 @@ func contractSentences(t *testing.T) map[string]bool {
 			}
 		}
 	}
-	require.Greater(t, len(said), 50)
-	return said
 }

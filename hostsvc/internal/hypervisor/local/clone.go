@@ -89,10 +89,7 @@ func (l *Local) Clone(ctx context.Context, src hypervisor.Ref, snap volspec.Snap
 // moment. While nobody writes to the disk its lock keeps it so; else its
 // blocks are shared with f or with a file that is copied in peace.
 func (s *source) copyImage(ctx context.Context, to *place, f *os.File, format string) error {
-	img, err := s.locked(ctx, imgName(s.ref), os.O_RDONLY, unix.LOCK_SH)
-	if errors.Is(err, fs.ErrNotExist) {
-		return absent(s.ref)
-	}
+	img, err := s.lockedImage(ctx)
 	if err != nil {
 		return err
 	}
@@ -126,13 +123,26 @@ func (s *source) copyImage(ctx context.Context, to *place, f *os.File, format st
 	return to.fillCopy(ctx, f, still, s.disk.Size, format)
 }
 
+// lockedImage opens the disk for a copy. Absent: not-found.
+func (s *source) lockedImage(ctx context.Context) (*os.File, error) {
+	img, err := s.locked(ctx, imgName(s.ref), os.O_RDONLY, unix.LOCK_SH)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, absent(s.ref)
+	}
+	return img, err
+}
+
 // openSnapshot opens a complete snapshot. Absent: not-found.
 func (s *source) openSnapshot(id volspec.SnapshotID) (*os.File, error) {
 	if err := hypervisor.CheckSnapshotID(id); err != nil {
 		return nil, err
 	}
-	f, err := s.openFile(snapName(s.ref, id), os.O_RDONLY)
-	if errors.Is(err, fs.ErrNotExist) {
+	there, err := s.hasSnapshot(s.ref, id)
+	var f *os.File
+	if there {
+		f, err = s.openFile(snapName(s.ref, id), os.O_RDONLY)
+	}
+	if errors.Is(err, fs.ErrNotExist) || (!there && err == nil) {
 		return nil, errkind.New(errkind.NotFound, "disk %s has no snapshot %s", s.ref.Volume, id)
 	}
 	return f, fail(err, "reading snapshot %s of disk %s", id, s.ref.Volume)
@@ -140,6 +150,12 @@ func (s *source) openSnapshot(id volspec.SnapshotID) (*os.File, error) {
 
 // Snapshot implements hypervisor.Snapshotter.
 func (l *Local) Snapshot(ctx context.Context, r hypervisor.Ref, id volspec.SnapshotID) error {
+	return l.snapshot(ctx, r, id, func(s *source, f *os.File) error {
+		return s.copyImage(ctx, s.place, f, volspec.Thin)
+	})
+}
+
+func (l *Local) snapshot(ctx context.Context, r hypervisor.Ref, id volspec.SnapshotID, fill func(*source, *os.File) error) error {
 	if err := hypervisor.CheckSnapshotID(id); err != nil {
 		return err
 	}
@@ -148,12 +164,13 @@ func (l *Local) Snapshot(ctx context.Context, r hypervisor.Ref, id volspec.Snaps
 		return err
 	}
 	defer s.close()
-	if _, err := s.stat(snapName(r, id)); err == nil {
-		return nil
+	there, err := s.hasSnapshot(r, id)
+	if !there && err == nil {
+		// What a crash in Build left under that name, if anything.
+		if err = s.remove(snapName(r, id)); err == nil {
+			err = s.build(ctx, snapName(r, id), false, func(f *os.File) error { return fill(s, f) })
+		}
 	}
-	err = s.build(ctx, snapName(r, id), false, func(f *os.File) error {
-		return s.copyImage(ctx, s.place, f, volspec.Thin)
-	})
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
@@ -196,7 +213,14 @@ func (l *Local) Snapshots(ctx context.Context, r hypervisor.Ref) ([]volspec.Snap
 	var ids []volspec.SnapshotID
 	for _, n := range names {
 		id, ok := strings.CutSuffix(strings.TrimPrefix(n, string(r.Volume)+"."), snapExt)
-		if ok && hypervisor.ValidID(id) {
+		if !ok || !hypervisor.ValidID(id) {
+			continue
+		}
+		there, err := s.hasSnapshot(r, volspec.SnapshotID(id))
+		if err != nil {
+			return nil, fail(err, "listing the snapshots of disk %s on datastore %s", r.Volume, r.Datastore)
+		}
+		if there {
 			ids = append(ids, volspec.SnapshotID(id))
 		}
 	}

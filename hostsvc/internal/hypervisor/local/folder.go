@@ -195,8 +195,16 @@ func (d *folder) each(fn func(name string) bool) error {
 // build makes the file name whole or not at all: fill writes a temporary one,
 // which then gets the name. A leftover of an earlier try is replaced. A file
 // of that name that is there already: fs.ErrExist, unless replace.
-func (d *folder) build(ctx context.Context, name string, replace bool, fill func(*os.File) error) (err error) {
-	tmp := name + tmpExt
+func (d *folder) build(ctx context.Context, name string, replace bool, fill func(*os.File) error) error {
+	return d.buildAs(ctx, name+tmpExt, fill, func(tmp string) error {
+		crashpoint.Here("local.build" + filepath.Ext(name))
+		return d.rename(tmp, name, replace)
+	})
+}
+
+// buildAs lets fill write the file tmp and makes it durable; commit gives it
+// its name.
+func (d *folder) buildAs(ctx context.Context, tmp string, fill func(*os.File) error, commit func(tmp string) error) (err error) {
 	if st, err := d.stat(tmp); err == nil && !regular(st) {
 		if err := d.remove(tmp); err != nil {
 			return err
@@ -221,8 +229,7 @@ func (d *folder) build(ctx context.Context, name string, replace bool, fill func
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	crashpoint.Here("local.build" + filepath.Ext(name))
-	if err := d.rename(tmp, name, replace); err != nil {
+	if err := commit(tmp); err != nil {
 		return err
 	}
 	return d.dir.Sync()

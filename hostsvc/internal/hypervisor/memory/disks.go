@@ -2,6 +2,7 @@ package memory
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"iter"
 	"maps"
@@ -42,8 +43,14 @@ func (m *Memory) add(r hypervisor.Ref, d disk) error {
 		}
 		return nil
 	}
+	if err := m.quiet(r); err != nil {
+		return err
+	}
 	if err := m.room(m.stores[r.Datastore], allocated(d)); err != nil {
 		return err
+	}
+	if d.content == nil {
+		d.content = content{}
 	}
 	d.snapshots = map[volspec.SnapshotID]disk{}
 	m.disks[r] = &d
@@ -58,6 +65,9 @@ func (m *Memory) Delete(ctx context.Context, r hypervisor.Ref) error {
 	}
 	defer unlock()
 	if err := m.place(r, true); err != nil {
+		return err
+	}
+	if err := m.quiet(r); err != nil {
 		return err
 	}
 	if dev, ok := m.attached[r]; ok {
@@ -133,6 +143,9 @@ func (m *Memory) Grow(ctx context.Context, r hypervisor.Ref, size volspec.Size) 
 	if err != nil {
 		return err
 	}
+	if err := m.quiet(r); err != nil {
+		return err
+	}
 	if size < d.size {
 		return errkind.New(errkind.Invalid, "disk %s has %s and cannot shrink to %s", r.Volume, d.size, size)
 	}
@@ -170,10 +183,12 @@ func (m *Memory) Clone(ctx context.Context, src hypervisor.Ref, snap volspec.Sna
 			return errkind.New(errkind.NotFound, "disk %s has no snapshot %s", src.Volume, snap)
 		}
 		from = s
-	} else if err := m.moment(src); err != nil && m.disks[dst] == nil {
-		return err
+	} else if m.disks[dst] == nil {
+		if err := cmp.Or(m.quiet(src), m.moment(src)); err != nil {
+			return err
+		}
 	}
-	return m.add(dst, disk{size: from.size, format: format, head: bytes.Clone(from.head)})
+	return m.add(dst, disk{size: from.size, format: format, content: from.clone()})
 }
 
 // moment reports whether r's content can be frozen now.
@@ -187,6 +202,10 @@ func (m *Memory) moment(r hypervisor.Ref) error {
 
 // Snapshot implements hypervisor.Snapshotter.
 func (m *Memory) Snapshot(ctx context.Context, r hypervisor.Ref, id volspec.SnapshotID) error {
+	return m.takeSnapshot(ctx, r, id, false)
+}
+
+func (m *Memory) takeSnapshot(ctx context.Context, r hypervisor.Ref, id volspec.SnapshotID, frozen bool) error {
 	unlock, err := m.lock(ctx)
 	if err != nil {
 		return err
@@ -202,10 +221,13 @@ func (m *Memory) Snapshot(ctx context.Context, r hypervisor.Ref, id volspec.Snap
 	if _, ok := d.snapshots[id]; ok {
 		return nil
 	}
-	if err := m.moment(r); err != nil {
+	if err := m.quiet(r); err != nil {
 		return err
 	}
-	d.snapshots[id] = disk{size: d.size, format: volspec.Thin, head: bytes.Clone(d.head)}
+	if err := m.moment(r); err != nil && !frozen {
+		return err
+	}
+	d.snapshots[id] = disk{size: d.size, format: volspec.Thin, content: d.clone()}
 	return nil
 }
 

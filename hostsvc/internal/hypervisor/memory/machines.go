@@ -68,6 +68,9 @@ func (m *Memory) Attach(ctx context.Context, vm volspec.VMID, r hypervisor.Ref, 
 	if err != nil {
 		return hypervisor.Device{}, err
 	}
+	if err := m.quiet(r); err != nil {
+		return hypervisor.Device{}, err
+	}
 	if v.Power != hypervisor.On {
 		return hypervisor.Device{}, errkind.New(errkind.Unavailable, "VM %s is %s: power it on and repeat", v.Name, v.Power)
 	}

@@ -1,5 +1,5 @@
 // Package memory is a hypervisor that exists only in this process's memory:
-// disks with sizes, metadata, snapshots and a few first bytes, VMs whose power
+// disks with sizes, metadata, snapshots and content, VMs whose power
 // a test can switch. Unit tests of use cases run on it; it passes the contract
 // suite, so what they learn here holds elsewhere.
 package memory
@@ -24,7 +24,8 @@ type Options struct {
 	VMs        []hypervisor.VM
 }
 
-// Memory implements hypervisor.Hypervisor, Snapshotter and Watcher.
+// Memory implements hypervisor.Hypervisor, Snapshotter, Imager,
+// FrozenSnapshotter and Watcher.
 type Memory struct {
 	mu       sync.Mutex // guards everything below
 	stores   map[string]*hypervisor.Datastore
@@ -32,6 +33,7 @@ type Memory struct {
 	disks    map[hypervisor.Ref]*disk
 	meta     map[hypervisor.Ref][]byte
 	attached map[hypervisor.Ref]hypervisor.Device
+	building map[hypervisor.Ref]bool // see Build
 	watchers map[*watcher]bool
 }
 
@@ -41,9 +43,9 @@ type machine struct {
 }
 
 type disk struct {
+	content
 	size      volspec.Size
 	format    string
-	head      []byte // what was written at its beginning
 	corrupt   bool
 	busy      bool // mounted or open in the guest
 	snapshots map[volspec.SnapshotID]disk
@@ -60,7 +62,7 @@ func New(o Options) *Memory {
 	m := &Memory{
 		stores: map[string]*hypervisor.Datastore{}, vms: map[volspec.VMID]*machine{},
 		disks: map[hypervisor.Ref]*disk{}, meta: map[hypervisor.Ref][]byte{},
-		attached: map[hypervisor.Ref]hypervisor.Device{}, watchers: map[*watcher]bool{},
+		attached: map[hypervisor.Ref]hypervisor.Device{}, building: map[hypervisor.Ref]bool{}, watchers: map[*watcher]bool{},
 	}
 	for _, d := range o.Datastores {
 		if d.State == "" {
@@ -145,7 +147,7 @@ func unreadable(r hypervisor.Ref) error {
 
 func allocated(d disk) volspec.Size {
 	if d.format == volspec.Thin {
-		return volspec.Size(len(d.head))
+		return min(volspec.Size(d.bytes()), d.size)
 	}
 	return d.size
 }

@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"bytes"
 	"context"
 	"time"
 
@@ -94,7 +93,7 @@ func (m *Memory) Corrupt(r hypervisor.Ref) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.disks[r] == nil {
-		m.disks[r] = &disk{size: volspec.MiB, format: volspec.Thin}
+		m.disks[r] = &disk{content: content{}, size: volspec.MiB, format: volspec.Thin, snapshots: map[volspec.SnapshotID]disk{}}
 	}
 	m.disks[r].corrupt = true
 }
@@ -110,7 +109,7 @@ func (m *Memory) Vanish(r hypervisor.Ref) {
 }
 
 // Write is what a program in a VM does: it overwrites a part of an attached
-// disk. Only small offsets are meant: everything below is kept.
+// disk.
 func (m *Memory) Write(vm volspec.VMID, serial string, off int64, data []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -124,10 +123,8 @@ func (m *Memory) Write(vm volspec.VMID, serial string, off int64, data []byte) e
 		return errkind.New(errkind.Denied, "device %s is read-only", serial)
 	case end > int64(d.size):
 		return errkind.New(errkind.Invalid, "device %s ends at %s", serial, d.size)
-	case end > int64(len(d.head)):
-		d.head = append(bytes.Clone(d.head), make([]byte, end-int64(len(d.head)))...)
 	}
-	copy(d.head[off:], data)
+	d.writeAt(data, off)
 	return nil
 }
 
@@ -140,9 +137,7 @@ func (m *Memory) Read(vm volspec.VMID, serial string, off int64, n int) ([]byte,
 		return nil, err
 	}
 	b := make([]byte, n)
-	if off < int64(len(d.head)) {
-		copy(b, d.head[off:])
-	}
+	d.readAt(b, off)
 	return b, nil
 }
 
