@@ -88,7 +88,7 @@ func (r *Ring) Seal(plain []byte, context string) (string, error) {
 	return sealedPrefix + "." + k.id + "." + base64.RawURLEncoding.EncodeToString(box), nil
 }
 
-// Open decrypts what Seal made. A key that is not in the ring: denied. Made by
+// Open decrypts what Seal made. A key that is not in the ring: wrong-key. Made by
 // a newer program: unsupported. Damaged, or sealed for another context:
 // corrupt.
 func (r *Ring) Open(sealed, context string) ([]byte, error) {
@@ -113,7 +113,7 @@ func (r *Ring) Open(sealed, context string) ([]byte, error) {
 		}
 		return plain, nil
 	}
-	return nil, errkind.New(errkind.Denied, "the sealed secret of %q needs master key %s, which is not in %s: put that key back, or attach the repository again with its recovery kit", clip(context), id, r.path)
+	return nil, errkind.New(errkind.WrongKey, "the sealed secret of %q needs master key %s, which is not in %s: put that key back, or attach the repository again with its recovery kit", clip(context), id, r.path)
 }
 
 // Stale reports whether sealed should be sealed again, because it is not

@@ -106,7 +106,7 @@ func TestRotation(t *testing.T) {
 	require.NoError(t, r.Forget(first))
 	require.NoError(t, r.Forget(first), "repeated")
 	_, err = r.Open(old, "c")
-	assert.Equal(t, errkind.Denied, errkind.Of(err))
+	assert.Equal(t, errkind.WrongKey, errkind.Of(err))
 	assert.ErrorContains(t, err, "needs master key "+first)
 	_, err = r.Open(fresh, "c")
 	require.NoError(t, err)

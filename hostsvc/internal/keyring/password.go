@@ -21,3 +21,6 @@ func NewPassword() Secret {
 	}
 	return secret.New(strings.Join(append(groups, text), "-"))
 }
+
+// NewPassword is the function of that name, as text.
+func (r *Ring) NewPassword() string { return NewPassword().Reveal() }
