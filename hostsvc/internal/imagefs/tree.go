@@ -217,7 +217,12 @@ func firstNames(ctx context.Context, dir *os.Root, after string, n int) ([]strin
 		slices.Sort(page)
 		page = page[:min(n, len(page))]
 	}
-	err := eachName(ctx, dir, func(name string) error {
+	d, err := dir.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	err = eachName(ctx, d, func(name string) error {
 		if name > after {
 			page = append(page, name)
 		}
@@ -230,13 +235,8 @@ func firstNames(ctx context.Context, dir *os.Root, after string, n int) ([]strin
 	return page, err
 }
 
-// eachName calls fn with all names in a folder, in no order.
-func eachName(ctx context.Context, dir *os.Root, fn func(string) error) error {
-	d, err := dir.Open(".")
-	if err != nil {
-		return err
-	}
-	defer d.Close()
+// eachName calls fn with all names in an open folder, in no order.
+func eachName(ctx context.Context, d *os.File, fn func(string) error) error {
 	for {
 		names, err := d.Readdirnames(512)
 		for _, name := range names {
@@ -254,4 +254,10 @@ func eachName(ctx context.Context, dir *os.Root, fn func(string) error) error {
 			return err
 		}
 	}
+}
+
+// keyOf tells files from each other.
+func keyOf(info os.FileInfo) linkKey {
+	st := info.Sys().(*syscall.Stat_t)
+	return linkKey{uint64(st.Dev), st.Ino}
 }
