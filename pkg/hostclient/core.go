@@ -169,22 +169,31 @@ type lostError struct {
 
 func (e *lostError) Error() string { return e.err.Error() }
 
-func (c *core) attempt(ctx context.Context, k call, target string, body []byte) error {
-	req, err := http.NewRequestWithContext(ctx, k.method, target, bytes.NewReader(body))
+// send sends one request. An error is a lostError, or final.
+func (c *core) send(ctx context.Context, method, target string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
-		return errkind.Wrap(errkind.Internal, err, "request")
+		return nil, errkind.Wrap(errkind.Internal, err, "request")
 	}
 	req.Header.Set(wire.HeaderProtocol, strconv.Itoa(wire.Protocol))
 	req.Header.Set(wire.HeaderRequest, log.Request(ctx))
 	if c.opts.UserAgent != "" {
 		req.Header.Set("User-Agent", c.opts.UserAgent)
 	}
-	if k.body != nil {
+	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return c.lost(ctx, err)
+		return nil, c.lost(ctx, err)
+	}
+	return resp, nil
+}
+
+func (c *core) attempt(ctx context.Context, k call, target string, body []byte) error {
+	resp, err := c.send(ctx, k.method, target, body)
+	if err != nil {
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }() // read to its end or given up
 	data, err := io.ReadAll(io.LimitReader(resp.Body, wire.MaxReply+1))

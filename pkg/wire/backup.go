@@ -58,6 +58,14 @@ type CreateRepository struct {
 	Kit         string      `json:"kit,omitempty"`
 }
 
+// String hides the secrets.
+func (r CreateRepository) String() string {
+	return "repository " + r.Name + " [redacted]"
+}
+
+// GoString hides the secrets.
+func (r CreateRepository) GoString() string { return r.String() }
+
 // Repository is one repository of a vmgroup. State is prepared, creating,
 // online, read-only or offline; Detail says why.
 type Repository struct {
@@ -89,6 +97,12 @@ type Assign struct {
 type Kit struct {
 	Text string `json:"text"`
 }
+
+// String hides the text.
+func (Kit) String() string { return "[redacted]" }
+
+// GoString hides the text.
+func (Kit) GoString() string { return "[redacted]" }
 
 // KitOptions say what a recovery kit holds.
 type KitOptions struct {
@@ -199,6 +213,9 @@ type Job struct {
 	Summary    string        `json:"summary"` // one sentence when it has ended
 	ResultJSON string        `json:"result"`  // details, as JSON text
 }
+
+// Over reports whether the job has ended, however.
+func (j Job) Over() bool { return j.State != "queued" && j.State != "running" }
 
 // JobProgress is bytes. TotalBytes 0: not known. ETASeconds -1: not known.
 type JobProgress struct {

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"io"
+	"iter"
 	"maps"
 	"reflect"
 	"regexp"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/pkg/hostclient"
+	"mooring.dev/mooring/pkg/wire"
 )
 
 // The client and the table are about the same endpoints: every method of the
@@ -56,6 +59,18 @@ func callWithSamples(t *testing.T, name string, method reflect.Value) {
 	}
 	require.Equal(t, reflect.TypeFor[context.Context](), method.Type().In(0), name)
 	results := method.Call(args)
+	for _, r := range results {
+		switch r := r.Interface().(type) {
+		case hostclient.Download:
+			_, err := io.Copy(io.Discard, r)
+			assert.NoError(t, err, name)
+			assert.NoError(t, r.Close(), name)
+		case iter.Seq2[wire.Job, error]:
+			for _, err := range r {
+				assert.NoError(t, err, name)
+			}
+		}
+	}
 	err, _ := results[len(results)-1].Interface().(error)
 	assert.NoError(t, err, name)
 }

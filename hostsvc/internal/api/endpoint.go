@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 	"reflect"
 	"strconv"
@@ -37,6 +38,10 @@ const (
 	serviceRead   permission = "service.read" // status, doctor, VMs, datastores
 	serviceManage permission = "service.manage"
 	auditRead     permission = "audit.read"
+	backupRead    permission = "backup.read"
+	backupRun     permission = "backup.run"     // backups, verifications, drills, copies
+	backupRestore permission = "backup.restore" // whatever shows the content of a recovery point
+	backupManage  permission = "backup.manage"  // repositories and their keys, policies, holds, removal of points
 )
 
 // rolesOf lists who has a permission. What is not listed nobody has.
@@ -52,6 +57,10 @@ var rolesOf = map[permission]audience{
 	serviceRead:   admins,
 	serviceManage: admins,
 	auditRead:     admins,
+	backupRead:    admins,
+	backupRun:     admins,
+	backupRestore: admins,
+	backupManage:  admins,
 }
 
 // tenantRule says whose data an endpoint touches.
@@ -120,10 +129,29 @@ func (c *call) number(name string) (int, error) {
 }
 
 // handler does the work of an endpoint: in is a pointer to a new value of
-// type in, nil if the endpoint takes no body.
+// type in, nil if the endpoint takes no body. It has either run, which gives
+// an answer, or stream, which writes one for as long as it takes.
 type handler struct {
 	in, out reflect.Type
 	run     func(ctx context.Context, s *Server, c *call, in any) (any, error)
+	stream  func(ctx context.Context, s *Server, c *call, w *streamWriter) error
+	media   string // type of what stream writes; out is that of its parts, nil for bytes
+	later   bool   // the answer is about work that goes on: 202
+}
+
+// status is that of a good answer.
+func (h *handler) status() int {
+	if h.later {
+		return http.StatusAccepted
+	}
+	return http.StatusOK
+}
+
+// accept makes h the handler of an endpoint whose work goes on after the
+// answer.
+func accept(h handler) handler {
+	h.later = true
+	return h
 }
 
 // take makes the handler of an endpoint with a request body.

@@ -63,6 +63,8 @@ type world struct {
 	volumes *volume.Service
 	tenants *tenancy.Service
 	freezes *freeze.Broker
+	vaults  vaults
+	srv     *api.Server
 	socket  map[string]string // by name of the VM
 	hold    *wire.Attachment  // what owner has attached, nil when owner has nothing
 	ids     []string          // of the owner's volumes
@@ -87,7 +89,7 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, cat.Close()) })
 
-	w := &world{t: t, socket: map[string]string{}, freezes: freeze.New()}
+	w := &world{t: t, socket: map[string]string{}, freezes: freeze.New(), vaults: vaults{names: map[string][]string{}}}
 	w.tenants = tenancy.New(tenancy.Options{Store: cat.Tenancy(), Machines: hv, Datastores: hv,
 		RemoveVolumes: func(ctx context.Context, c volspec.Caller, g volspec.VMGroupID) error {
 			return w.volumes.RemoveAll(ctx, c, g)
@@ -99,9 +101,9 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, w.tenants.EnsureDefault(t.Context(), false))
 	require.NoError(t, w.volumes.IdentifyDatastores(t.Context()))
 	require.NoError(t, w.volumes.Recover(t.Context()))
-	srv := api.New(api.Options{Volumes: w.volumes, Tenants: w.tenants, System: quiet{}, Freezes: w.freezes, Version: "test"})
+	w.srv = api.New(api.Options{Volumes: w.volumes, Tenants: w.tenants, System: quiet{}, Freezes: w.freezes, Backups: w.vaults, Version: "test"})
 	for _, c := range callers {
-		w.socket[c.VMName] = w.serve(srv, c)
+		w.socket[c.VMName] = w.serve(w.srv, c)
 	}
 	return w
 }
@@ -149,6 +151,7 @@ func (w *world) secrets() {
 	require.NoError(w.t, err)
 	w.hold = &a
 	w.freeze(a)
+	w.vaults.names[word+"-group"] = []string{word + "-repository", word + "-point", word + "-policy", word + "-job", "common"}
 }
 
 // freeze has the owner hold what it has attached until the test ends.
@@ -257,7 +260,8 @@ func script(t *testing.T, ids []string, held wire.Attachment, order string) (ste
 			wire.CreateVolume{Name: name, Options: map[string]string{"datastore": "ds2"}})
 	}
 	for _, row := range append(api.GuestRows(), api.AdminRows()...) {
-		targets := []string{strings.NewReplacer("{vmgroup}", word+"-group", "{datastore}", "ds2", "{snapshot}", word+"-snapshot", "{id}", order).Replace(row.Path)}
+		targets := []string{strings.NewReplacer("{vmgroup}", word+"-group", "{datastore}", "ds2", "{snapshot}", word+"-snapshot", "{id}", order,
+			"{repository}", word+"-repository", "{point}", word+"-point", "{policy}", word+"-policy", "{job}", word+"-job").Replace(row.Path)}
 		if strings.Contains(row.Path, "{name}") {
 			whole := targets[0]
 			targets = nil

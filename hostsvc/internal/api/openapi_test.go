@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -127,7 +128,7 @@ func operation(t *testing.T, s *schemas, rows []endpoint) object {
 	}
 	queries := map[string]object{}
 	for _, r := range rows {
-		require.Equal(t, []any{e.in, e.out}, []any{r.in, r.out}, "one operation, one form: %s", e.name())
+		require.Equal(t, []any{e.in, e.out, e.media, e.later}, []any{r.in, r.out, r.media, r.later}, "one operation, one form: %s", e.name())
 		if r.audience == both {
 			audiences = append(audiences, string(guests), string(admins))
 		} else {
@@ -151,8 +152,8 @@ func operation(t *testing.T, s *schemas, rows []endpoint) object {
 		"x-audience":   audiences,
 		"x-permission": slices.Compact(permissions),
 		"responses": object{
-			"200":     object{"description": "done", "content": object{"application/json": object{"schema": s.of(e.out)}}},
-			"default": object{"$ref": "#/components/responses/Problem"},
+			strconv.Itoa(e.status()): goodAnswer(s, e),
+			"default":                object{"$ref": "#/components/responses/Problem"},
 		},
 	}
 	if len(params) > 0 {
@@ -162,6 +163,24 @@ func operation(t *testing.T, s *schemas, rows []endpoint) object {
 		op["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": s.of(e.in)}}}
 	}
 	return op
+}
+
+func goodAnswer(s *schemas, e endpoint) object {
+	answer := object{"description": "done"}
+	switch {
+	case e.stream != nil && e.out == nil:
+		answer["description"] = "the content; an answer that is shorter than its length, or that is cut off, is not whole"
+		answer["content"] = object{e.media: object{"schema": object{"type": "string", "format": "binary"}}}
+	case e.stream != nil:
+		answer["description"] = "events, each with this in its data; the last one is of the end, unless the service stops"
+		answer["content"] = object{e.media: object{"schema": s.of(e.out)}}
+	default:
+		if e.later {
+			answer["description"] = "accepted; the work goes on"
+		}
+		answer["content"] = object{"application/json": object{"schema": s.of(e.out)}}
+	}
+	return answer
 }
 
 func paramSchema(kind string) object {

@@ -28,6 +28,7 @@ type exchange struct {
 	endpoint *endpoint // nil until one is found
 	vars     map[string]string
 	allow    []string // methods, when only the method was wrong
+	call     *call    // set when it may be done
 }
 
 // serve answers one request on a channel with an identity.
@@ -40,7 +41,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, id Identity) {
 	if !requestID.MatchString(rid) {
 		rid = ""
 	}
-	ctx, cancel := context.WithTimeout(log.WithRequest(r.Context(), rid), s.o.RequestLimit)
+	unlimited := log.WithRequest(r.Context(), rid)
+	ctx, cancel := context.WithTimeout(unlimited, s.o.RequestLimit)
 	defer cancel()
 	w.Header().Set(wire.HeaderRequest, log.Request(ctx))
 
@@ -49,7 +51,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, id Identity) {
 	until(start.Add(s.o.RequestLimit + s.writeTime))
 
 	var x exchange
-	body, err := s.guarded(ctx, w, r, id, &x)
+	body, err := guarded(func() ([]byte, error) { return s.answer(ctx, w, r, id, &x) })
+	if err == nil && x.endpoint.stream != nil {
+		s.sendStream(unlimited, w, &x, start)
+		return
+	}
 	until(time.Now().Add(s.writeTime))
 	switch {
 	case x.allow != nil:
@@ -58,24 +64,24 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, id Identity) {
 	case err != nil:
 		writeProblem(w, problemFor(ctx, x.caller, err))
 	default:
-		write(w, http.StatusOK, "application/json", body)
+		write(w, x.endpoint.status(), "application/json", body)
 	}
 	s.record(ctx, &x, err, time.Since(start))
 }
 
 // guarded turns a panic in a use case into an internal error: one request
 // fails, its stack is in the log, the service goes on.
-func (s *Server) guarded(ctx context.Context, w http.ResponseWriter, r *http.Request, id Identity, x *exchange) (body []byte, err error) {
+func guarded(do func() ([]byte, error)) (body []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = errkind.New(errkind.Internal, "panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return s.answer(ctx, w, r, id, x)
+	return do()
 }
 
 // answer is the way of every request: who, which version, what, may he, with
-// what, do it.
+// what, do it. That of a stream ends before the last step.
 func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Request, id Identity, x *exchange) ([]byte, error) {
 	c, err := id(ctx, connOf(ctx))
 	if err != nil {
@@ -108,11 +114,11 @@ func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 			return nil, err
 		}
 	}
-	ctx = log.With(ctx, log.Op, e.name())
-	if c.VM != "" {
-		ctx = log.With(ctx, log.VM, c.VMName)
+	x.call = &call{caller: c, vars: x.vars, query: query}
+	if e.stream != nil {
+		return nil, nil
 	}
-	out, err := e.run(ctx, s, &call{caller: c, vars: x.vars, query: query}, in)
+	out, err := e.run(x.named(ctx), s, x.call, in)
 	if err != nil {
 		return nil, err
 	}
@@ -121,6 +127,15 @@ func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	body, err := json.Marshal(out)
 	return body, errkind.Wrap(errkind.Internal, err, "encode the answer")
+}
+
+// named is ctx for the logs of a use case.
+func (x *exchange) named(ctx context.Context) context.Context {
+	ctx = log.With(ctx, log.Op, x.endpoint.name())
+	if x.caller.VM != "" {
+		ctx = log.With(ctx, log.VM, x.caller.VMName)
+	}
+	return ctx
 }
 
 // checkProtocol compares the peer's version with ours. A peer that states
@@ -193,7 +208,7 @@ func (x *exchange) level(err error) func(e *log.Entry, args ...any) {
 	switch errkind.Of(err) {
 	case errkind.Internal, errkind.Corrupt:
 		return (*log.Entry).Error
-	case errkind.Unavailable:
+	case errkind.Unavailable, errkind.Offline:
 		return (*log.Entry).Warn
 	}
 	if e := x.endpoint; e != nil && (e.method == http.MethodGet || e.path == "/heartbeat") {

@@ -31,7 +31,7 @@ type schemas struct {
 
 func newSchemas(t *testing.T) *schemas {
 	s := &schemas{t: t, all: map[string]object{}, comments: map[string]string{}, requests: map[reflect.Type]bool{}}
-	for _, file := range []string{"../../../pkg/wire/wire.go", "../../../pkg/volspec/options.go"} {
+	for _, file := range []string{"../../../pkg/wire/wire.go", "../../../pkg/wire/backup.go", "../../../pkg/volspec/options.go"} {
 		s.read(file)
 	}
 	for _, e := range endpoints {
@@ -75,6 +75,9 @@ var special = map[reflect.Type]object{
 	typeOf[volspec.Size]():   {"type": "string", "pattern": "^[0-9]+[kmgtpKMGTP]?([iI]?[bB])?$", "examples": []string{"10gb", "512MiB", "1b"}},
 	typeOf[volspec.State]():  {"type": "string", "enum": []volspec.State{volspec.Creating, volspec.Ready, volspec.Trashed, volspec.Deleting}},
 	typeOf[volspec.Format](): {"type": "string", "enum": []volspec.Format{volspec.Blank, volspec.Formatting, volspec.Formatted}},
+
+	typeOf[volspec.PointState]():  {"type": "string", "enum": []volspec.PointState{volspec.Completed, volspec.Verified, volspec.Proven, volspec.Damaged}},
+	typeOf[volspec.Consistency](): {"type": "string", "enum": []volspec.Consistency{volspec.FilesystemConsistent, volspec.CrashConsistent}},
 }
 
 // of is the schema of t, by reference if it is a component.
@@ -91,6 +94,8 @@ func (s *schemas) of(t reflect.Type) object {
 		return object{"type": "boolean"}
 	case reflect.Int, reflect.Int64, reflect.Uint32:
 		return object{"type": "integer", "format": "int64"}
+	case reflect.Float64:
+		return object{"type": "number"}
 	case reflect.Slice:
 		return object{"type": []string{"array", "null"}, "items": s.of(t.Elem())}
 	case reflect.Map:
@@ -135,5 +140,5 @@ func (s *schemas) component(t reflect.Type) object {
 
 var kinds = []errkind.Kind{
 	errkind.Internal, errkind.Invalid, errkind.NotFound, errkind.Exists, errkind.InUse, errkind.Denied, errkind.Quota,
-	errkind.Unavailable, errkind.Corrupt, errkind.Unsupported,
+	errkind.Unavailable, errkind.Corrupt, errkind.Unsupported, errkind.Offline, errkind.WrongKey,
 }

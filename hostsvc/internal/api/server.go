@@ -23,6 +23,7 @@ type Options struct {
 	Tenants Tenants
 	System  System
 	Freezes Freezes
+	Backups Backups // nil: a service without backup
 
 	Version      string
 	Capabilities []string
@@ -39,7 +40,9 @@ const lastWords = time.Second
 type Server struct {
 	o         Options
 	metrics   *metrics
-	writeTime time.Duration // how long a peer may take to read an answer
+	writeTime time.Duration // how long a peer may take to read an answer, or a piece of a stream
+
+	eventPause, keepAlive time.Duration // between events of a job, and between signs of life
 }
 
 // New makes a server that listens nowhere yet.
@@ -47,7 +50,10 @@ func New(o Options) *Server {
 	o.RequestLimit = cmp.Or(o.RequestLimit, 2*time.Minute)
 	o.DrainLimit = cmp.Or(o.DrainLimit, 10*time.Second)
 	o.Conns = cmp.Or(o.Conns, 64)
-	return &Server{o: o, metrics: newMetrics(o.Version, statsOf{o.System, o.Volumes}), writeTime: 30 * time.Second}
+	return &Server{
+		o: o, metrics: newMetrics(o.Version, statsOf{o.System, o.Volumes}),
+		writeTime: 30 * time.Second, eventPause: 500 * time.Millisecond, keepAlive: 15 * time.Second,
+	}
 }
 
 // statsOf takes the gauges from where they are known anyway.

@@ -249,7 +249,7 @@ var (
 func newRig(t *testing.T, change ...func(*Options)) *rig {
 	u := &stub{}
 	o := Options{
-		Volumes: stubVolumes{u}, Tenants: stubTenants{u}, System: stubSystem{u}, Freezes: stubFreezes{u},
+		Volumes: stubVolumes{u}, Tenants: stubTenants{u}, System: stubSystem{u}, Backups: stubBackups{u}, Freezes: stubFreezes{u},
 		Version: "1.2.3", Capabilities: []string{"snapshots"},
 	}
 	for _, c := range change {

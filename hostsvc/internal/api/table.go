@@ -10,7 +10,7 @@ import (
 )
 
 // endpoints is the table of everything that can be asked.
-var endpoints = slices.Concat(commonEndpoints, guestEndpoints, freezeEndpoints, serviceEndpoints, vmgroupEndpoints, volumeEndpoints)
+var endpoints = slices.Concat(commonEndpoints, guestEndpoints, freezeEndpoints, serviceEndpoints, vmgroupEndpoints, volumeEndpoints, backupEndpoints)
 
 var pageParams = []param{
 	{"after", "string", "the next of the page before"},

@@ -46,10 +46,22 @@ func TestEveryEndpointDeclaresPermissionAndTenantRule(t *testing.T) {
 				t.Errorf("tenant rule %q is not declared", e.tenant)
 			}
 			assert.NotEmpty(t, e.summary)
-			assert.NotNil(t, e.run)
-			assert.NotNil(t, e.out)
-			takesBody := e.method == http.MethodPost || e.method == http.MethodPut || e.method == http.MethodPatch
-			assert.Equal(t, takesBody, e.in != nil, "body and method belong together")
+			assert.NotEqual(t, e.run == nil, e.stream == nil, "it either gives an answer or writes one")
+			assert.Equal(t, e.stream != nil, e.media != "")
+			if e.stream != nil {
+				assert.Equal(t, http.MethodGet, e.method, "a stream changes nothing")
+				assert.False(t, e.later)
+			} else {
+				assert.NotNil(t, e.out)
+			}
+			switch e.method {
+			case http.MethodGet, http.MethodDelete:
+				assert.Nil(t, e.in, "body and method belong together")
+			case http.MethodPut, http.MethodPatch:
+				assert.NotNil(t, e.in, "body and method belong together")
+			default: // a POST may say all by its path
+				assert.Equal(t, http.MethodPost, e.method)
+			}
 			for _, p := range e.query {
 				assert.Contains(t, []string{"string", "integer", "boolean", "list"}, p.kind)
 				assert.NotEmpty(t, p.summary)
@@ -132,7 +144,7 @@ func TestEveryEndpointAsEverybody(t *testing.T) {
 				got := ask(t, socket, e.method, wire.Prefix+fill(e.path, "x"), e.sample(t), id)
 				calls := g.uses.take()
 				if e.audience.includes(c) {
-					assert.Equal(t, http.StatusOK, got.status, got.body)
+					assert.Equal(t, e.status(), got.status, got.body)
 					for _, call := range calls {
 						if !c.Admin || call.caller != nobody {
 							assert.Equal(t, c, call.caller)

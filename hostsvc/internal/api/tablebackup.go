@@ -1,0 +1,187 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// Where an admin finds the things of backup.
+const (
+	ofGroup       = "/vmgroups/{vmgroup}"
+	oneRepository = ofGroup + "/repositories/{repository}"
+	onePoint      = ofGroup + "/points/{point}"
+	onePolicy     = ofGroup + "/policies/{policy}"
+	oneJob        = ofGroup + "/jobs/{job}"
+)
+
+// backupEndpoints are all about backup. They exist on every service, so that
+// one without backup can say so.
+var backupEndpoints = configured(slices.Concat(repositoryEndpoints, pointEndpoints, fileEndpoints, policyEndpoints, jobEndpoints, protectionEndpoints))
+
+var noBackup = errkind.New(errkind.Unsupported, "backup is not configured on this mooringd")
+
+// configured lets endpoints answer noBackup on a service without backup.
+func configured(rows []endpoint) []endpoint {
+	for i := range rows {
+		h := &rows[i].handler
+		if run := h.run; run != nil {
+			h.run = func(ctx context.Context, s *Server, c *call, in any) (any, error) {
+				if s.o.Backups == nil {
+					return nil, noBackup
+				}
+				return run(ctx, s, c, in)
+			}
+		}
+		if stream := h.stream; stream != nil {
+			h.stream = func(ctx context.Context, s *Server, c *call, w *streamWriter) error {
+				if s.o.Backups == nil {
+					return noBackup
+				}
+				return stream(ctx, s, c, w)
+			}
+		}
+	}
+	return rows
+}
+
+func (c *call) repository() string { return c.vars["repository"] }
+func (c *call) point() string      { return c.vars["point"] }
+func (c *call) policy() string     { return c.vars["policy"] }
+func (c *call) job() volspec.JobID { return volspec.JobID(c.vars["job"]) }
+
+var repositoryEndpoints = []endpoint{
+	{
+		http.MethodGet, "/repositories", admins, backupRead, allTenants,
+		"Repositories of all vmgroups, and prepared ones", []param{{"vmgroup", "string", "only of this vmgroup"}},
+		give(func(ctx context.Context, s *Server, c *call) ([]wire.Repository, error) {
+			return s.o.Backups.Repositories(ctx, c.query.Get("vmgroup"))
+		}),
+	},
+	{
+		http.MethodPost, "/repositories", admins, serviceManage, allTenants,
+		"Prepare a place for a repository, to be assigned later", nil,
+		take(func(ctx context.Context, s *Server, c *call, in wire.CreateRepository) (wire.Repository, error) {
+			return s.o.Backups.PrepareRepository(ctx, c.caller, in)
+		}),
+	},
+	{
+		http.MethodPost, "/repositories/{repository}/assign", admins, serviceManage, allTenants,
+		"Give a prepared place to a vmgroup, as its repository", nil,
+		take(func(ctx context.Context, s *Server, c *call, in wire.Assign) (wire.Repository, error) {
+			return s.o.Backups.AssignRepository(ctx, c.caller, c.repository(), in)
+		}),
+	},
+	{
+		http.MethodDelete, "/repositories/{repository}", admins, serviceManage, allTenants,
+		"Forget a prepared place that is not assigned", nil,
+		give(func(ctx context.Context, s *Server, c *call) (wire.Message, error) {
+			return said(s.o.Backups.RemovePrepared(ctx, c.caller, c.repository()), "prepared repository", c.repository(), "is removed")
+		}),
+	},
+	{
+		http.MethodGet, ofGroup + "/repositories", admins, backupRead, ofPath,
+		"The repositories of a vmgroup", nil,
+		give(func(ctx context.Context, s *Server, c *call) ([]wire.Repository, error) {
+			return s.o.Backups.Repositories(ctx, c.group())
+		}),
+	},
+	{
+		http.MethodPost, ofGroup + "/repositories", admins, backupManage, ofPath,
+		"Make a repository, or attach one that exists", nil,
+		take(func(ctx context.Context, s *Server, c *call, in wire.CreateRepository) (wire.Repository, error) {
+			return s.o.Backups.CreateRepository(ctx, c.caller, c.group(), in)
+		}),
+	},
+	{
+		http.MethodGet, oneRepository, admins, backupRead, ofPath,
+		"One repository", nil,
+		give(func(ctx context.Context, s *Server, c *call) (wire.Repository, error) {
+			return s.o.Backups.Repository(ctx, c.group(), c.repository())
+		}),
+	},
+	{
+		http.MethodDelete, oneRepository, admins, backupManage, ofPath,
+		"Detach a repository: it is forgotten here, its data stay where they are", nil,
+		give(func(ctx context.Context, s *Server, c *call) (wire.Message, error) {
+			return said(s.o.Backups.DetachRepository(ctx, c.caller, c.group(), c.repository()), "repository", c.repository(), "is detached")
+		}),
+	},
+	{
+		http.MethodPost, oneRepository + "/check", admins, backupRun, ofPath,
+		"Look at a repository's identity and status now", nil,
+		give(func(ctx context.Context, s *Server, c *call) (wire.Repository, error) {
+			return s.o.Backups.CheckRepository(ctx, c.group(), c.repository())
+		}),
+	},
+	{
+		http.MethodPost, oneRepository + "/kit", admins, backupManage, ofPath,
+		"The recovery kit of a repository: what opens it without this installation", nil,
+		take(func(ctx context.Context, s *Server, c *call, in wire.KitOptions) (wire.Kit, error) {
+			return s.o.Backups.Kit(ctx, c.caller, c.group(), c.repository(), in)
+		}),
+	},
+	{
+		http.MethodPut, oneRepository + "/credentials", admins, backupManage, ofPath,
+		"Change the credentials of a repository's place", nil,
+		take(func(ctx context.Context, s *Server, c *call, in wire.Credentials) (wire.Repository, error) {
+			return s.o.Backups.SetCredentials(ctx, c.caller, c.group(), c.repository(), in)
+		}),
+	},
+	{
+		http.MethodGet, ofGroup + "/backup-usage", admins, backupRead, ofPath,
+		"What a vmgroup stores in its repositories", nil,
+		give(func(ctx context.Context, s *Server, c *call) (wire.BackupUsage, error) {
+			return s.o.Backups.BackupUsage(ctx, c.group())
+		}),
+	},
+	{
+		http.MethodPut, ofGroup + "/backup-limit", admins, vmgroupManage, ofPath,
+		"Bound what a vmgroup stores in its repositories", nil,
+		take(func(ctx context.Context, s *Server, c *call, in wire.SetBackupLimit) (wire.BackupUsage, error) {
+			return s.o.Backups.SetBackupLimit(ctx, c.caller, c.group(), in)
+		}),
+	},
+}
+
+var protectionEndpoints = []endpoint{
+	{
+		http.MethodGet, ofGroup + "/protection", admins, backupRead, ofPath,
+		"How the volumes of a vmgroup are protected", nil,
+		give(func(ctx context.Context, s *Server, c *call) ([]wire.Protection, error) {
+			return s.o.Backups.Protection(ctx, c.group())
+		}),
+	},
+	{
+		http.MethodGet, ofGroup + "/alarms", admins, backupRead, ofPath,
+		"What somebody must look at in a vmgroup", nil,
+		give(func(ctx context.Context, s *Server, c *call) ([]wire.Alarm, error) {
+			return s.o.Backups.Alarms(ctx, c.group())
+		}),
+	},
+	{
+		http.MethodGet, "/alarms", admins, backupRead, allTenants,
+		"What somebody must look at, in all vmgroups", nil,
+		give(func(ctx context.Context, s *Server, _ *call) ([]wire.Alarm, error) {
+			return s.o.Backups.Alarms(ctx, "")
+		}),
+	},
+	{
+		http.MethodPost, "/notify/test", admins, serviceManage, noTenant,
+		"Send a test notification on every configured way", nil,
+		give(func(ctx context.Context, s *Server, c *call) (wire.Message, error) {
+			return s.o.Backups.TestNotify(ctx, c.caller)
+		}),
+	},
+	{
+		http.MethodPost, "/keys/rotate", admins, serviceManage, allTenants,
+		"Make a new master key and seal all secrets with it", nil,
+		give(func(ctx context.Context, s *Server, c *call) (wire.Rotated, error) {
+			return s.o.Backups.RotateKey(ctx, c.caller)
+		}),
+	},
+}
