@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,7 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/image"
 	"mooring.dev/mooring/pkg/volspec"
 )
 
@@ -30,7 +33,9 @@ type crashWork struct {
 	Disk     hypervisor.Ref
 	Copy     hypervisor.Ref
 	Snapshot volspec.SnapshotID
-	Attach   bool // only attach the disk, and end
+	Attach   bool   // only attach the disk, and end
+	Replace  bool   // only build the disk, or build it anew if it is there
+	At       string // the crash point to die at; "": at any moment
 }
 
 const crashSize = 8 * volspec.MiB
@@ -58,7 +63,22 @@ func crashChild() bool {
 		}
 		return true
 	}
+	if c.At != "" {
+		crashpoint.Set(func(point string) {
+			if point == c.At {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				select {} // until the signal arrives
+			}
+		})
+	}
 	fmt.Println("begun")
+	if c.Replace {
+		var keep volspec.SnapshotID
+		if _, err := l.Stat(context.Background(), c.Disk); err == nil {
+			keep = "kept"
+		}
+		panic(l.Build(context.Background(), c.Disk, crashSize, volspec.Thin, keep, fillCrash("again")))
+	}
 	for {
 		if err := c.once(context.Background(), l); err != nil {
 			panic(err)
@@ -80,6 +100,13 @@ func (c crashWork) once(ctx context.Context, l *Local) error {
 		attach,
 		func() error { return l.Fence(ctx, c.VM, c.Disk) },
 		func() error { return l.Delete(ctx, c.Copy) },
+		func() error { return l.Build(ctx, c.Copy, crashSize, volspec.EagerZeroedThick, "", fillCrash("built")) },
+		func() error {
+			return l.Build(ctx, c.Copy, crashSize, volspec.EagerZeroedThick, "kept", fillCrash("again"))
+		},
+		func() error { return l.SnapshotFrozen(ctx, c.Copy, "frozen") },
+		func() error { return l.DeleteSnapshot(ctx, c.Copy, "kept") },
+		func() error { return l.Delete(ctx, c.Copy) },
 		attach,
 		func() error { return l.Grow(ctx, c.Disk, 2*crashSize) },
 		func() error { return l.Detach(ctx, c.VM, c.Disk) },
@@ -91,6 +118,17 @@ func (c crashWork) once(ctx context.Context, l *Local) error {
 		}
 	}
 	return nil
+}
+
+// fillCrash writes a word at both ends of a disk.
+func fillCrash(word string) func(context.Context, image.Target) error {
+	return func(_ context.Context, t image.Target) error {
+		_, err := t.WriteAt([]byte(word), t.Size()-int64(len(word)))
+		if err == nil {
+			_, err = t.WriteAt([]byte(word), 0)
+		}
+		return err
+	}
 }
 
 // The process is killed at any moment. What the next one finds is whole or
@@ -123,8 +161,10 @@ func (c crashWork) kill(t *testing.T, after time.Duration) {
 	require.NoError(t, cmd.Start())
 	_, err = io.ReadFull(out, make([]byte, 6))
 	require.NoError(t, err)
-	time.Sleep(after)
-	require.NoError(t, cmd.Process.Kill())
+	if c.At == "" {
+		time.Sleep(after)
+		require.NoError(t, cmd.Process.Kill())
+	}
 	require.Error(t, cmd.Wait())
 	require.NotContains(t, stderr.String(), "panic", "the work itself failed")
 }
@@ -147,6 +187,7 @@ func (c crashWork) check(t *testing.T, w *world) {
 	if err == nil {
 		assert.Equal(t, crashSize, copied.Size)
 		assert.EqualValues(t, crashSize, w.written(t, c.Copy))
+		c.checkBuilt(t, w)
 	} else {
 		requireKind(t, errkind.NotFound, err)
 	}
@@ -170,4 +211,115 @@ func (c crashWork) check(t *testing.T, w *world) {
 	}
 	require.NoError(t, c.once(ctx, l))
 	assert.Empty(t, w.left(t, c.Disk))
+}
+
+// checkBuilt: a disk that Build made or replaced is the old one or the new
+// one, at both ends, and so is what it keeps.
+func (c crashWork) checkBuilt(t *testing.T, w *world) {
+	t.Helper()
+	b, err := os.ReadFile(w.path(c.Copy))
+	require.NoError(t, err)
+	head, tail := string(b[:5]), string(b[len(b)-5:])
+	assert.Contains(t, []string{"\x00\x00\x00\x00\x00", "built", "again"}, head)
+	assert.Equal(t, head, tail, "half of it is there")
+	ids, err := w.Snapshots(t.Context(), c.Copy)
+	require.NoError(t, err)
+	for _, id := range ids {
+		want := map[volspec.SnapshotID]string{"kept": "built", "frozen": "again"}[id]
+		assert.Equal(t, want, string(w.content(t, c.Copy, id)[:5]), id)
+		assert.Equal(t, "again", head, "a snapshot that is listed is of a Build that was done")
+	}
+}
+
+// At each step of Build: the next process finds the old or the new disk, and
+// DeleteSnapshot, Delete and Build itself go on from there.
+func TestKilledWhileReplacing(t *testing.T) {
+	w := newWorld(t, mounted(t, "xfs", 500))
+	for _, point := range []string{"local.build.img", "local.replace.filled", "local.replace.linked", "local.replace.renamed"} {
+		for _, next := range []string{"build", "other id", "delete snapshot", "snapshot", "delete"} {
+			t.Run(point+", then "+next, func(t *testing.T) {
+				c := crashWork{Options: w.o, Disk: newRef(), At: point, Replace: true}
+				w.killedWhileReplacing(t, c, next)
+				require.NoError(t, w.Delete(t.Context(), c.Disk))
+				assert.Empty(t, w.left(t, c.Disk))
+			})
+		}
+	}
+}
+
+func (w *world) killedWhileReplacing(t *testing.T, c crashWork, next string) {
+	ctx := t.Context()
+	fresh := c.At == "local.build.img"
+	keep := volspec.SnapshotID("kept")
+	if fresh {
+		keep = ""
+	} else {
+		require.NoError(t, w.Build(ctx, c.Disk, crashSize, volspec.ZeroedThick, "", fillCrash("built")))
+	}
+	c.kill(t, 0)
+	ids, err := w.Snapshots(ctx, c.Disk)
+	if fresh {
+		requireKind(t, errkind.NotFound, err)
+	} else {
+		require.NoError(t, err)
+	}
+	done := c.At == "local.replace.renamed"
+	assert.Equal(t, done, len(ids) == 1, "listed when it was done")
+	if !done {
+		_, err = w.OpenSnapshot(ctx, c.Disk, "kept")
+		requireKind(t, errkind.NotFound, err)
+	}
+	head := map[bool]string{true: "again", false: "built"}[done]
+	if !fresh {
+		b, err := os.ReadFile(w.path(c.Disk))
+		require.NoError(t, err)
+		assert.Equal(t, head, string(b[:5]))
+	}
+	again := func(keep volspec.SnapshotID) error {
+		return w.Build(ctx, c.Disk, crashSize, volspec.Thin, keep, fillCrash("third"))
+	}
+	switch next {
+	case "build":
+		if err = again(keep); done {
+			requireKind(t, errkind.Exists, err)
+			return
+		}
+		require.NoError(t, err)
+	case "other id":
+		if fresh {
+			requireKind(t, errkind.NotFound, again("other"))
+			return
+		}
+		require.NoError(t, again("other"))
+		keep = "other"
+	case "delete snapshot":
+		require.NoError(t, w.DeleteSnapshot(ctx, c.Disk, "kept"))
+		if !fresh {
+			assert.Equal(t, []string{imgName(c.Disk)}, w.left(t, c.Disk))
+			require.NoError(t, again("kept"))
+			keep = "kept"
+		}
+	case "snapshot":
+		if fresh {
+			return
+		}
+		require.NoError(t, w.Snapshot(ctx, c.Disk, "kept"))
+		w.overwrite(t, c.Disk, "later")
+		want := map[bool]string{true: "built", false: head}[done]
+		assert.Equal(t, want, string(w.content(t, c.Disk, "kept")[:5]), "it is no second name of the disk")
+		return
+	case "delete":
+		return
+	}
+	if keep != "" {
+		assert.Equal(t, head, string(w.content(t, c.Disk, keep)[:5]))
+	}
+}
+
+func (w *world) overwrite(t *testing.T, r hypervisor.Ref, word string) {
+	f, err := os.OpenFile(w.path(r), os.O_RDWR, 0)
+	require.NoError(t, err)
+	_, err = f.WriteAt([]byte(word), 0)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
 }

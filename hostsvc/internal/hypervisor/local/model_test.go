@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/memory"
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/image"
 	"mooring.dev/mooring/pkg/volspec"
 )
 
@@ -48,7 +50,7 @@ func compare(t *testing.T, rt *rapid.T, w *world, reflink bool) {
 		size := volspec.Size(rapid.IntRange(1, 3).Draw(rt, "size")) * volspec.MiB
 		flag := rapid.Bool().Draw(rt, "flag")
 		snap := rapid.SampledFrom([]volspec.SnapshotID{"s1", "s2", ""}).Draw(rt, "snap")
-		what := rapid.SampledFrom([]string{"create", "delete", "grow", "clone", "snapshot", "unsnapshot", "meta", "attach", "detach", "fence"}).Draw(rt, "what")
+		what := rapid.SampledFrom([]string{"create", "delete", "grow", "clone", "snapshot", "frozen", "unsnapshot", "build", "refused build", "changed", "meta", "attach", "detach", "fence"}).Draw(rt, "what")
 		answer := func(h hypervisor.Hypervisor) error {
 			s, _ := hypervisor.As[hypervisor.Snapshotter](h)
 			switch what {
@@ -62,6 +64,24 @@ func compare(t *testing.T, rt *rapid.T, w *world, reflink bool) {
 				return h.Clone(ctx, r, snap, other, volspec.Thin)
 			case "snapshot":
 				return s.Snapshot(ctx, r, snap)
+			case "frozen":
+				f, _ := hypervisor.As[hypervisor.FrozenSnapshotter](h)
+				return f.SnapshotFrozen(ctx, r, snap)
+			case "build", "refused build":
+				i, _ := hypervisor.As[hypervisor.Imager](h)
+				return i.Build(ctx, r, size, volspec.Thin, snap, func(_ context.Context, t image.Target) error {
+					_, err := t.WriteAt([]byte(snap), 0)
+					if what == "refused build" {
+						return errkind.New(errkind.Corrupt, "the repository is damaged")
+					}
+					return err
+				})
+			case "changed":
+				i, _ := hypervisor.As[hypervisor.Imager](h)
+				for _, err := range i.Changed(ctx, r, "s1", snap) {
+					return err
+				}
+				return nil
 			case "unsnapshot":
 				return s.DeleteSnapshot(ctx, r, snap)
 			case "meta":
