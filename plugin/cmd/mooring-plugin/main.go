@@ -19,6 +19,9 @@ import (
 func main() { os.Exit(run()) }
 
 func run() int {
+	if code, is := app.Guard(os.Args[1:]); is {
+		return code
+	}
 	s, onlyVersion, err := app.Parse(os.Args[1:], os.LookupEnv, os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):

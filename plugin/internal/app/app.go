@@ -99,9 +99,10 @@ func assemble(ctx context.Context, s Settings, v values, version string) (*drive
 	if err != nil {
 		log.G(ctx).WithField(log.Err, err.Error()).Warn("cache of volumes was lost")
 	}
-	guest := disk.New(disk.Options{Root: s.MountRoot})
+	guest := disk.New(disk.Options{Root: s.MountRoot, Freezes: filepath.Join(state, "freezes")})
+	service := newHost(hostURL(v.host), v.timeout, version)
 	d := driver.New(driver.Options{
-		Host:  newHost(hostURL(v.host), v.timeout, version),
+		Host: service, Orders: service, Freezer: guest,
 		Disks: guest, Mounts: guest, Engine: engine.New(hostURL(v.engine)),
 		Ledger: uses, Cache: cache,
 		Root: s.MountRoot, BootID: boot, Version: version, Interval: v.reconcile,
@@ -115,15 +116,20 @@ func assemble(ctx context.Context, s Settings, v values, version string) (*drive
 type host struct {
 	*hostclient.Client // patient
 	quick              *hostclient.Client
+	waiting            *hostclient.Client // quick too: its calls keep their connections for long
 }
 
-var _ driver.Host = host{}
+var (
+	_ driver.Host   = host{}
+	_ driver.Orders = host{}
+)
 
 func newHost(url string, timeout time.Duration, version string) host {
 	agent := "mooring-plugin/" + version
 	return host{
-		Client: hostclient.New(url, hostclient.Options{Patience: min(timeout, patience), UserAgent: agent}),
-		quick:  hostclient.New(url, hostclient.Options{UserAgent: agent}),
+		Client:  hostclient.New(url, hostclient.Options{Patience: min(timeout, patience), UserAgent: agent}),
+		quick:   hostclient.New(url, hostclient.Options{UserAgent: agent}),
+		waiting: hostclient.New(url, hostclient.Options{UserAgent: agent}),
 	}
 }
 
@@ -139,6 +145,14 @@ func (h host) Detach(ctx context.Context, name string, r wire.Detach) error {
 
 func (h host) Heartbeat(ctx context.Context, r wire.Heartbeat) (wire.HeartbeatReply, error) {
 	return h.quick.Heartbeat(ctx, r)
+}
+
+func (h host) Freezes(ctx context.Context, after string, wait time.Duration) (wire.FreezeOrders, error) {
+	return h.waiting.Freezes(ctx, after, wait)
+}
+
+func (h host) ReportFreeze(ctx context.Context, id string, r wire.FreezeReport) (wire.FreezeAnswer, error) {
+	return h.waiting.ReportFreeze(ctx, id, r)
 }
 
 // hostURL is where a unix socket of the machine is seen from here.

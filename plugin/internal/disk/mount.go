@@ -133,14 +133,9 @@ func (g *Guest) Unmount(ctx context.Context, path string) error {
 
 // Mounted lists the mounts, see driver.Mounts.
 func (g *Guest) Mounted() (map[string]driver.Mounted, error) {
-	f, err := os.Open("/proc/thread-self/mountinfo")
+	entries, err := mountTable()
 	if err != nil {
-		return nil, errkind.Wrap(errkind.Unavailable, err, "read the mount table")
-	}
-	defer func() { _ = f.Close() }() // only read
-	entries, err := parseMountinfo(f)
-	if err != nil {
-		return nil, errkind.Wrap(errkind.Unavailable, err, "read the mount table")
+		return nil, err
 	}
 	all := map[string]driver.Mounted{}
 	for _, e := range entries { // of several at one path the last is on top
@@ -149,6 +144,17 @@ func (g *Guest) Mounted() (map[string]driver.Mounted, error) {
 		}
 	}
 	return all, nil
+}
+
+// mountTable is all mounts of this namespace.
+func mountTable() ([]mountEntry, error) {
+	f, err := os.Open("/proc/thread-self/mountinfo")
+	if err != nil {
+		return nil, errkind.Wrap(errkind.Unavailable, err, "read the mount table")
+	}
+	defer func() { _ = f.Close() }() // only read
+	entries, err := parseMountinfo(f)
+	return entries, errkind.Wrap(errkind.Unavailable, err, "read the mount table")
 }
 
 func (g *Guest) at(path string) (driver.Mounted, bool, error) {

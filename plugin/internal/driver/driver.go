@@ -24,6 +24,11 @@ type Options struct {
 	Ledger *ledger.Ledger
 	Cache  *Cache
 
+	// Orders and Freezer let the host service freeze volumes. Both nil: it
+	// cannot.
+	Orders  Orders
+	Freezer Freezer
+
 	Root    string // mount root; a volume is mounted at Root/<volume id>
 	BootID  string // of this boot of the guest
 	Version string // of the plugin

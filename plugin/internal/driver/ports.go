@@ -104,6 +104,48 @@ type Mounts interface {
 	Grow(ctx context.Context, path, device string, readOnly bool) (Space, error)
 }
 
+// Orders are the host service's wishes to have volumes frozen for a snapshot.
+type Orders interface {
+	// Freezes waits for orders that came after the cursor, "" at first, for as
+	// long as wait. An older service has no such question: not-found.
+	Freezes(ctx context.Context, after string, wait time.Duration) (wire.FreezeOrders, error)
+	// ReportFreeze tells how far an order is; the answer to frozen comes when
+	// the filesystem may thaw. An order that is over: not-found.
+	ReportFreeze(ctx context.Context, id string, r wire.FreezeReport) (wire.FreezeAnswer, error)
+}
+
+// Freezer freezes mounted filesystems: writers wait until it thaws.
+type Freezer interface {
+	// Freeze freezes the filesystem of device, mounted at path directly below
+	// the mount root, and returns when nothing is written to it any more. It
+	// thaws when the lease is over, at most wire.MaxFreezeLease later, also when
+	// this process is killed or stopped. Anything else is mounted there: corrupt.
+	// Not possible now: unavailable or in-use with the reason.
+	Freeze(ctx context.Context, device, path string, lease time.Duration) (Frozen, error)
+	// Recover thaws what an earlier life of the plugin may have left frozen; it
+	// disturbs nothing else. settled is false while somebody of that life may
+	// still live: then it is to be called again. Not during a freeze.
+	Recover(ctx context.Context) (settled bool, err error)
+}
+
+// Frozen is a filesystem that is frozen, or was.
+type Frozen interface {
+	// Left is how much of the lease is left.
+	Left() time.Duration
+	// Ended is closed when the filesystem has thawed.
+	Ended() <-chan struct{}
+	// Thaw thaws, waits for it and tells how it was. Repeated: the same.
+	Thaw() Thawed
+}
+
+// Thawed tells how a freeze was. Held: the filesystem was frozen until Thaw
+// was called; if not, Why. Stall is how long writers waited.
+type Thawed struct {
+	Held  bool
+	Stall time.Duration
+	Why   string
+}
+
 // Engine is the Docker engine's word about its containers.
 type Engine interface {
 	// Uses lists what containers mount. Unreachable: unavailable, which is no

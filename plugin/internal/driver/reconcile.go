@@ -29,15 +29,21 @@ const (
 	comingFor = time.Hour
 )
 
-// Run reconciles, sends heartbeats and does the work that outlasts its
-// requests, until ctx ends; then it lets work end and returns. Mounts stay.
+// Run reconciles, sends heartbeats, freezes what it is ordered to and does the
+// work that outlasts its requests, until ctx ends; then it lets work end and
+// returns. Mounts stay, and none is frozen.
 func (d *Driver) Run(ctx context.Context) error {
+	// Before anything touches the mounts: a frozen one would make it wait.
+	settled := d.thawOld(ctx)
 	worked := make(chan struct{})
 	go func() { d.works.serve(ctx); close(worked) }() // ends with ctx, waited for below
 	beaten := make(chan struct{})
 	go func() { d.beats(ctx); close(beaten) }() // the same
+	obeyed := make(chan struct{})
+	go func() { d.obey(ctx, settled); close(obeyed) }() // the same
 	d.first(ctx)
 	d.rounds(ctx)
+	<-obeyed
 	<-beaten
 	<-worked
 	return errors.Join(d.o.Cache.Flush(), d.o.Ledger.Flush())
