@@ -48,6 +48,23 @@ func (m *Map[K]) Lock(ctx context.Context, key K) (unlock func(), err error) {
 	return func() { <-e.held; m.release(key, e) }, nil
 }
 
+// TryLock is Lock without waiting: ok is false, and nothing is locked, when
+// somebody holds key.
+func (m *Map[K]) TryLock(key K) (unlock func(), ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.locks[key] != nil { // held, or about to be
+		return nil, false
+	}
+	if m.locks == nil {
+		m.locks = map[K]*entry{}
+	}
+	e := &entry{held: make(chan struct{}, 1), refs: 1}
+	e.held <- struct{}{}
+	m.locks[key] = e
+	return func() { <-e.held; m.release(key, e) }, true
+}
+
 func (m *Map[K]) release(key K, e *entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -89,6 +89,8 @@ type Volume struct {
 	TrashedAt   time.Time        `json:"trashed_at,omitzero"`
 	PurgeAfter  time.Time        `json:"purge_after,omitzero"`
 	Health      string           `json:"health"` // ok, or a sentence
+	ViewOf      volspec.PointID  `json:"view_of,omitempty"`
+	Backup      *VolumeBackup    `json:"backup,omitempty"` // of one volume; not in listings
 }
 
 // VolumeList is the answer to a listing. Next is the cursor of the following
@@ -262,6 +264,8 @@ type SetVolume struct {
 	AttachAs  *string   `json:"attach_as,omitempty"`
 	Protect   *bool     `json:"protect,omitempty"`
 	MountOpts *[]string `json:"mountopts,omitempty"`
+	// BackupPolicy is the name of one of the vmgroup's, "" for none.
+	BackupPolicy *string `json:"backup_policy,omitempty"`
 }
 
 // Resize grows a volume to Size.

@@ -46,7 +46,7 @@ func (s *Service) attach(ctx context.Context, c volspec.Caller, name string, req
 		return wire.Attachment{}, err
 	}
 	defer unlock()
-	if err := s.online(ctx, r.Key.Datastore, false); err != nil {
+	if err := s.online(ctx, r.ref().Datastore, false); err != nil {
 		return wire.Attachment{}, err
 	}
 	if err := s.settle(ctx, r.ID); err != nil {
@@ -119,6 +119,9 @@ func (s *Service) reset(ctx context.Context, r Record) (Record, error) {
 func (s *Service) plug(ctx context.Context, c volspec.Caller, t target, r Record, req wire.Attach) (a wire.Attachment, err error) {
 	m, err := s.o.Hypervisor.VM(ctx, c.VM)
 	if err != nil {
+		return a, err
+	}
+	if err := s.openView(ctx, r); err != nil {
 		return a, err
 	}
 	boot := m.BootID

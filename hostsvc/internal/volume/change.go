@@ -13,7 +13,8 @@ import (
 )
 
 // Set changes a volume's options that can change: access, attach-as,
-// mountopts (all from the next attach on) and protect (at once).
+// mountopts (all from the next attach on), protect and backup-policy (at
+// once).
 func (s *Service) Set(ctx context.Context, c volspec.Caller, group, name string, req wire.SetVolume) (wire.Volume, error) {
 	opts := map[string]string{}
 	for option, v := range map[string]*string{"access": req.Access, "attach-as": req.AttachAs} {
@@ -24,8 +25,11 @@ func (s *Service) Set(ctx context.Context, c volspec.Caller, group, name string,
 	if req.MountOpts != nil && len(*req.MountOpts) > 0 {
 		opts["mountopts"] = strings.Join(*req.MountOpts, ",")
 	}
-	if len(opts) == 0 && req.Protect == nil && req.MountOpts == nil {
-		return wire.Volume{}, errkind.New(errkind.Invalid, "nothing to change on volume %s: options that can be edited are access, attach-as, mountopts and protect", name)
+	if req.BackupPolicy != nil && *req.BackupPolicy != "" {
+		opts["backup-policy"] = *req.BackupPolicy
+	}
+	if len(opts) == 0 && req.Protect == nil && req.MountOpts == nil && req.BackupPolicy == nil {
+		return wire.Volume{}, errkind.New(errkind.Invalid, "nothing to change on volume %s: options that can be edited are access, attach-as, mountopts, protect and backup-policy", name)
 	}
 	if _, err := volspec.ParseOptions(opts); err != nil {
 		return wire.Volume{}, err
@@ -36,10 +40,19 @@ func (s *Service) Set(ctx context.Context, c volspec.Caller, group, name string,
 			return wire.Volume{}, err
 		}
 		defer unlock()
+		if err := s.settable(ctx, r, opts); err != nil {
+			return wire.Volume{}, err
+		}
 		r, err = s.update(ctx, r.ID, func(tx Tx, r *Record) error {
+			if r.Op.Kind == OpRestore || r.Op.Kind == OpReplace {
+				return s.busy(*r) // the metadata is that job's
+			}
 			all := r.Spec.Options()
 			if req.MountOpts != nil {
 				delete(all, "mountopts")
+			}
+			if req.BackupPolicy != nil {
+				delete(all, "backup-policy")
 			}
 			maps.Copy(all, opts)
 			merge(&r.Spec, all)
@@ -60,9 +73,25 @@ func (s *Service) Set(ctx context.Context, c volspec.Caller, group, name string,
 	})
 }
 
+// settable checks what a change asks of backup.
+func (s *Service) settable(ctx context.Context, r Record, opts map[string]string) error {
+	policy := opts["backup-policy"]
+	switch {
+	case r.ViewOf != "" && opts["access"] == volspec.ReadWrite:
+		return s.onlyShown(r, "written to")
+	case r.ViewOf != "" && policy != "":
+		return s.onlyShown(r, "backed up")
+	case policy == "":
+		return nil
+	case s.o.Points == nil:
+		return noBackup("backup-policy")
+	}
+	return s.o.Points.CheckPolicy(ctx, r.Key.Group, policy)
+}
+
 // merge takes over the editable options; the others keep their value.
 func merge(s *volspec.Spec, all map[string]string) {
-	s.Access, s.AttachAs, s.MountOpts = all["access"], all["attach-as"], nil
+	s.Access, s.AttachAs, s.MountOpts, s.BackupPolicy = all["access"], all["attach-as"], nil, all["backup-policy"]
 	if m := all["mountopts"]; m != "" {
 		s.MountOpts = strings.Split(m, ",")
 	}
@@ -79,6 +108,9 @@ func (s *Service) Resize(ctx context.Context, c volspec.Caller, group, name stri
 			return wire.Volume{}, err
 		}
 		defer unlock()
+		if r.ViewOf != "" {
+			return wire.Volume{}, s.onlyShown(r, "resized")
+		}
 		if err := s.online(ctx, r.Key.Datastore, true); err != nil {
 			return wire.Volume{}, err
 		}

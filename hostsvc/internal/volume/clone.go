@@ -49,6 +49,10 @@ func (s *Service) cloneSource(ctx context.Context, c volspec.Caller, group strin
 func (s *Service) ripe(ctx context.Context, src *source, snapshot string) error {
 	r := src.rec
 	switch {
+	case r.ViewOf != "":
+		return s.onlyShown(r, "cloned")
+	case r.Op.Kind == OpReplace:
+		return s.busy(r)
 	case r.State != volspec.Ready:
 		return errkind.New(errkind.Unavailable, "volume %s is still being created: clone it when it is ready", r.Name())
 	case r.Format == volspec.Formatting:

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
@@ -25,43 +26,81 @@ func (s *Service) Create(ctx context.Context, c volspec.Caller, group string, re
 }
 
 func (s *Service) create(ctx context.Context, c volspec.Caller, group string, req wire.CreateVolume) (wire.Volume, error) {
-	name, nameErr := volspec.ParseName(req.Name)
-	spec, err := volspec.ParseOptions(req.Options)
-	if nameErr != nil || err != nil {
-		return wire.Volume{}, both(nameErr, err)
-	}
-	if spec.Datastore != "" {
-		if name.Datastore != "" && !strings.EqualFold(name.Datastore, spec.Datastore) {
-			return wire.Volume{}, errkind.New(errkind.Invalid, "volume %s asks for datastore %s in its name and for %s in its options: name one", req.Name, name.Datastore, spec.Datastore)
-		}
-		name.Datastore = spec.Datastore
-	}
-	stores, err := s.storeNames(ctx)
-	if err != nil {
+	q, err := s.understand(ctx, c, group, req)
+	switch {
+	case err != nil:
 		return wire.Volume{}, err
+	case q.spec.RestoreFrom != "":
+		return s.restore(ctx, c, group, req, q)
 	}
-	var t target
-	err = s.o.Store.View(ctx, func(tx Tx) error {
-		if t, err = s.locate(tx, c, group, name, stores); err != nil || c.Admin {
-			return err
-		}
-		return s.sameAsWritten(tx, c, req.Name, t, stores)
-	})
-	if err != nil {
-		return wire.Volume{}, err
-	}
-	if spec.StoragePolicy != "" {
-		return wire.Volume{}, errkind.New(errkind.Unsupported, "Cannot use a VSAN policy on a non-VSAN datastore: %s has no storage policies, leave vsan-policy-name out", t.key.Datastore)
-	}
-	spec.Datastore = ""
-	return do(ctx, s, "creating volume "+name.String(), func(ctx context.Context) (wire.Volume, error) {
-		unlock, err := s.lock(ctx, lockKey{key: t.key}, "create")
+	return do(ctx, s, "creating volume "+q.name.String(), func(ctx context.Context) (wire.Volume, error) {
+		unlock, err := s.lock(ctx, lockKey{key: q.key}, "create")
 		if err != nil {
 			return wire.Volume{}, err
 		}
 		defer unlock()
-		return s.createLocked(ctx, c, group, name, spec, stores)
+		if q.spec.ViewOf != "" {
+			return s.createView(ctx, c, group, q)
+		}
+		return s.createLocked(ctx, c, group, q)
 	})
+}
+
+// order is what a request to create was understood as.
+type order struct {
+	name   volspec.Name
+	spec   volspec.Spec
+	stores []string
+	group  volspec.VMGroup
+	key    Key
+	have   *Record // the live volume of that name at that time
+	point  volspec.PointID
+}
+
+// understand reads a request to create. It decides nothing about rights and
+// quota.
+func (s *Service) understand(ctx context.Context, c volspec.Caller, group string, req wire.CreateVolume) (order, error) {
+	name, nameErr := volspec.ParseName(req.Name)
+	spec, err := volspec.ParseOptions(req.Options)
+	if nameErr != nil || err != nil {
+		return order{}, both(nameErr, err)
+	}
+	if spec.Datastore != "" {
+		if name.Datastore != "" && !strings.EqualFold(name.Datastore, spec.Datastore) {
+			return order{}, errkind.New(errkind.Invalid, "volume %s asks for datastore %s in its name and for %s in its options: name one", req.Name, name.Datastore, spec.Datastore)
+		}
+		name.Datastore = spec.Datastore
+	}
+	q := order{name: name}
+	if q.stores, err = s.storeNames(ctx); err != nil {
+		return order{}, err
+	}
+	err = s.o.Store.View(ctx, func(tx Tx) error {
+		t, err := s.locate(tx, c, group, name, q.stores)
+		if err != nil {
+			return err
+		}
+		q.group, q.key, q.have = t.rights.Group, t.key, nil
+		have, err := tx.VolumeByKey(t.key)
+		if err == nil {
+			q.have = &have
+		} else if !errkind.Is(err, errkind.NotFound) {
+			return err
+		}
+		if c.Admin {
+			return nil
+		}
+		return s.sameAsWritten(tx, c, req.Name, t, q.stores)
+	})
+	if err != nil {
+		return order{}, err
+	}
+	if spec.StoragePolicy != "" {
+		return order{}, errkind.New(errkind.Unsupported, "Cannot use a VSAN policy on a non-VSAN datastore: %s has no storage policies, leave vsan-policy-name out", q.key.Datastore)
+	}
+	spec.Datastore = ""
+	q.spec = spec
+	return q, s.backupOptions(ctx, q)
 }
 
 // sameAsWritten refuses a datastore in the options that is not the one which
@@ -92,22 +131,14 @@ type source struct {
 	snap volspec.SnapshotID
 }
 
-func (s *Service) createLocked(ctx context.Context, c volspec.Caller, group string, name volspec.Name, spec volspec.Spec, stores []string) (wire.Volume, error) {
-	src, unlock, err := s.cloneSource(ctx, c, group, name, spec, stores)
+func (s *Service) createLocked(ctx context.Context, c volspec.Caller, group string, q order) (wire.Volume, error) {
+	src, unlock, err := s.cloneSource(ctx, c, group, q.name, q.spec, q.stores)
 	if err != nil {
 		return wire.Volume{}, err
 	}
 	defer unlock()
 
-	rec := Record{
-		ID: volspec.VolumeID(uuid.NewString()), State: volspec.Creating, Format: volspec.Blank,
-		Spec: spec.Defaulted(), FSUUID: uuid.NewString(), Created: now(), CreatedBy: c.VMName,
-		Op: Op{Kind: OpCreate, Instance: s.o.Instance, Started: now()},
-	}
-	rec.Size = rec.Spec.Size
-	if c.Admin {
-		rec.CreatedBy = "admin"
-	}
+	rec := s.newRecord(c, q.spec, OpCreate)
 	if src != nil {
 		rec.Op.Kind = OpClone
 		src.describe(&rec)
@@ -119,7 +150,7 @@ func (s *Service) createLocked(ctx context.Context, c volspec.Caller, group stri
 	}
 	defer unlockID()
 
-	existing, err := s.reserve(ctx, c, group, name, spec, stores, &rec)
+	existing, err := s.reserve(ctx, c, group, q, &rec)
 	switch {
 	case err != nil:
 		return wire.Volume{}, err
@@ -135,15 +166,29 @@ func (s *Service) createLocked(ctx context.Context, c volspec.Caller, group stri
 	return s.present(ctx, rec)
 }
 
+// newRecord is a volume that is about to be made.
+func (s *Service) newRecord(c volspec.Caller, spec volspec.Spec, op OpKind) Record {
+	rec := Record{
+		ID: volspec.VolumeID(uuid.NewString()), State: volspec.Creating, Format: volspec.Blank,
+		Spec: spec.Defaulted(), FSUUID: uuid.NewString(), Created: now(), CreatedBy: c.VMName,
+		Op: Op{Kind: op, Instance: s.o.Instance, Started: now()},
+	}
+	rec.Size = rec.Spec.Size
+	if c.Admin {
+		rec.CreatedBy = "admin"
+	}
+	return rec
+}
+
 // reserve writes the intent, with rights and quota checked in the same
-// transaction. An existing volume that satisfies spec is returned instead.
-func (s *Service) reserve(ctx context.Context, c volspec.Caller, group string, name volspec.Name, spec volspec.Spec, stores []string, rec *Record) (*Record, error) {
+// transaction. An existing volume that satisfies q is returned instead.
+func (s *Service) reserve(ctx context.Context, c volspec.Caller, group string, q order, rec *Record) (*Record, error) {
 	for {
 		var existing *Record
 		var leftover volspec.VolumeID
 		err := s.o.Store.Update(ctx, func(tx Tx) error {
 			existing, leftover = nil, ""
-			t, err := s.locate(tx, c, group, name, stores)
+			t, err := s.locate(tx, c, group, q.name, q.stores)
 			if err != nil {
 				return err
 			}
@@ -154,12 +199,16 @@ func (s *Service) reserve(ctx context.Context, c volspec.Caller, group string, n
 					return nil
 				}
 				existing = &old
-				return satisfies(old, spec)
+				return satisfies(old, q.spec, q.point)
 			}
 			if !errkind.Is(err, errkind.NotFound) {
 				return err
 			}
-			if err := s.check(tx, c, t, volspec.DoCreate, rec.Size, rec.Size); err != nil {
+			room := rec.Size
+			if rec.ViewOf != "" {
+				room = 0
+			}
+			if err := s.check(tx, c, t, volspec.DoCreate, room, rec.Size); err != nil {
 				return err
 			}
 			rec.Key = t.key
@@ -183,7 +232,7 @@ func (s *Service) reserve(ctx context.Context, c volspec.Caller, group string, n
 
 // onlineOrForget takes the reservation back when the datastore is away.
 func (s *Service) onlineOrForget(ctx context.Context, rec Record) error {
-	err := s.online(ctx, rec.Key.Datastore, true)
+	err := s.online(ctx, rec.ref().Datastore, rec.ViewOf == "")
 	if err == nil {
 		return nil
 	}
@@ -191,19 +240,33 @@ func (s *Service) onlineOrForget(ctx context.Context, rec Record) error {
 }
 
 // satisfies refuses to take an existing volume for one with other options.
-func satisfies(have Record, want volspec.Spec) error {
-	if want.CloneFrom != "" {
-		if have.CloneFrom != want.CloneFrom {
-			return errkind.New(errkind.Exists, "volume %s already exists and is not a clone of %s: choose another name", have.Name(), want.CloneFrom)
-		}
-		want.CloneFrom, want.FromSnapshot = "", ""
+// point is what the wanted one is to be made of, "" where that is not known.
+func satisfies(have Record, want volspec.Spec, point volspec.PointID) error {
+	not := func(what, from string) error {
+		return errkind.New(errkind.Exists, "volume %s already exists and is not %s %s: choose another name", have.Name(), what, from)
 	}
+	switch {
+	case want.CloneFrom != "" && have.CloneFrom != want.CloneFrom:
+		return not("a clone of", want.CloneFrom)
+	case want.RestoreFrom != "" && !sameRef(have.Spec.RestoreFrom, want.RestoreFrom, point):
+		return not("restored from", want.RestoreFrom)
+	case want.ViewOf != "" && !sameRef(have.Spec.ViewOf, want.ViewOf, "") && (point == "" || have.ViewOf != point):
+		return not("a view of", want.ViewOf)
+	}
+	want.CloneFrom, want.FromSnapshot, want.RestoreFrom, want.ViewOf = "", "", "", ""
 	haveSpec := have.Spec
 	haveSpec.Size = have.Size
 	if diff := want.Conflicts(haveSpec); len(diff) > 0 {
 		return errkind.New(errkind.Exists, "volume %s already exists with other options: %s; remove it first or choose another name", have.Name(), strings.Join(diff, ", "))
 	}
 	return nil
+}
+
+// sameRef reports whether a volume made of the recovery point that was written
+// as have is what want asks for. There are always newer points: latest is
+// satisfied by any.
+func sameRef(have, want string, point volspec.PointID) bool {
+	return have != "" && (want == have || want == latest || have == string(point))
 }
 
 // makeDisk does the deed of a create or clone and records the result; on
@@ -241,9 +304,14 @@ func asReady(r Record) Record {
 	return r
 }
 
-// dropDisk deletes a disk and, only when that succeeded, its record.
+// dropDisk deletes a disk and, only when that succeeded, its record. A view
+// has none: it ends.
 func (s *Service) dropDisk(ctx context.Context, r Record) error {
-	if err := s.o.Hypervisor.Delete(ctx, r.ref()); err != nil {
+	drop := s.o.Hypervisor.Delete
+	if r.ViewOf != "" {
+		drop = func(ctx context.Context, _ hypervisor.Ref) error { return s.closeView(ctx, r) }
+	}
+	if err := drop(ctx, r.ref()); err != nil {
 		return err
 	}
 	crashpoint.Here("volume.delete.disk")

@@ -44,6 +44,7 @@ type metaSnapshot struct {
 	Name    string             `json:"name"`
 	Size    int64              `json:"size"`
 	Created time.Time          `json:"created"`
+	Owner   string             `json:"owner,omitempty"` // see Snapshot
 }
 
 func encodeMeta(r Record, groupName string, snaps []Snapshot) ([]byte, error) {
@@ -53,7 +54,7 @@ func encodeMeta(r Record, groupName string, snaps []Snapshot) ([]byte, error) {
 		CloneFrom: r.CloneFrom, Created: r.Created, CreatedBy: r.CreatedBy, TrashedAt: r.TrashedAt, Epoch: r.Holder.Epoch,
 	}
 	for _, s := range snaps {
-		m.Snapshots = append(m.Snapshots, metaSnapshot{ID: s.ID, Name: s.Name, Size: int64(s.Size), Created: s.Created})
+		m.Snapshots = append(m.Snapshots, metaSnapshot{ID: s.ID, Name: s.Name, Size: int64(s.Size), Created: s.Created, Owner: s.Owner})
 	}
 	return json.MarshalIndent(m, "", "  ")
 }
@@ -92,15 +93,18 @@ func decodeMeta(data []byte) (meta, error) {
 	return m, nil
 }
 
-// withoutSource is s as if it were not a clone, whose size and filesystem may
+// withoutSource is s as if it were not a copy, whose size and filesystem may
 // not be given by a user but are recorded.
 func withoutSource(s volspec.Spec) volspec.Spec {
-	s.CloneFrom, s.FromSnapshot = "", ""
+	s.CloneFrom, s.FromSnapshot, s.RestoreFrom, s.ViewOf = "", "", "", ""
 	return s
 }
 
-// putMeta writes the record beside r's disk.
+// putMeta writes the record beside r's disk. A view has no disk.
 func (s *Service) putMeta(ctx context.Context, r Record) error {
+	if r.ViewOf != "" {
+		return nil
+	}
 	var group string
 	var snaps []Snapshot
 	err := s.o.Store.View(ctx, func(tx Tx) error {

@@ -169,7 +169,8 @@ func (s *Service) findLocked(ctx context.Context, c volspec.Caller, group, name 
 // volume must not look at every datastore. Work on a disk asks anew.
 const namesTTL = time.Second
 
-// storeNames are the names of all datastores, reachable or not.
+// storeNames are the names of all datastores that hold volumes, reachable or
+// not.
 func (s *Service) storeNames(ctx context.Context) ([]string, error) {
 	s.mu.Lock()
 	names, at := s.names, s.namesAt
@@ -181,9 +182,11 @@ func (s *Service) storeNames(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	names = make([]string, len(list))
-	for i, d := range list {
-		names[i] = d.Name
+	names = make([]string, 0, len(list))
+	for _, d := range list {
+		if d.Name != volspec.PointsDatastore {
+			names = append(names, d.Name)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,12 +206,17 @@ func (s *Service) online(ctx context.Context, name string, write bool) error {
 			continue
 		}
 		switch {
+		case d.State == hypervisor.Offline && name == volspec.PointsDatastore:
+			return errkind.Wrap(errkind.Unavailable, errors.New(d.Detail), "recovery points cannot be shown now: repeat the command in a moment, or copy the point with -o restore-from")
 		case d.State == hypervisor.Offline:
 			return errkind.Wrap(errkind.Unavailable, errors.New(d.Detail), "datastore %s is offline, the administrator finds the reason in `mooring datastore ls`", name)
 		case write && d.State == hypervisor.ReadOnlyStore:
 			return errkind.Wrap(errkind.Unavailable, errors.New(d.Detail), "datastore %s is read-only, the administrator finds the reason in `mooring datastore ls`", name)
 		}
 		return nil
+	}
+	if name == volspec.PointsDatastore {
+		return errkind.New(errkind.Unsupported, "this host service cannot show recovery points: copy the point with -o restore-from")
 	}
 	return errkind.New(errkind.Unavailable, "datastore %s is not configured any more: put it back into the configuration of mooringd", name)
 }

@@ -18,23 +18,37 @@ func (s *Service) Run(ctx context.Context) error {
 	watching := make(chan struct{})
 	go func() { defer close(watching); s.watch(ctx) }() // ends with ctx
 	defer func() { <-watching }()
+	renewing := make(chan struct{})
+	go func() { defer close(renewing); s.keepLease(ctx) }() // ends with ctx
+	defer func() { <-renewing }()
 
-	lease, round := time.NewTicker(leaseRenew), time.NewTicker(s.o.Reconcile)
-	defer lease.Stop()
+	round := time.NewTicker(s.o.Reconcile)
 	defer round.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-lease.C:
-			if err := s.renew(ctx); err != nil {
-				log.G(ctx).WithError(err).Error("lease was not renewed: other instances will take this one for dead")
-			}
-			continue
 		case <-s.kick:
 		case <-round.C:
 		}
 		s.Round(ctx)
+	}
+}
+
+// keepLease renews the lease beside the rounds: one that takes long must not
+// make this instance look dead.
+func (s *Service) keepLease(ctx context.Context) {
+	lease := time.NewTicker(leaseRenew)
+	defer lease.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-lease.C:
+			if err := s.renew(ctx); err != nil && ctx.Err() == nil {
+				log.G(ctx).WithError(err).Error("lease was not renewed: other instances will take this one for dead")
+			}
+		}
 	}
 }
 
@@ -107,6 +121,9 @@ func (s *Service) IdentifyDatastores(ctx context.Context) error {
 		return err
 	}
 	for _, d := range list {
+		if d.Name == volspec.PointsDatastore {
+			continue // made by this process, never another disk
+		}
 		var known string
 		err := s.o.Store.View(ctx, func(tx Tx) (err error) {
 			known, err = tx.Datastore(d.Name)
@@ -249,6 +266,9 @@ func isAttached(devices []hypervisor.Device, id volspec.VolumeID) bool {
 // rewriteMeta brings stale metadata records up to date.
 func (s *Service) rewriteMeta(ctx context.Context) error {
 	return s.each(ctx, Filter{Stale: true}, func(ctx context.Context, r Record) error {
+		if r.Op.Kind != "" {
+			return nil // whoever is at it writes it, and may hold the lock for long
+		}
 		unlock, err := s.lock(ctx, lockKey{id: r.ID}, "metadata")
 		if err != nil {
 			return err
@@ -265,7 +285,7 @@ func (s *Service) rewriteMeta(ctx context.Context) error {
 // writable reports whether r's datastore takes writes now. Where it does not,
 // the work waits; the datastore's own state says why.
 func (s *Service) writable(ctx context.Context, r Record) bool {
-	return s.online(ctx, r.Key.Datastore, true) == nil
+	return r.ViewOf != "" || s.online(ctx, r.Key.Datastore, true) == nil
 }
 
 // emptyTrash deletes what has been in the trash for Options.TrashKeep.
@@ -283,6 +303,9 @@ func (s *Service) emptyTrash(ctx context.Context) error {
 // Detached ones were measured when they were let go.
 func (s *Service) measure(ctx context.Context) error {
 	return s.each(ctx, Filter{Held: true}, func(ctx context.Context, r Record) error {
+		if r.ViewOf != "" {
+			return nil
+		}
 		d, err := s.o.Hypervisor.Stat(ctx, r.ref())
 		health := ""
 		switch errkind.Of(err) {
@@ -305,6 +328,9 @@ func (s *Service) measure(ctx context.Context) error {
 
 // allocated is what r's disk takes, or what was known before.
 func (s *Service) allocated(ctx context.Context, r Record) volspec.Size {
+	if r.ViewOf != "" {
+		return 0
+	}
 	d, err := s.o.Hypervisor.Stat(ctx, r.ref())
 	if err != nil {
 		return r.Used

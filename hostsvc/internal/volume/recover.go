@@ -29,7 +29,14 @@ func (s *Service) Recover(ctx context.Context) error {
 	}
 	for _, r := range open {
 		ctx := log.With(ctx, log.Volume, r.Name().String(), log.Op, string(r.Op.Kind))
-		if err := s.settleLocked(ctx, r.ID); err != nil && !errkind.Is(err, errkind.InUse) {
+		// Whoever has the lock is at it, and may be for long: no round waits for it.
+		unlock, ok := s.locks.TryLock(lockKey{id: r.ID})
+		if !ok {
+			continue
+		}
+		err := s.settle(ctx, r.ID)
+		unlock()
+		if err != nil && !errkind.Is(err, errkind.InUse) {
 			log.G(ctx).WithError(err).WithField(log.Kind, errkind.Of(err)).Warn("interrupted operation could not be settled yet")
 		}
 	}
@@ -47,7 +54,7 @@ func (s *Service) settleLocked(ctx context.Context, id volspec.VolumeID) error {
 
 // settle finishes or undoes the intent of a volume whose lock is held, if
 // nobody alive is at it. Nothing to settle: nil. The intent of another living
-// process: errkind.InUse.
+// process, or of work that goes on apart: errkind.InUse.
 func (s *Service) settle(ctx context.Context, id volspec.VolumeID) error {
 	var r Record
 	alive := false
@@ -55,7 +62,11 @@ func (s *Service) settle(ctx context.Context, id volspec.VolumeID) error {
 		if r, err = tx.Volume(id); err != nil {
 			return err
 		}
-		if r.Op.Kind != "" && r.Op.Instance != s.o.Instance {
+		switch {
+		case r.Op.Kind == "":
+		case r.Op.Instance == s.o.Instance:
+			alive = s.isAway(id)
+		default:
 			alive, err = tx.Alive(r.Op.Instance)
 		}
 		return err
@@ -71,7 +82,7 @@ func (s *Service) settle(ctx context.Context, id volspec.VolumeID) error {
 	case r.Op.Kind == "":
 		return nil
 	case alive:
-		return busy(r)
+		return s.busy(r)
 	}
 	if err := s.finish(ctx, r); err != nil {
 		return errkind.Wrap(errkind.Of(err), err, "volume %s: its interrupted %s cannot be settled", r.Name(), r.Op.Kind)
@@ -84,7 +95,7 @@ func (s *Service) settle(ctx context.Context, id volspec.VolumeID) error {
 // be interrupted and repeated.
 func (s *Service) finish(ctx context.Context, r Record) error {
 	switch r.Op.Kind {
-	case OpCreate, OpClone, OpDelete:
+	case OpCreate, OpClone, OpRestore, OpDelete:
 		return s.dropDisk(ctx, r)
 	case OpGrow:
 		return s.growDisk(ctx, r)
@@ -98,6 +109,9 @@ func (s *Service) finish(ctx context.Context, r Record) error {
 		return s.fence(ctx, r)
 	case OpSnapshot, OpUnsnapshot:
 		return s.dropSnapshot(ctx, r, r.Op.Snapshot)
+	case OpReplace:
+		_, err := s.finishReplace(ctx, r)
+		return err
 	}
 	return errkind.New(errkind.Corrupt, "volume %s has an intent %q that this version of mooringd does not know: upgrade mooringd", r.Name(), r.Op.Kind)
 }

@@ -41,7 +41,7 @@ func (s *Service) remove(ctx context.Context, c volspec.Caller, group, name stri
 		return err
 	}
 	defer unlock()
-	if err := s.online(ctx, r.Key.Datastore, true); err != nil {
+	if err := s.removableFrom(ctx, r); err != nil {
 		return err
 	}
 	if err := s.settle(ctx, r.ID); err != nil {
@@ -53,7 +53,16 @@ func (s *Service) remove(ctx context.Context, c volspec.Caller, group, name stri
 	if r, err = s.removable(ctx, r); err != nil {
 		return err
 	}
-	return s.discard(ctx, c, r, purge || s.o.TrashKeep <= 0)
+	return s.discard(ctx, c, r, purge || s.o.TrashKeep <= 0 || r.ViewOf != "")
+}
+
+// removableFrom checks that r's datastore takes a removal. A view is on none,
+// and is never kept: the recovery point stays where it is.
+func (s *Service) removableFrom(ctx context.Context, r Record) error {
+	if r.ViewOf != "" {
+		return nil
+	}
+	return s.online(ctx, r.Key.Datastore, true)
 }
 
 // removable checks that nobody uses or protects the volume; a holder that is
@@ -189,7 +198,7 @@ func (s *Service) allRemovable(ctx context.Context, all []Record) error {
 		if r.State != volspec.Ready {
 			continue
 		}
-		if err := s.online(ctx, r.Key.Datastore, true); err != nil {
+		if err := s.removableFrom(ctx, r); err != nil {
 			problems = append(problems, err)
 			continue
 		}

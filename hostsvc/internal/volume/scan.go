@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/pkg/errkind"
@@ -67,7 +68,7 @@ func (s *Service) knownDatastore(ctx context.Context, name string) error {
 		return err
 	}
 	for _, d := range stores {
-		if d.Name == name {
+		if d.Name == name && name != volspec.PointsDatastore {
 			return nil
 		}
 	}
@@ -84,7 +85,9 @@ func (s *Service) inCatalog(ctx context.Context, datastore string) (map[volspec.
 			return err
 		}
 		for _, r := range all {
-			known[r.ID] = r
+			if r.ViewOf == "" { // a view has no disk there
+				known[r.ID] = r
+			}
 		}
 		list, err := tx.Groups()
 		for _, g := range list {
@@ -147,6 +150,10 @@ func (s *Service) adopt(ctx context.Context, c volspec.Caller, d hypervisor.Disk
 	if err != nil {
 		return err
 	}
+	snaps, err := s.still(ctx, d, m)
+	if err != nil {
+		return err
+	}
 	r := adopted(d, m, group)
 	err = s.o.Store.Update(ctx, func(tx Tx) error {
 		if _, err := tx.Volume(r.ID); err == nil {
@@ -157,8 +164,8 @@ func (s *Service) adopt(ctx context.Context, c volspec.Caller, d hypervisor.Disk
 		if err := tx.PutVolume(r); err != nil {
 			return err
 		}
-		for _, sn := range m.Snapshots {
-			if err := tx.PutSnapshot(Snapshot{ID: sn.ID, Volume: r.ID, Name: sn.Name, Size: volspec.Size(sn.Size), Created: sn.Created}); err != nil {
+		for _, sn := range snaps {
+			if err := tx.PutSnapshot(Snapshot{ID: sn.ID, Volume: r.ID, Name: sn.Name, Size: volspec.Size(sn.Size), Created: sn.Created, Owner: sn.Owner}); err != nil {
 				return err
 			}
 		}
@@ -171,6 +178,20 @@ func (s *Service) adopt(ctx context.Context, c volspec.Caller, d hypervisor.Disk
 		log.G(ctx).WithField(log.Volume, r.Name().String()).WithField(log.VMGroup, m.GroupName).Info("disk adopted into the catalog")
 	}
 	return err
+}
+
+// still are the snapshots of the metadata that are on the datastore. One of
+// backup may have come or gone since the metadata was written.
+func (s *Service) still(ctx context.Context, d hypervisor.Disk, m meta) ([]metaSnapshot, error) {
+	sn, err := s.snapshotter()
+	if err != nil || len(m.Snapshots) == 0 {
+		return nil, nil // without the ability there are none
+	}
+	ids, err := sn.Snapshots(ctx, d.Ref)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(m.Snapshots), func(sn metaSnapshot) bool { return !slices.Contains(ids, sn.ID) }), nil
 }
 
 // adopted is the pure half of adopt: what a disk and its metadata say.

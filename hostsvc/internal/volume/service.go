@@ -10,6 +10,7 @@ import (
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/keylock"
 	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/undo"
 	"mooring.dev/mooring/pkg/volspec"
 )
 
@@ -39,6 +40,11 @@ type Options struct {
 	TrashKeep    time.Duration // how long removed volumes are kept; 0: not at all
 	AttachWait   time.Duration // how long an attach may wait for another holder
 	Reconcile    time.Duration // pause between two comparisons with the hypervisor
+
+	Points          Points        // nil: there is no backup; see SetPoints
+	Freezer         Freezer       // nil: no guest holds its filesystems still
+	FreezeLease     time.Duration // how long a guest's writers may be held, 0: 10 s
+	FreezeCopyLimit time.Duration // how long a copy under a freeze may take by estimate, 0: none is made
 }
 
 // Limits of one operation's work, whether or not somebody waits for it.
@@ -46,6 +52,8 @@ const (
 	workLimit  = 15 * time.Minute // creating an eagerzeroedthick disk, cloning
 	leaseTTL   = 30 * time.Second
 	leaseRenew = 10 * time.Second
+	// freezeLease is Options.FreezeLease when nothing is said.
+	freezeLease = 10 * time.Second
 )
 
 // Service is the volume use cases. All methods are safe for concurrent use
@@ -63,6 +71,7 @@ type Service struct {
 	stopped  bool
 	names    []string // of datastores, see storeNames
 	namesAt  time.Time
+	away     map[volspec.VolumeID]bool // see apart
 }
 
 // lockKey is a volume, or a name under which one is being created.
@@ -78,33 +87,51 @@ type guestState struct {
 
 // New returns a service that does nothing until it is called.
 func New(o Options) *Service {
+	if o.FreezeLease == 0 {
+		o.FreezeLease = freezeLease
+	}
 	return &Service{
 		o:        o,
 		seen:     map[volspec.VMID]guestState{},
+		away:     map[volspec.VolumeID]bool{},
 		released: make(chan struct{}),
 		kick:     make(chan struct{}, 1),
 	}
+}
+
+// SetPoints gives the service its recovery points. It is for the start: backup
+// needs this service and this service needs backup. Not to be called once
+// anything else was.
+func (s *Service) SetPoints(p Points) { s.o.Points = p }
+
+// enter begins work of the service on the caller's goroutine and in the
+// caller's time: that of jobs, which may take hours and end with their
+// context. leave ends it.
+func (s *Service) enter(what string) (leave func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return nil, errkind.New(errkind.Unavailable, "%s: the host service is stopping, repeat the command in a moment", what)
+	}
+	s.work.Add(1)
+	return s.work.Done, nil
 }
 
 // do runs fn as work of the service and waits for it as long as ctx lives.
 // The work keeps ctx's values, not its end.
 func do[T any](ctx context.Context, s *Service, what string, fn func(context.Context) (T, error)) (T, error) {
 	var zero T
-	s.mu.Lock()
-	if s.stopped {
-		s.mu.Unlock()
-		return zero, errkind.New(errkind.Unavailable, "%s: the host service is stopping, repeat the command in a moment", what)
+	leave, err := s.enter(what)
+	if err != nil {
+		return zero, err
 	}
-	s.work.Add(1)
-	s.mu.Unlock()
-
 	type result struct {
 		v   T
 		err error
 	}
 	done := make(chan result, 1)
 	go func() { // owned by s.work; ends after workLimit at the latest
-		defer s.work.Done()
+		defer leave()
 		wctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), workLimit)
 		defer cancel()
 		v, err := fn(wctx)
@@ -128,6 +155,37 @@ func (s *Service) lock(ctx context.Context, k lockKey, what string) (func(), err
 		return nil, errkind.New(errkind.Unavailable, "%s: another operation on this volume is still in progress, repeat the command in a moment", what)
 	}
 	return unlock, nil
+}
+
+// apart runs a deed that may take long without the volume's lock, which the
+// caller holds and gets back. Its intent is recorded, and until the lock is
+// back whoever needs the volume is told that it is busy, at once: see settle.
+// Without the lock at the end relock is nil, and the intent is for settle.
+func (s *Service) apart(ctx context.Context, id volspec.VolumeID, unlock func(), deed func() error) (relock func(), err error) {
+	s.setAway(id, true)
+	unlock()
+	err = deed()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undo.Limit)
+	defer cancel()
+	relock, e := s.lock(ctx, lockKey{id: id}, "recording the result")
+	s.setAway(id, false)
+	return relock, joined(err, e)
+}
+
+func (s *Service) setAway(id volspec.VolumeID, away bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if away {
+		s.away[id] = true
+	} else {
+		delete(s.away, id)
+	}
+}
+
+func (s *Service) isAway(id volspec.VolumeID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.away[id]
 }
 
 // Close refuses new work and waits, as long as ctx lives, for what runs.
@@ -161,11 +219,14 @@ func (s *Service) releasedChan() <-chan struct{} {
 
 // ref is where a record's disk lies.
 func (r Record) ref() hypervisor.Ref {
-	group := r.Home
+	group, datastore := r.Home, r.Key.Datastore
 	if group == "" {
 		group = r.Key.Group
 	}
-	return hypervisor.Ref{Datastore: r.Key.Datastore, Group: group, Volume: r.ID}
+	if r.ViewOf != "" {
+		datastore = volspec.PointsDatastore
+	}
+	return hypervisor.Ref{Datastore: datastore, Group: group, Volume: r.ID}
 }
 
 // Name is the record's full name.
@@ -198,7 +259,7 @@ func (s *Service) begin(ctx context.Context, id volspec.VolumeID, op Op, fn func
 	}
 	return s.update(ctx, id, func(tx Tx, r *Record) error {
 		if r.Op.Kind != "" {
-			return busy(*r)
+			return s.busy(*r)
 		}
 		op.Instance, op.Started = s.o.Instance, now()
 		r.Op = op
@@ -220,7 +281,13 @@ func (s *Service) end(ctx context.Context, id volspec.VolumeID, fn func(*Record)
 	})
 }
 
-func busy(r Record) error {
+func (s *Service) busy(r Record) error {
+	switch {
+	case r.Op.Kind == OpRestore || r.Op.Kind == OpReplace:
+		return errkind.New(errkind.InUse, "volume %s is being restored: repeat the command when that job has ended", r.Name())
+	case r.Op.Instance == s.o.Instance:
+		return errkind.New(errkind.InUse, "volume %s is busy: its %s is still in progress, repeat the command in a moment", r.Name(), r.Op.Kind)
+	}
 	return errkind.New(errkind.InUse, "volume %s is busy: its %s is still in progress in another mooringd, repeat the command in a moment", r.Name(), r.Op.Kind)
 }
 

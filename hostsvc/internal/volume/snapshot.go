@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -27,6 +28,7 @@ func (s *Service) Snapshots(ctx context.Context, c volspec.Caller, group, name s
 		return nil, err
 	}
 	list, err := s.snapshotsOf(ctx, r)
+	list = usersOnly(list)
 	out := make([]wire.Snapshot, 0, len(list))
 	for _, sn := range list {
 		out = append(out, presentSnapshot(r, sn))
@@ -42,13 +44,18 @@ func (s *Service) snapshotsOf(ctx context.Context, r Record) (list []Snapshot, e
 	return list, err
 }
 
+// usersOnly leaves out what was taken for backup.
+func usersOnly(list []Snapshot) []Snapshot {
+	return slices.DeleteFunc(list, func(sn Snapshot) bool { return sn.Owner != "" })
+}
+
 func presentSnapshot(r Record, sn Snapshot) wire.Snapshot {
 	return wire.Snapshot{ID: sn.ID, Name: sn.Name, Volume: r.Name().String(), Size: int64(sn.Size), Created: sn.Created}
 }
 
 func (s *Service) snapshotByName(ctx context.Context, r Record, name string) (Snapshot, error) {
 	list, err := s.snapshotsOf(ctx, r)
-	for _, sn := range list {
+	for _, sn := range usersOnly(list) {
 		if sn.Name == name || string(sn.ID) == name {
 			return sn, nil
 		}
@@ -59,11 +66,18 @@ func (s *Service) snapshotByName(ctx context.Context, r Record, name string) (Sn
 	return Snapshot{}, errkind.New(errkind.NotFound, "Snapshot %s of volume %s not found", name, r.Name())
 }
 
+func checkSnapshotName(name string) error {
+	if n, err := volspec.ParseName(name); err != nil || n.Datastore != "" {
+		return errkind.New(errkind.Invalid, "snapshot name %q is not valid: use 1 to %d characters without / \\ and @", name, volspec.MaxNameLen)
+	}
+	return nil
+}
+
 // CreateSnapshot freezes a volume's content under a name. It counts in the
 // quota with the volume's size. A name that exists is errkind.Exists.
 func (s *Service) CreateSnapshot(ctx context.Context, c volspec.Caller, group, name string, req wire.CreateSnapshot) (wire.Snapshot, error) {
-	if n, err := volspec.ParseName(req.Name); err != nil || n.Datastore != "" {
-		return wire.Snapshot{}, errkind.New(errkind.Invalid, "snapshot name %q is not valid: use 1 to %d characters without / \\ and @", req.Name, volspec.MaxNameLen)
+	if err := checkSnapshotName(req.Name); err != nil {
+		return wire.Snapshot{}, err
 	}
 	sn, err := s.snapshotter()
 	if err != nil {
@@ -75,13 +89,16 @@ func (s *Service) CreateSnapshot(ctx context.Context, c volspec.Caller, group, n
 			return wire.Snapshot{}, err
 		}
 		defer unlock()
+		if r.ViewOf != "" {
+			return wire.Snapshot{}, s.onlyShown(r, "snapshot")
+		}
 		if err := s.online(ctx, r.Key.Datastore, true); err != nil {
 			return wire.Snapshot{}, err
 		}
 		snap := Snapshot{ID: volspec.SnapshotID(uuid.NewString()), Volume: r.ID, Name: req.Name, Created: now()}
 		r, err = s.begin(ctx, r.ID, Op{Kind: OpSnapshot, Snapshot: snap.ID}, func(tx Tx, r *Record) error {
 			snap.Size = r.Size
-			return s.reserveSnapshot(ctx, tx, c, t, *r, snap)
+			return s.reserveSnapshot(ctx, tx, c, t, *r, snap, "snapshot create")
 		})
 		if err != nil {
 			return wire.Snapshot{}, err
@@ -99,7 +116,7 @@ func (s *Service) CreateSnapshot(ctx context.Context, c volspec.Caller, group, n
 	})
 }
 
-func (s *Service) reserveSnapshot(ctx context.Context, tx Tx, c volspec.Caller, t target, r Record, snap Snapshot) error {
+func (s *Service) reserveSnapshot(ctx context.Context, tx Tx, c volspec.Caller, t target, r Record, snap Snapshot, action string) error {
 	if r.State != volspec.Ready {
 		return absent(t.name)
 	}
@@ -119,7 +136,7 @@ func (s *Service) reserveSnapshot(ctx context.Context, tx Tx, c volspec.Caller, 
 	if err := tx.PutSnapshot(snap); err != nil {
 		return err
 	}
-	return tx.AddAudit(s.entry(ctx, c, t.rights.Group.Name, "snapshot create", r.Name().String()+" "+snap.Name))
+	return tx.AddAudit(s.entry(ctx, c, t.rights.Group.Name, action, r.Name().String()+" "+snap.Name))
 }
 
 // DeleteSnapshot removes a snapshot, named by name or id. Clones made of it

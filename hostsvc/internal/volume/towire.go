@@ -15,7 +15,7 @@ func toWire(r Record, group string, keep time.Duration) wire.Volume {
 		FSBytes: int64(r.FSSize), FSNote: r.FSNote, Spec: r.Spec, CloneFrom: r.CloneFrom,
 		Created: r.Created, CreatedBy: r.CreatedBy, AttachedTo: r.Holder.VMName, AttachState: attachState(r),
 		AttachedAt: r.Holder.Since, Epoch: r.Holder.Epoch, Serial: volspec.Serial(r.ID),
-		TrashedAt: r.TrashedAt, Health: r.Health,
+		TrashedAt: r.TrashedAt, Health: r.Health, ViewOf: r.ViewOf,
 	}
 	if v.Health == "" {
 		v.Health = "ok"

@@ -39,7 +39,11 @@ func (s *Service) Get(ctx context.Context, c volspec.Caller, group, name string)
 	if err != nil {
 		return wire.Volume{}, err
 	}
-	return s.present(ctx, r)
+	v, err := s.present(ctx, r)
+	if err == nil {
+		v.Backup = s.summary(ctx, r)
+	}
+	return v, err
 }
 
 // unknown reports whether the caller's vmgroup certainly has no volume k. A
@@ -154,7 +158,7 @@ func (s *Service) present(ctx context.Context, r Record) (v wire.Volume, err err
 		}
 		snaps, err := tx.Snapshots(r.ID)
 		v = toWire(r, rights.Group.Name, s.o.TrashKeep)
-		v.Snapshots = len(snaps)
+		v.Snapshots = len(usersOnly(snaps))
 		return err
 	})
 	return v, err
@@ -204,6 +208,9 @@ func (s *Service) Datastores(ctx context.Context) ([]wire.Datastore, error) {
 	err = s.o.Store.View(ctx, func(tx Tx) error {
 		out = out[:0]
 		for _, d := range stores {
+			if d.Name == volspec.PointsDatastore {
+				continue // holds no volumes
+			}
 			u, err := tx.Provisioned(d.Name)
 			if err != nil {
 				return err
