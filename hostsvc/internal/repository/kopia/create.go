@@ -1,0 +1,136 @@
+package kopia
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"os"
+
+	"github.com/kopia/kopia/repo"
+	"github.com/kopia/kopia/repo/blob"
+	"github.com/kopia/kopia/repo/blob/sharded"
+	"github.com/kopia/kopia/repo/format"
+	"github.com/kopia/kopia/repo/maintenance"
+
+	"mooring.dev/mooring/hostsvc/internal/repository"
+	"mooring.dev/mooring/pkg/errkind"
+)
+
+// The format of new repositories.
+const (
+	hashName       = "BLAKE3-256"
+	encryptionName = "AES256-GCM-HMAC-SHA256"
+	splitterName   = "FIXED-1M"
+)
+
+// Create makes a repository. A creation that broke off before its identity
+// was written is finished by the next one with the same key.
+func (o *opener) Create(ctx context.Context, p repository.Place, key string, id repository.Identity) (repository.Identity, error) {
+	ctx = context.WithValue(ctx, creatingKey{}, true)
+	g, err := o.guarded(ctx, p, true)
+	if err != nil {
+		return repository.Identity{}, err
+	}
+	id, err = o.create(ctx, g, p.Location, key, id)
+	return id, errors.Join(err, g.Close(ctx))
+}
+
+func (o *opener) create(ctx context.Context, g *guard, l repository.Location, key string, id repository.Identity) (repository.Identity, error) {
+	begun, err := vacant(ctx, g, l)
+	if err != nil {
+		return id, err
+	}
+	if !begun {
+		err := repo.Initialize(ctx, g, &repo.NewRepositoryOptions{
+			BlockFormat:  format.ContentFormat{Hash: hashName, Encryption: encryptionName},
+			ObjectFormat: format.ObjectFormat{Splitter: splitterName},
+		}, key)
+		if err != nil {
+			return id, failed(err, "make a repository in %s", g.where)
+		}
+	}
+	dir, err := o.temp()
+	if err != nil {
+		return id, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // the next start clears it
+	// Closing kopia's repository closes its storage; the guard stays ours.
+	r, err := o.openKopia(ctx, unclosed{g}, key, dir, "", &clock{real: o.Now})
+	if errors.Is(err, format.ErrInvalidPassword) {
+		return id, errkind.New(errkind.Exists, "%s holds a repository with another key: choose an empty place", g.where)
+	}
+	if err != nil {
+		return id, failed(err, "open the new repository in %s", g.where)
+	}
+	id, err = o.introduce(ctx, g, r, id)
+	return id, errors.Join(err, failed(r.Close(ctx), "close the new repository in %s", g.where))
+}
+
+// introduce makes this installation the owner and writes the identity, last.
+func (o *opener) introduce(ctx context.Context, g *guard, r repo.DirectRepository, id repository.Identity) (repository.Identity, error) {
+	if err := own(ctx, r); err != nil {
+		return id, failed(err, "become the owner of the repository in %s", g.where)
+	}
+	id.Unique = hex.EncodeToString(r.UniqueID())
+	if id.Created.IsZero() {
+		id.Created = o.Now()
+	}
+	id.Created = id.Created.UTC()
+	s, err := seal(r, id)
+	if err != nil {
+		return id, errkind.Wrap(errkind.Internal, err, "seal the identity of %s", g.where)
+	}
+	text, err := json.MarshalIndent(identityFile{Version: 1, Identity: id, Seal: s}, "", "  ")
+	if err != nil {
+		return id, errkind.Wrap(errkind.Internal, err, "write the identity of %s", g.where)
+	}
+	return id, g.PutBlob(ctx, identityBlob, data(text), blob.PutOptions{})
+}
+
+// own makes this installation the one that maintains r.
+func own(ctx context.Context, r repo.DirectRepository) error {
+	return repo.WriteSession(ctx, r, repo.WriteSessionOptions{Purpose: "owner"}, func(ctx context.Context, w repo.RepositoryWriter) error {
+		p, err := maintenance.GetParams(ctx, w)
+		if err != nil {
+			return err
+		}
+		p.Owner = w.ClientOptions().UsernameAtHost()
+		return maintenance.SetParams(ctx, w, p)
+	})
+}
+
+// vacant says whether a place is empty, or holds a repository without an
+// identity, which can be a creation that broke off: the key tells. Anything
+// else is an error.
+func vacant(ctx context.Context, g *guard, l repository.Location) (begun bool, err error) {
+	var identified, other bool
+	err = g.ListBlobs(ctx, "", func(m blob.Metadata) error {
+		begun = begun || m.BlobID == format.KopiaRepositoryBlobID
+		identified = identified || m.BlobID == identityBlob
+		other = true
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	if l.Type == repository.Directory && !begun {
+		entries, err := os.ReadDir(l.Path)
+		if err != nil {
+			return false, errkind.Wrap(kindOf(err), err, "look into %s", g.where)
+		}
+		for _, e := range entries {
+			other = other || e.Name() != "lost+found" && e.Name() != sharded.ParametersFile
+		}
+	}
+	if identified || other && !begun {
+		return false, errkind.New(errkind.Exists, "%s is not empty: choose an empty place, or attach the repository that is there", g.where)
+	}
+	return begun, nil
+}
+
+// unclosed is a storage that outlives kopia's repository on it.
+type unclosed struct{ blob.Storage }
+
+// Close does nothing.
+func (unclosed) Close(context.Context) error { return nil }
