@@ -48,10 +48,6 @@ func (f *FS) OpenFile(_ context.Context, path string) (*File, Entry, error) {
 	h := &File{file, f, path}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed {
-		_ = file.Close()
-		return nil, e, errkind.New(errkind.Unavailable, "the recovery point was closed meanwhile: open it again")
-	}
 	f.files[h] = struct{}{}
 	return h, e, nil
 }

@@ -51,11 +51,10 @@ type FS struct {
 	stack  *stack
 	fstype string
 	root   *os.Root
+	gate   gate // for the calls that run
 
-	mu     sync.Mutex // guards the rest
-	closed bool
-	files  map[*File]struct{}
-	users  sync.WaitGroup // calls that run; added to under mu while not closed
+	mu    sync.Mutex // guards files
+	files map[*File]struct{}
 }
 
 // Open mounts the filesystem in img: ext4, xfs or btrfs. Without one: invalid,
@@ -104,32 +103,26 @@ func (f *FS) Damaged() ([]image.Extent, error) {
 // Close waits for the calls that run, closes the files that are open, and
 // takes everything down. Again: nil.
 func (f *FS) Close(ctx context.Context) error {
-	f.mu.Lock()
-	if f.closed {
-		f.mu.Unlock()
+	if !f.gate.close() {
 		return nil
 	}
-	f.closed = true
+	f.mu.Lock()
 	open := f.files
 	f.files = nil
 	f.mu.Unlock()
 	for file := range open {
 		_ = file.f.Close() // only read
 	}
-	f.users.Wait()
 	_ = f.root.Close()
 	return errors.Join(f.stack.close(context.WithoutCancel(ctx)), f.stack.img.Close())
 }
 
 // use keeps the FS open until done is called.
 func (f *FS) use() (done func(), err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
+	if !f.gate.enter() {
 		return nil, errkind.New(errkind.Unavailable, "the recovery point was closed meanwhile: open it again")
 	}
-	f.users.Add(1)
-	return f.users.Done, nil
+	return f.gate.leave, nil
 }
 
 // stack is what lies between an image and the files in it, from the image up.

@@ -3,6 +3,7 @@ package imagefs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +15,7 @@ import (
 )
 
 // Sweep removes what a dead process left of a folder: mounts in it, loop
-// devices that bear its mark, and scratch files in it. The kernel removes most
+// devices that bear its mark or lie on files in it, and scratch files. The kernel removes most
 // of that by itself when a process dies. It must be called before the folder is
 // used, by its only user: a living process would lose what it works with.
 // Repeated, and of a folder that is not there: nil.
@@ -23,7 +24,7 @@ func Sweep(ctx context.Context, dir string) error {
 	if err != nil {
 		return fail(err, "cleaning up %s", dir)
 	}
-	return fail(errors.Join(sweepMounts(ctx, dir), sweepLoops(ctx, dir), sweepFiles(ctx, dir)), "cleaning up %s", dir)
+	return fail(errors.Join(letGo(ctx, below(dir)), sweepMounts(ctx, dir), sweepLoops(ctx, dir), sweepFiles(ctx, dir)), "cleaning up %s", dir)
 }
 
 // sweepMounts tears off what is mounted in the folder or on it: of a dead FUSE
@@ -56,6 +57,63 @@ func unescape(s string) string {
 		s = strings.ReplaceAll(s, c.code, c.char)
 	}
 	return s
+}
+
+// below accepts files in a folder.
+func below(dir string) func(name, file string) bool {
+	return func(_, file string) bool { return strings.HasPrefix(file, dir+"/") }
+}
+
+// letGo unbinds the loop devices on files that want accepts, or, if they are
+// in use, lets the kernel do it when they are not any more. Whoever made them,
+// such as a hypervisor for a guest: it is for files whose server is gone, and a
+// read of them fails anyway.
+func letGo(ctx context.Context, want func(name, file string) bool) error {
+	entries, err := os.ReadDir(sysBlock)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		b, e2 := os.ReadFile(filepath.Join(sysBlock, e.Name(), "loop/backing_file"))
+		if e2 != nil || !want(e.Name(), strings.TrimSuffix(string(b), "\n")) {
+			continue
+		}
+		f, e2 := os.Open(filepath.Join("/dev", e.Name()))
+		if e2 != nil {
+			continue // gone meanwhile
+		}
+		e2 = unix.IoctlSetInt(int(f.Fd()), unix.LOOP_CLR_FD, 0)
+		_ = f.Close()
+		if e2 != nil && !errors.Is(e2, unix.ENXIO) {
+			err = errors.Join(err, e2)
+			continue
+		}
+		log.G(ctx).WithField("device", e.Name()).Info("loop device on a view that has ended is let go")
+	}
+	return err
+}
+
+// orphaned accepts loop devices on a file of that path in a file system that
+// is mounted nowhere any more: what a service leaves that had a mount
+// namespace of its own.
+func orphaned(path string) func(name, file string) bool {
+	return func(name, file string) bool {
+		if file != path {
+			return false
+		}
+		f, err := os.Open(filepath.Join("/dev", name))
+		if err != nil {
+			return false
+		}
+		defer f.Close()
+		info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
+		if err != nil || info.Flags&unix.LO_FLAGS_READ_ONLY == 0 {
+			return false
+		}
+		mounts, err := os.ReadFile("/proc/thread-self/mountinfo")
+		dev := fmt.Sprintf(" %d:%d ", unix.Major(info.Device), unix.Minor(info.Device))
+		return err == nil && unix.Major(info.Device) == 0 && !strings.Contains(string(mounts), dev)
+	}
 }
 
 // ourLoops are the loop devices that bear the mark of a folder.

@@ -39,6 +39,7 @@ type node struct {
 }
 
 var (
+	_ fs.NodeLookuper   = (*node)(nil)
 	_ fs.NodeGetattrer  = (*node)(nil)
 	_ fs.NodeSetattrer  = (*node)(nil)
 	_ fs.NodeOpener     = (*node)(nil)
@@ -59,7 +60,6 @@ func (n *node) put(name string, child *node) {
 		mode = fuse.S_IFDIR
 	}
 	n.AddChild(name, n.NewPersistentInode(context.Background(), child, fs.StableAttr{Mode: mode}), true)
-	_ = n.NotifyEntry(name)
 }
 
 // sub is the folder of that name, made when it is missing.
@@ -83,6 +83,21 @@ func (n *node) content(ctx context.Context) (Content, syscall.Errno) {
 		return nil, errno(err)
 	}
 	return c, 0
+}
+
+// Lookup fails where Getattr does: the library would make do with attributes
+// of zero, which the kernel would keep.
+func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	child := n.GetChild(name)
+	if child == nil {
+		return nil, syscall.ENOENT
+	}
+	var attr fuse.AttrOut
+	if e := child.Operations().(*node).Getattr(ctx, nil, &attr); e != 0 {
+		return nil, e
+	}
+	out.Attr = attr.Attr
+	return child, 0
 }
 
 func (n *node) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {

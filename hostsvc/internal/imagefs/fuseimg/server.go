@@ -67,7 +67,14 @@ func Mount(o Options) (*Server, error) {
 		return nil, errkind.Wrap(errkind.Unavailable, err, "mounting a FUSE file system: this service must be root in a kernel of version 5.4 or newer")
 	}
 	s := &Server{path: o.Path, tree: tree, root: &node{}}
-	raw := fs.NewNodeFS(s.root, &fs.Options{RootStableAttr: &fs.StableAttr{Ino: 1, Mode: fuse.S_IFDIR}})
+	forever := 365 * 24 * time.Hour
+	raw := fs.NewNodeFS(s.root, &fs.Options{
+		RootStableAttr: &fs.StableAttr{Ino: 1, Mode: fuse.S_IFDIR},
+		// What is known of a file once stays true, and the kernel still knows it
+		// when this process is dead: otherwise nobody could even ask a loop device
+		// on it what it is.
+		AttrTimeout: &forever,
+	})
 	s.srv, err = fuse.NewServer(raw, "/dev/fd/"+strconv.Itoa(dev), &fuse.MountOptions{
 		Name: o.Name, MaxWrite: maxRead, MaxBackground: maxBackground, MaxInflightRequestBytes: maxInput,
 		DisableXAttrs: true, DisableReadDirPlus: true, DisableSplice: true,
@@ -176,7 +183,6 @@ func (s *Server) Remove(path string) {
 	last := parts[len(parts)-1]
 	if child := at.GetChild(last); child != nil && len(child.Children()) == 0 {
 		at.RmChild(last)
-		_ = at.NotifyEntry(last)
 	}
 }
 
