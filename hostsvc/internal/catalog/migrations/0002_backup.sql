@@ -106,6 +106,7 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_by_group ON jobs (group_id, created, id);
 CREATE INDEX jobs_open ON jobs (state, priority, created) WHERE state IN ('queued', 'running');
 CREATE UNIQUE INDEX jobs_by_key ON jobs (unique_key) WHERE unique_key > '';
+CREATE INDEX jobs_by_object ON jobs (object, kind, created) WHERE object > '';
 CREATE INDEX jobs_by_policy ON jobs (policy_id, created) WHERE policy_id > '';
 
 CREATE TABLE alarms (

@@ -1,0 +1,235 @@
+package backup
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"mooring.dev/mooring/hostsvc/internal/job"
+	"mooring.dev/mooring/hostsvc/internal/repository"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// enqueue puts a job into the queue.
+func (s *Service) enqueue(ctx context.Context, j job.Job, params any) (job.Job, error) {
+	b, err := json.Marshal(params)
+	if err != nil {
+		return j, errkind.Wrap(errkind.Internal, err, "parameters of a %s job", j.Kind)
+	}
+	j.Params = b
+	if j.Priority == 0 {
+		j.Priority = defaultPriority
+	}
+	return s.o.Jobs.Enqueue(ctx, j)
+}
+
+// Backup backs volumes up now, one job each: those named, or those of a
+// policy. A job for a volume that is being backed up waits for the other.
+func (s *Service) Backup(ctx context.Context, c volspec.Caller, group string, req wire.RunBackup) ([]wire.Job, error) {
+	if (len(req.Volumes) == 0) == (req.Policy == "") {
+		return nil, errkind.New(errkind.Invalid, "a backup is of volumes or of a policy: name one or the other")
+	}
+	if !slices.Contains([]string{"", consistencyBest, consistencyCrash, consistencyRequired}, req.Consistency) {
+		return nil, errkind.New(errkind.Invalid, "consistency %q is not known: use filesystem, crash or filesystem-required", req.Consistency)
+	}
+	volumes, pol, err := s.chosen(ctx, c, group, req)
+	if err != nil {
+		return nil, err
+	}
+	var out []wire.Job
+	var names []string
+	for _, v := range volumes {
+		p, err := s.backupOf(ctx, v, pol, req)
+		if err != nil {
+			return nil, err
+		}
+		j, err := s.enqueue(ctx, job.Job{Group: v.Group.ID, Kind: kindBackup, Object: string(v.ID), Policy: p.Policy, Priority: urgent}, p)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s.presentJob(ctx, j, group))
+		names = append(names, v.Name.String())
+	}
+	s.audit(ctx, c, group, "backup run", strings.Join(names, " "), nil)
+	return out, nil
+}
+
+// chosen are the volumes of a request, each once, and the policy it names.
+func (s *Service) chosen(ctx context.Context, c volspec.Caller, group string, req wire.RunBackup) (found []Volume, pol *Policy, err error) {
+	if req.Policy == "" {
+		seen := map[volspec.VolumeID]bool{}
+		for _, name := range req.Volumes {
+			v, err := s.o.Volumes.Find(ctx, c, group, name)
+			if err != nil {
+				return nil, nil, err
+			}
+			if !seen[v.ID] {
+				found = append(found, v)
+			}
+			seen[v.ID] = true
+		}
+		return found, nil, nil
+	}
+	var p Policy
+	err = s.inGroup(ctx, group, func(tx Tx, g volspec.VMGroup) error {
+		p, err = tx.PolicyByName(g.ID, req.Policy)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err = s.selected(ctx, p)
+	if err == nil && len(found) == 0 {
+		err = errkind.New(errkind.NotFound, "policy %s matches no volume of vmgroup %s: see `mooring backup policy preview`", p.Name, group)
+	}
+	return found, &p, err
+}
+
+// selected are the volumes that a policy protects now.
+func (s *Service) selected(ctx context.Context, p Policy) ([]Volume, error) {
+	all, err := s.o.Volumes.Volumes(ctx, p.Group)
+	return slices.DeleteFunc(all, func(v Volume) bool { return !selects(p, v) }), err
+}
+
+// backupOf completes the parameters of one volume's backup: what the request
+// leaves open is the policy's, else the volume's policy's, else the only
+// repository of the vmgroup.
+func (s *Service) backupOf(ctx context.Context, v Volume, pol *Policy, req wire.RunBackup) (backupParams, error) {
+	p := backupParams{Volume: v.ID, Name: v.Name.String(), Full: req.Full}
+	err := s.o.Store.View(ctx, func(tx Tx) error {
+		if pol == nil {
+			all, err := tx.Policies(v.Group.ID)
+			if err != nil {
+				return err
+			}
+			for i := range all {
+				if enabled(all[i]) && selects(all[i], v) && (req.Repository == "" || req.Repository == all[i].Spec.Repository) {
+					pol = &all[i]
+					break
+				}
+			}
+		}
+		name := req.Repository
+		if pol != nil {
+			p.Policy, p.PolicyName, p.Limit = pol.ID, pol.Name, int64(pol.Spec.Limit)
+			if name == "" {
+				name = pol.Spec.Repository
+			}
+		}
+		r, err := onlyRepository(tx, v.Group, name)
+		p.Repository = r.ID
+		return err
+	})
+	word := req.Consistency
+	if word == "" && pol != nil {
+		word = pol.Spec.Consistency
+	}
+	switch word {
+	case consistencyRequired:
+		p.Require = volspec.FilesystemConsistent
+	case consistencyCrash:
+		p.Require = volspec.CrashConsistent
+	}
+	return p, err
+}
+
+// onlyRepository finds a repository by name, or the only one there is.
+func onlyRepository(tx Tx, g volspec.VMGroup, name string) (Repo, error) {
+	if name != "" {
+		return tx.RepositoryByName(g.ID, name)
+	}
+	all, err := tx.Repositories(g.ID)
+	switch {
+	case err != nil:
+		return Repo{}, err
+	case len(all) == 0:
+		return Repo{}, errkind.New(errkind.NotFound, "vmgroup %s has no repository: make one with `mooring repository create %s/NAME`", g.Name, g.Name)
+	case len(all) > 1:
+		return Repo{}, errkind.New(errkind.Invalid, "vmgroup %s has %d repositories: name one with --repository", g.Name, len(all))
+	}
+	return all[0], nil
+}
+
+// Verify looks at a point's blocks as a job.
+func (s *Service) Verify(ctx context.Context, c volspec.Caller, group, ref string, req wire.RunVerify) (wire.Job, error) {
+	mode := repository.VerifyMode(req.Mode)
+	if mode == "" {
+		mode = repository.Full
+	}
+	if err := checkMode(mode, req.Share); err != nil {
+		return wire.Job{}, err
+	}
+	return s.onPoint(ctx, c, group, ref, kindVerify, "backup verify", func(p *pointParams, _ Tx, _ volspec.VMGroup) error {
+		p.Mode, p.Share = mode, req.Share
+		return nil
+	})
+}
+
+// Drill restores a point to scratch and proves it, as a job.
+func (s *Service) Drill(ctx context.Context, c volspec.Caller, group, ref string) (wire.Job, error) {
+	return s.onPoint(ctx, c, group, ref, kindDrill, "backup drill", func(*pointParams, Tx, volspec.VMGroup) error { return nil })
+}
+
+// CopyPoint copies a point to another repository of the vmgroup, as a job.
+func (s *Service) CopyPoint(ctx context.Context, c volspec.Caller, group, ref string, req wire.RunCopy) (wire.Job, error) {
+	return s.onPoint(ctx, c, group, ref, kindCopy, "backup copy", func(p *pointParams, tx Tx, g volspec.VMGroup) error {
+		r, err := tx.RepositoryByName(g.ID, req.Repository)
+		if err == nil && r.ID == p.Repository {
+			err = errkind.New(errkind.Invalid, "recovery point %s is in repository %s already: name another one", p.Point, r.Name)
+		}
+		p.To = r.ID
+		return err
+	})
+}
+
+// onPoint enqueues a job about one point.
+func (s *Service) onPoint(ctx context.Context, c volspec.Caller, group, ref, kind, action string, complete func(*pointParams, Tx, volspec.VMGroup) error) (wire.Job, error) {
+	pt, _, g, err := s.findPoint(ctx, group, ref)
+	if err != nil {
+		return wire.Job{}, err
+	}
+	p := paramsOf(pt)
+	if err := s.o.Store.View(ctx, func(tx Tx) error { return complete(&p, tx, g) }); err != nil {
+		return wire.Job{}, err
+	}
+	j, err := s.enqueue(ctx, job.Job{Group: g.ID, Kind: kind, Object: objectOf(p), Priority: urgent}, p)
+	if err != nil {
+		return wire.Job{}, err
+	}
+	s.audit(ctx, c, g.Name, action, string(pt.ID), nil)
+	return s.presentJob(ctx, j, g.Name), nil
+}
+
+func paramsOf(p Point) pointParams {
+	return pointParams{Point: p.ID, Repository: p.Repository, Name: volspec.Name{Volume: p.Volume, Datastore: p.Datastore}.String()}
+}
+
+func objectOf(p pointParams) string {
+	if p.To != "" {
+		return fmt.Sprintf("%s to %s", p.Point, p.To)
+	}
+	return string(p.Point)
+}
+
+// reverify looks again at the damaged points of a volume after a backup that
+// may have healed them.
+func (s *Service) reverify(ctx context.Context, r Repo, v volspec.VolumeID) error {
+	var damaged []Point
+	err := s.o.Store.View(ctx, func(tx Tx) error {
+		all, err := tx.Points(PointQuery{Repository: r.ID, VolumeID: v})
+		damaged = slices.DeleteFunc(all, func(p Point) bool { return p.State != volspec.Damaged || p.Deleting })
+		return err
+	})
+	for _, pt := range damaged {
+		p := paramsOf(pt)
+		p.Mode = repository.Full
+		if err == nil {
+			_, err = s.enqueue(ctx, job.Job{Group: r.Group, Kind: kindVerify, Object: objectOf(p), Priority: 4}, p)
+		}
+	}
+	return err
+}

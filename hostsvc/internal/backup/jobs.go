@@ -1,0 +1,143 @@
+package backup
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"mooring.dev/mooring/hostsvc/internal/job"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// JobFilter selects jobs; zero fields select everything.
+type JobFilter struct {
+	State, Kind, Object, After string
+	Limit                      int
+}
+
+// result is what all results have in common.
+type resultHead struct {
+	Point   volspec.PointID `json:"point"`
+	Summary string          `json:"summary"`
+}
+
+// presentJob shows a job. Ids of objects become names where they are known
+// from the job itself.
+func (s *Service) presentJob(_ context.Context, j job.Job, group string) wire.Job {
+	out := wire.Job{
+		ID: j.ID, VMGroup: group, Kind: j.Kind, Object: j.Object, State: string(j.State), Stage: j.Stage,
+		Created: j.Created, Begun: j.Begun, Ended: j.EndedAt, Attempts: j.Attempts, Cancel: j.Cancel,
+		Error: j.Error, Warnings: j.Warnings, Steps: []wire.JobStep{},
+		Progress: wire.JobProgress{
+			DoneBytes: j.Progress.Done, TotalBytes: j.Progress.Total, ReadBytes: j.Progress.Read,
+			StoredBytes: j.Progress.Stored, Rate: j.Progress.Rate, ETASeconds: -1,
+		},
+	}
+	if out.Warnings == nil {
+		out.Warnings = []string{}
+	}
+	if j.Error != "" {
+		out.ErrorKind = string(j.Kept)
+	}
+	if left, ok := j.Progress.ETA(); ok && j.State == job.Running {
+		out.Progress.ETASeconds = int64(left / time.Second)
+	}
+	for _, st := range j.Steps {
+		out.Steps = append(out.Steps, wire.JobStep(st))
+	}
+	var p struct {
+		Name       string          `json:"name"`
+		PolicyName string          `json:"policy_name"`
+		Point      volspec.PointID `json:"point"`
+	}
+	if json.Unmarshal(j.Params, &p) == nil {
+		if p.Name != "" && j.Kind != kindRestore {
+			out.Object = p.Name
+		}
+		out.Policy, out.Point = p.PolicyName, string(p.Point)
+	}
+	var head resultHead
+	if len(j.Result) > 0 && json.Unmarshal(j.Result, &head) == nil {
+		out.Summary, out.ResultJSON = head.Summary, string(j.Result)
+		if head.Point != "" {
+			out.Point = string(head.Point)
+		}
+	}
+	return out
+}
+
+// Jobs lists those of one vmgroup, or with "" of all, newest first.
+func (s *Service) Jobs(ctx context.Context, group string, f JobFilter) (wire.JobList, error) {
+	q := job.Query{State: job.State(f.State), Kind: f.Kind, Object: f.Object, Limit: pageSize(f.Limit) + 1}
+	if f.State == "open" {
+		q.State, q.Open = "", true
+	}
+	if f.After != "" {
+		at, id, err := parseCursor(f.After)
+		if err != nil {
+			return wire.JobList{}, err
+		}
+		q.Before, q.BeforeID = at, volspec.JobID(id)
+	}
+	if group != "" {
+		if err := s.inGroup(ctx, group, func(_ Tx, g volspec.VMGroup) error { q.Group = g.ID; return nil }); err != nil {
+			return wire.JobList{}, err
+		}
+	}
+	names, err := s.groupNames(ctx)
+	if err != nil {
+		return wire.JobList{}, err
+	}
+	page, err := s.o.Jobs.List(ctx, q)
+	out := wire.JobList{Jobs: []wire.Job{}}
+	for i, j := range page {
+		if i == pageSize(f.Limit) {
+			last := page[i-1]
+			out.Next = cursor(last.Created, string(last.ID))
+			break
+		}
+		out.Jobs = append(out.Jobs, s.presentJob(ctx, j, names[j.Group]))
+	}
+	return out, err
+}
+
+// jobIn finds a job of a vmgroup; another's and none are the same.
+func (s *Service) jobIn(ctx context.Context, group string, id volspec.JobID) (job.Job, error) {
+	var g volspec.VMGroup
+	err := s.inGroup(ctx, group, func(_ Tx, have volspec.VMGroup) error { g = have; return nil })
+	if err != nil {
+		return job.Job{}, err
+	}
+	j, err := s.o.Jobs.Get(ctx, id)
+	if errkind.Is(err, errkind.NotFound) || err == nil && j.Group != g.ID {
+		return j, errkind.New(errkind.NotFound, "Job %s not found: see `mooring job ls`", id)
+	}
+	return j, err
+}
+
+// Job is one; with waitMS it is answered when it has ended, or then.
+func (s *Service) Job(ctx context.Context, group string, id volspec.JobID, waitMS int) (wire.Job, error) {
+	j, err := s.jobIn(ctx, group, id)
+	if err == nil && waitMS > 0 && !j.Ended() {
+		wait, cancel := context.WithTimeout(ctx, time.Duration(waitMS)*time.Millisecond)
+		defer cancel()
+		j, err = s.o.Jobs.Wait(wait, id)
+	}
+	return s.presentJob(ctx, j, group), err
+}
+
+// CancelJob asks for a job's end: its step finishes what it must and undoes
+// the rest.
+func (s *Service) CancelJob(ctx context.Context, c volspec.Caller, group string, id volspec.JobID) (wire.Job, error) {
+	if _, err := s.jobIn(ctx, group, id); err != nil {
+		return wire.Job{}, err
+	}
+	j, err := s.o.Jobs.Cancel(ctx, id)
+	if err != nil {
+		return wire.Job{}, err
+	}
+	s.audit(ctx, c, group, "job cancel", string(id), nil)
+	return s.presentJob(ctx, j, group), nil
+}

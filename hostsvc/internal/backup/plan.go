@@ -1,0 +1,91 @@
+package backup
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"mooring.dev/mooring/pkg/image"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+// facts are what the plan of a backup is made of.
+type facts struct {
+	full    bool // asked for
+	size    volspec.Size
+	base    *Base                // of this volume in this repository
+	parents []Point              // good points of this volume in this repository, newest first
+	kept    []volspec.SnapshotID // snapshots that the volume still has
+}
+
+// decision is how a backup finds what changed. A parent without a base is a
+// full read that stores only what differs.
+type decision struct {
+	parent volspec.PointID
+	base   volspec.SnapshotID
+	why    string // in words, for people
+}
+
+// plan decides. It is pure, and believes in a base only if the point that was
+// made of it is there and good, the snapshot is, and the disk has not shrunk.
+func plan(f facts) decision {
+	var newest volspec.PointID
+	if len(f.parents) > 0 {
+		newest = f.parents[0].ID
+	}
+	fullRead := func(format string, args ...any) decision {
+		return decision{parent: newest, why: "full read: " + fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case f.full:
+		return fullRead("it was asked for")
+	case newest == "":
+		return fullRead("this is the first backup of the volume in this repository")
+	case f.base == nil:
+		return fullRead("no snapshot of an earlier backup is kept")
+	}
+	i := slices.IndexFunc(f.parents, func(p Point) bool { return p.ID == f.base.Point })
+	switch {
+	case i < 0:
+		return fullRead("the point that the last snapshot was for is gone or damaged")
+	case !slices.Contains(f.kept, f.base.Snapshot):
+		return fullRead("the snapshot of the last backup is gone")
+	case f.size < f.base.Size:
+		return fullRead("the disk is smaller than at the last backup")
+	}
+	p := f.parents[i]
+	return decision{
+		parent: p.ID, base: f.base.Snapshot,
+		why: "changed extents since " + p.Created.UTC().Format(time.RFC3339),
+	}
+}
+
+// peek finds out whether extents can be had at all: their first error, or the
+// same extents again.
+func peek(in image.Extents) (image.Extents, error) {
+	next, stop := iter.Pull2(in)
+	first, err, ok := next()
+	if ok && err != nil {
+		stop()
+		return nil, err
+	}
+	used := false
+	return func(yield func(image.Extent, error) bool) {
+		if used { // once is what a pulled sequence gives
+			for e, err := range in {
+				if !yield(e, err) {
+					return
+				}
+			}
+			return
+		}
+		used = true
+		defer stop()
+		for ; ok; first, err, ok = next() {
+			if !yield(first, err) {
+				return
+			}
+		}
+	}, nil
+}

@@ -1,0 +1,300 @@
+package backup
+
+import (
+	"context"
+	"encoding/base64"
+	"strconv"
+	"strings"
+	"time"
+
+	"mooring.dev/mooring/hostsvc/internal/repository"
+	"mooring.dev/mooring/pkg/crashpoint"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// PointFilter selects recovery points; zero fields select everything.
+type PointFilter struct {
+	Volume, Repository, After string
+	Limit                     int
+}
+
+const (
+	defaultPage = 200
+	maxPage     = 1000
+)
+
+func pageSize(n int) int {
+	if n <= 0 {
+		return defaultPage
+	}
+	return min(n, maxPage)
+}
+
+// Points is one page of a vmgroup's points, newest first.
+func (s *Service) Points(ctx context.Context, group string, f PointFilter) (wire.PointList, error) {
+	q := PointQuery{Limit: pageSize(f.Limit) + 1}
+	if f.Volume != "" {
+		n, err := volspec.ParseName(f.Volume)
+		if err != nil {
+			return wire.PointList{}, err
+		}
+		q.Volume = n.Volume
+	}
+	if f.After != "" {
+		var err error
+		if q.Before, q.BeforeID, err = parseCursor(f.After); err != nil {
+			return wire.PointList{}, err
+		}
+	}
+	var page []Point
+	repos := map[volspec.RepositoryID]string{}
+	err := s.inGroup(ctx, group, func(tx Tx, g volspec.VMGroup) error {
+		q.Group = g.ID
+		all, err := tx.Repositories(g.ID)
+		if err != nil {
+			return err
+		}
+		for _, r := range all {
+			repos[r.ID] = r.Name
+		}
+		if f.Repository != "" {
+			r, err := tx.RepositoryByName(g.ID, f.Repository)
+			if err != nil {
+				return err
+			}
+			q.Repository = r.ID
+		}
+		page, err = tx.Points(q)
+		return err
+	})
+	out := wire.PointList{Points: []wire.Point{}}
+	for i, p := range page {
+		if i == pageSize(f.Limit) {
+			last := page[i-1]
+			out.Next = cursor(last.Created, string(last.ID))
+			break
+		}
+		out.Points = append(out.Points, presentPoint(p, group, repos[p.Repository]))
+	}
+	return out, err
+}
+
+// cursor is the place of a row ordered by time and id.
+func cursor(t time.Time, id string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(t.UnixNano(), 10) + " " + id))
+}
+
+func parseCursor(s string) (time.Time, volspec.PointID, error) {
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	at, id, ok := strings.Cut(string(b), " ")
+	ns, nerr := strconv.ParseInt(at, 10, 64)
+	if err != nil || nerr != nil || !ok || id == "" {
+		return time.Time{}, "", errkind.New(errkind.Invalid, "the cursor %.40q is not valid: use the next of the page before", s)
+	}
+	return time.Unix(0, ns).UTC(), volspec.PointID(id), nil
+}
+
+func presentPoint(p Point, group, repo string) wire.Point {
+	m, st := p.meta(), p.Body.Point.Stats
+	name := volspec.Name{Volume: p.Volume, Datastore: p.Datastore}
+	return wire.Point{
+		ID: p.ID, VMGroup: group, Repository: repo, Volume: name.String(), VolumeID: p.VolumeID,
+		Created: p.Created, State: p.State, Consistency: p.Body.Point.Consistency, Hold: p.Hold,
+		SizeBytes: p.Body.Point.Size, DataBytes: st.Data, ReadBytes: st.Read, NewBytes: st.New, StoredBytes: st.Stored,
+		Tracking: p.Body.Point.Tracking, StallMS: m.StallMS, FSType: m.Spec.FSType, CopyOf: p.Body.Point.CopyOf,
+		VerifiedAt: p.Body.VerifiedAt, ProvenAt: p.Body.ProvenAt, Damage: p.Body.Damage, Policy: m.Policy,
+	}
+}
+
+// findPoint resolves what a user wrote for a point: its id, or volume@time,
+// volume@latest. Another vmgroup's and none at all are the same not-found.
+func (s *Service) findPoint(ctx context.Context, group, ref string) (p Point, r Repo, g volspec.VMGroup, err error) {
+	err = s.inGroup(ctx, group, func(tx Tx, have volspec.VMGroup) error {
+		g = have
+		if p, err = pointOf(tx, g.ID, "", ref); err != nil {
+			return err
+		}
+		r, err = tx.Repository(p.Repository)
+		return err
+	})
+	return p, r, g, err
+}
+
+func noPoint(ref string) error {
+	return errkind.New(errkind.NotFound, "Recovery point %s not found: see `mooring backup ls`", ref)
+}
+
+// pointOf is findPoint inside a transaction. name is what "latest" alone
+// means.
+func pointOf(tx Tx, g volspec.VMGroupID, name, ref string) (Point, error) {
+	if name != "" && (ref == latest || ref == "") {
+		return newestOf(tx, g, name, time.Time{}, name+"@"+latest)
+	}
+	if i := strings.LastIndexByte(ref, '@'); i > 0 {
+		at, err := parseMoment(ref[i+1:])
+		if err != nil {
+			return Point{}, err
+		}
+		return newestOf(tx, g, ref[:i], at, ref)
+	}
+	p, err := tx.Point(volspec.PointID(ref))
+	if errkind.Is(err, errkind.NotFound) || err == nil && (p.Group != g || p.Deleting) {
+		return Point{}, noPoint(ref)
+	}
+	return p, err
+}
+
+const latest = "latest"
+
+// newestOf is the newest good point of a volume, at or before a moment. A
+// name with a datastore means only the volume there.
+func newestOf(tx Tx, g volspec.VMGroupID, name string, at time.Time, ref string) (Point, error) {
+	n, err := volspec.ParseName(name)
+	if err != nil {
+		return Point{}, err
+	}
+	all, err := tx.Points(PointQuery{Group: g, Volume: n.Volume, Before: at})
+	if err != nil {
+		return Point{}, err
+	}
+	for _, p := range all {
+		if p.good() && (n.Datastore == "" || n.Datastore == p.Datastore) {
+			return p, nil
+		}
+	}
+	return Point{}, noPoint(ref)
+}
+
+// moments are the forms in which a user writes a time; without a zone it is
+// that of the service.
+var moments = []string{time.RFC3339Nano, time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04"}
+
+// parseMoment reads the part behind the @: latest is the zero time, a date
+// alone the end of that day.
+func parseMoment(s string) (time.Time, error) {
+	if s == latest {
+		return time.Time{}, nil
+	}
+	for _, form := range moments {
+		if t, err := time.ParseInLocation(form, s, time.Local); err == nil {
+			if form == "2006-01-02T15:04" || form == "2006-01-02 15:04" {
+				t = t.Add(time.Minute - time.Nanosecond)
+			}
+			return t, nil
+		}
+	}
+	if t, err := time.ParseInLocation(time.DateOnly, s, time.Local); err == nil {
+		return t.AddDate(0, 0, 1).Add(-time.Nanosecond), nil
+	}
+	return time.Time{}, errkind.New(errkind.Invalid, "%q is not a moment: write volume@latest, or volume@time such as db@2026-11-24, db@2026-11-24T10:00 or db@2026-11-24T10:00:00Z", s)
+}
+
+// Point describes one.
+func (s *Service) Point(ctx context.Context, group, ref string) (wire.Point, error) {
+	p, r, g, err := s.findPoint(ctx, group, ref)
+	if err != nil {
+		return wire.Point{}, err
+	}
+	return presentPoint(p, g.Name, r.Name), nil
+}
+
+// SetPoint sets or ends a hold: a held point is removed by nobody.
+func (s *Service) SetPoint(ctx context.Context, c volspec.Caller, group, ref string, req wire.SetPoint) (wire.Point, error) {
+	p, r, g, err := s.findPoint(ctx, group, ref)
+	if err != nil {
+		return wire.Point{}, err
+	}
+	if req.Hold == nil {
+		return wire.Point{}, errkind.New(errkind.Invalid, "nothing to change on recovery point %s: hold can be set", p.ID)
+	}
+	err = s.o.Store.Update(ctx, func(tx Tx) error {
+		if p, err = tx.Point(p.ID); err != nil || p.Deleting {
+			return noPoint(ref)
+		}
+		p.Hold = *req.Hold
+		action := "point release"
+		if p.Hold {
+			action = "point hold"
+		}
+		if err := tx.PutPoint(p); err != nil {
+			return err
+		}
+		return tx.AddAudit(entry(ctx, c, g.Name, action, string(p.ID)))
+	})
+	return presentPoint(p, g.Name, r.Name), err
+}
+
+// DeletePoint removes a point for good. A held one, or one that a volume
+// shows, is in-use.
+func (s *Service) DeletePoint(ctx context.Context, c volspec.Caller, group, ref string) error {
+	p, r, g, err := s.findPoint(ctx, group, ref)
+	if err != nil {
+		return err
+	}
+	return s.with(ctx, r.ID, func(_ Repo, rp repository.Repository) error {
+		return s.dropPoint(ctx, rp, p, func(tx Tx) error {
+			return tx.AddAudit(entry(ctx, c, g.Name, "point rm", string(p.ID)))
+		})
+	})
+}
+
+// dropPoint records the intent, deletes the point in the repository and
+// forgets it. also runs with the intent.
+func (s *Service) dropPoint(ctx context.Context, rp repository.Repository, p Point, also func(Tx) error) error {
+	views, err := s.o.Volumes.ViewsOf(ctx, p.ID)
+	if err != nil {
+		return err
+	}
+	if len(views) > 0 {
+		return errkind.New(errkind.InUse, "recovery point %s is shown by volume %s: remove that volume first", p.ID, strings.Join(views, ", "))
+	}
+	err = s.o.Store.Update(ctx, func(tx Tx) error {
+		have, err := tx.Point(p.ID)
+		if errkind.Is(err, errkind.NotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if have.Hold {
+			return errkind.New(errkind.InUse, "recovery point %s is held: release it first with `mooring backup release`", p.ID)
+		}
+		have.Deleting = true
+		if err := tx.PutPoint(have); err != nil {
+			return err
+		}
+		return also(tx)
+	})
+	if err != nil {
+		return err
+	}
+	crashpoint.Here("backup.point.intent")
+	s.sessions.dropPoint(ctx, p.ID)
+	if err := rp.Delete(ctx, p.ID); err != nil {
+		return err
+	}
+	crashpoint.Here("backup.point.deleted")
+	if err := s.o.Store.Update(ctx, func(tx Tx) error { return tx.DeletePoint(p.ID) }); err != nil {
+		return err
+	}
+	log.G(ctx).WithField("point", string(p.ID)).Info("recovery point removed")
+	return s.clear(ctx, p.Group, alarmDamage, string(p.ID), "")
+}
+
+// finishDeletes completes the removals that a crash interrupted.
+func (s *Service) finishDeletes(ctx context.Context, r Repo, rp repository.Repository) error {
+	var open []Point
+	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
+		open, err = tx.Points(PointQuery{Repository: r.ID, Deleting: true})
+		return err
+	})
+	for _, p := range open {
+		if err == nil {
+			err = s.dropPoint(ctx, rp, p, func(Tx) error { return nil })
+		}
+	}
+	return err
+}

@@ -1,0 +1,219 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mooring.dev/mooring/hostsvc/internal/job"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// States of a volume's protection.
+const (
+	stateUnprotected = "unprotected"
+	stateOK          = "ok"
+	stateLate        = "late"
+	stateFailed      = "failed"
+)
+
+// protectionFacts are what one volume's protection is judged on.
+type protectionFacts struct {
+	volume   Volume
+	policies []Policy // that select it and are enabled
+	newest   *Point   // good one, in any repository
+	lastJob  *job.Job // newest backup job that has ended
+	now      time.Time
+}
+
+// judgeProtection is pure. A volume is late when its newest good point is
+// older than the smallest RPO; a new volume has that long for its first one.
+func judgeProtection(f protectionFacts) wire.Protection {
+	p := wire.Protection{Volume: f.volume.Name.String(), VolumeID: f.volume.ID, State: stateOK, AgeSeconds: -1, Policies: []string{}}
+	var rpo time.Duration
+	for _, pol := range f.policies {
+		p.Policies = append(p.Policies, pol.Name)
+		if d, err := duration(pol.Spec.RPO); err == nil && d > 0 && (rpo == 0 || d < rpo) {
+			rpo = d
+		}
+	}
+	p.RPOSeconds = int64(rpo / time.Second)
+	since := f.volume.Created
+	if f.newest != nil {
+		since = f.newest.Created
+		p.LastPoint, p.LastState = f.newest.Created, string(f.newest.State)
+		p.AgeSeconds = int64(f.now.Sub(since) / time.Second)
+	}
+	failed := false
+	if f.lastJob != nil {
+		p.LastJob = string(f.lastJob.State)
+		failed = f.lastJob.State == job.Failed
+		if failed {
+			p.LastProblem = f.lastJob.Error
+		}
+	}
+	switch {
+	case len(f.policies) == 0:
+		p.State = stateUnprotected
+	case rpo > 0 && f.now.Sub(since) > rpo:
+		p.State = stateLate
+	case failed:
+		p.State = stateFailed
+	}
+	return p
+}
+
+// gather collects the facts of all volumes of a vmgroup, or of all vmgroups.
+func (s *Service) gather(ctx context.Context, g volspec.VMGroupID) ([]protectionFacts, error) {
+	volumes, err := s.o.Volumes.Volumes(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	ended, err := s.o.Jobs.List(ctx, job.Query{Group: g, Kind: kindBackup, Ended: true, Limit: 10 * len(volumes)})
+	if err != nil {
+		return nil, err
+	}
+	newestJob := map[volspec.VolumeID]*job.Job{}
+	for i := range ended { // newest first
+		v := volspec.VolumeID(ended[i].Object)
+		if newestJob[v] == nil {
+			newestJob[v] = &ended[i]
+		}
+	}
+	out := make([]protectionFacts, 0, len(volumes))
+	at := now()
+	err = s.o.Store.View(ctx, func(tx Tx) error {
+		out = out[:0]
+		policies, err := tx.Policies(g)
+		if err != nil {
+			return err
+		}
+		for _, v := range volumes {
+			f := protectionFacts{volume: v, now: at, lastJob: newestJob[v.ID]}
+			for _, p := range policies {
+				if enabled(p) && selects(p, v) {
+					f.policies = append(f.policies, p)
+				}
+			}
+			if f.newest, err = newestGood(tx, v); err != nil {
+				return err
+			}
+			out = append(out, f)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// newestGood is the newest point of a volume that can be restored, nil for
+// none.
+func newestGood(tx Tx, v Volume) (*Point, error) {
+	all, err := tx.Points(PointQuery{Group: v.Group.ID, VolumeID: v.ID, Volume: v.Name.Volume, Limit: 50})
+	for _, p := range all {
+		if p.good() {
+			return &p, err
+		}
+	}
+	return nil, err
+}
+
+// rank puts first what needs somebody.
+var rank = map[string]int{stateUnprotected: 0, stateLate: 1, stateFailed: 2, stateOK: 3}
+
+// Protection is how every volume of a vmgroup is protected, the worst first.
+func (s *Service) Protection(ctx context.Context, group string) ([]wire.Protection, error) {
+	var id volspec.VMGroupID
+	if err := s.inGroup(ctx, group, func(_ Tx, g volspec.VMGroup) error { id = g.ID; return nil }); err != nil {
+		return nil, err
+	}
+	facts, err := s.gather(ctx, id)
+	out := make([]wire.Protection, 0, len(facts))
+	for _, f := range facts {
+		out = append(out, judgeProtection(f))
+	}
+	slices.SortStableFunc(out, func(a, b wire.Protection) int {
+		if d := rank[a.State] - rank[b.State]; d != 0 {
+			return d
+		}
+		return strings.Compare(a.Volume, b.Volume)
+	})
+	return out, err
+}
+
+// watchAges raises an alarm for every volume whose newest good point is older
+// than its RPO, whatever the reason, and clears those that are over.
+func (s *Service) watchAges(ctx context.Context) error {
+	facts, err := s.gather(ctx, "")
+	if err != nil {
+		return err
+	}
+	late := map[string]bool{}
+	for _, f := range facts {
+		p := judgeProtection(f)
+		if p.State != stateLate {
+			continue
+		}
+		late[alarmID(f.volume.Group.ID, alarmRPO, p.Volume)] = true
+		detail := fmt.Sprintf("volume %s has had no good recovery point for longer than its RPO of %s", p.Volume, time.Duration(p.RPOSeconds)*time.Second)
+		if p.LastProblem != "" {
+			detail += "; its last backup failed: " + p.LastProblem
+		}
+		if err := s.raise(ctx, f.volume.Group.ID, alarmRPO, p.Volume, detail); err != nil {
+			return err
+		}
+	}
+	var standing []Alarm
+	err = s.o.Store.View(ctx, func(tx Tx) error {
+		standing, err = tx.Alarms("")
+		return err
+	})
+	for _, a := range standing {
+		if err == nil && a.Kind == alarmRPO && !late[a.ID] {
+			err = s.clear(ctx, a.Group, alarmRPO, a.Object, "volume "+a.Object+" is within its RPO again")
+		}
+	}
+	return err
+}
+
+// Summary is what one volume shows of its backups.
+func (s *Service) Summary(ctx context.Context, g volspec.VMGroupID, id volspec.VolumeID) (wire.VolumeBackup, error) {
+	v, err := s.o.Volumes.Volume(ctx, id)
+	if errkind.Is(err, errkind.NotFound) || err == nil && v.Group.ID != g {
+		return wire.VolumeBackup{State: stateUnprotected}, nil
+	}
+	if err != nil {
+		return wire.VolumeBackup{}, err
+	}
+	last, err := s.o.Jobs.List(ctx, job.Query{Group: g, Kind: kindBackup, Object: string(id), Ended: true, Limit: 1})
+	if err != nil {
+		return wire.VolumeBackup{}, err
+	}
+	f := protectionFacts{volume: v, now: now()}
+	if len(last) > 0 {
+		f.lastJob = &last[0]
+	}
+	err = s.o.Store.View(ctx, func(tx Tx) error {
+		policies, err := tx.Policies(g)
+		if err != nil {
+			return err
+		}
+		f.policies = nil
+		for _, p := range policies {
+			if enabled(p) && selects(p, v) {
+				f.policies = append(f.policies, p)
+			}
+		}
+		f.newest, err = newestGood(tx, v)
+		return err
+	})
+	p := judgeProtection(f)
+	out := wire.VolumeBackup{Policy: strings.Join(p.Policies, ", "), LastSuccess: p.LastPoint, State: p.State}
+	if f.newest != nil {
+		out.LastPoint = string(f.newest.ID)
+	}
+	return out, err
+}

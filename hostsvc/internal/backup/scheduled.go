@@ -1,0 +1,308 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"mooring.dev/mooring/hostsvc/internal/job"
+	"mooring.dev/mooring/hostsvc/internal/job/schedule"
+	"mooring.dev/mooring/hostsvc/internal/repository"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// policyParams say which run of a policy a job makes.
+type policyParams struct {
+	Policy     volspec.PolicyID `json:"policy"`
+	PolicyName string           `json:"policy_name"`
+	Name       string           `json:"name"` // what people read
+	Task       string           `json:"task"`
+	Due        time.Time        `json:"due"`
+}
+
+// policyResult counts the parts of a run.
+type policyResult struct {
+	Summary string          `json:"summary"`
+	Jobs    []volspec.JobID `json:"jobs"`
+	Done    int             `json:"done"`
+	Failed  int             `json:"failed"`
+}
+
+// tasks are a policy's schedules.
+func (p Policy) tasks() map[string]string {
+	return map[string]string{
+		kindBackup: p.Spec.Schedule, kindVerify: p.Spec.Verify.Schedule,
+		kindDrill: p.Spec.DrillSched, kindCopy: p.Spec.Copy.Schedule,
+	}
+}
+
+// Scheduled are the schedules of all policies that are enabled.
+func (s *Service) Scheduled(ctx context.Context) ([]job.Scheduled, error) {
+	var policies []Policy
+	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
+		policies, err = tx.Policies("")
+		return err
+	})
+	var all []job.Scheduled
+	for _, p := range policies {
+		if !enabled(p) {
+			continue
+		}
+		for name, expr := range p.tasks() {
+			if expr == "" {
+				continue
+			}
+			sc, err := schedule.Parse(expr, p.Spec.Timezone)
+			if err != nil {
+				log.G(ctx).WithField("policy", p.Name).WithField(log.Err, err.Error()).Error("a schedule cannot be read")
+				continue
+			}
+			all = append(all, job.Scheduled{
+				Policy: p.ID, Group: p.Group, Task: name, Kind: kindPolicy, Schedule: sc,
+				Priority: p.Spec.Priority, Queue: p.Spec.Overlap == overlapQueue,
+				Params: func(due time.Time, _ int) any {
+					return policyParams{Policy: p.ID, PolicyName: p.Name, Name: p.Name + " " + name, Task: name, Due: due}
+				},
+			})
+		}
+	}
+	return all, err
+}
+
+// runPolicy is the handler of policy jobs: one job for each object of the due
+// time, and a wait for all of them; the worst result is the run's. Repeated
+// after a crash it finds the same jobs.
+func (s *Service) runPolicy(ctx context.Context, t task) error {
+	var p policyParams
+	if err := t.params(&p); err != nil {
+		return err
+	}
+	if err := t.stage(ctx, "enqueue"); err != nil {
+		return err
+	}
+	var pol Policy
+	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
+		pol, err = tx.Policy(p.Policy)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	parts, err := s.parts(ctx, pol, p)
+	if err != nil {
+		return err
+	}
+	if err := t.stage(ctx, "wait"); err != nil {
+		return err
+	}
+	res := policyResult{}
+	var failed error
+	for i, id := range parts {
+		j, err := s.o.Jobs.Wait(ctx, id)
+		if err != nil {
+			return err
+		}
+		if !j.Ended() {
+			return context.Cause(ctx)
+		}
+		t.report(repository.Progress{Done: int64(i + 1), Total: int64(len(parts))})
+		res.Jobs = append(res.Jobs, id)
+		if j.State == job.Done {
+			res.Done++
+			continue
+		}
+		res.Failed++
+		failed = errors.Join(failed, fmt.Errorf("%s: %s", s.presentJob(ctx, j, "").Object, j.Error))
+	}
+	res.Summary = fmt.Sprintf("%d done, %d not", res.Done, res.Failed)
+	if len(parts) == 0 {
+		res.Summary = "nothing to do: the policy matches no volume"
+		t.warn(res.Summary)
+	}
+	t.result(res)
+	if failed == nil {
+		return nil
+	}
+	err = errkind.Wrap(errkind.Internal, failed, "%d of %d jobs of the policy did not succeed", res.Failed, len(parts))
+	if res.Done > 0 {
+		return job.PartialError(err)
+	}
+	return err
+}
+
+// parts enqueues the jobs of one due time.
+func (s *Service) parts(ctx context.Context, pol Policy, p policyParams) ([]volspec.JobID, error) {
+	volumes, err := s.selected(ctx, pol)
+	if err != nil {
+		return nil, err
+	}
+	var ids []volspec.JobID
+	add := func(kind, object string, params any) error {
+		j, err := s.enqueue(ctx, job.Job{
+			Group: pol.Group, Kind: kind, Object: object, Policy: pol.ID, Priority: pol.Spec.Priority,
+			Unique: fmt.Sprintf("%s %s %d %s", pol.ID, p.Task, p.Due.Unix(), object),
+		}, params)
+		ids = append(ids, j.ID)
+		return err
+	}
+	for _, v := range volumes {
+		if p.Task == kindBackup {
+			params, err := s.backupOf(ctx, v, &pol, wire.RunBackup{})
+			if err == nil {
+				err = add(kindBackup, string(v.ID), params)
+			}
+			if err != nil {
+				return ids, err
+			}
+			continue
+		}
+		todo, err := s.pointParts(ctx, pol, p.Task, v)
+		if err != nil {
+			return ids, err
+		}
+		for _, params := range todo {
+			if err := add(p.Task, objectOf(params), params); err != nil {
+				return ids, err
+			}
+		}
+	}
+	return ids, nil
+}
+
+// pointParts are the points of a volume that a scheduled task is about: the
+// newest for a drill, those not verified yet and the oldest proof for a
+// verification, those not copied yet for a copy.
+func (s *Service) pointParts(ctx context.Context, pol Policy, name string, v Volume) (out []pointParams, err error) {
+	var points, copies []Point
+	var to Repo
+	err = s.o.Store.View(ctx, func(tx Tx) error {
+		r, err := tx.RepositoryByName(pol.Group, pol.Spec.Repository)
+		if err != nil {
+			return err
+		}
+		if points, err = tx.Points(PointQuery{Group: pol.Group, Repository: r.ID, VolumeID: v.ID}); err != nil || name != kindCopy {
+			return err
+		}
+		if to, err = tx.RepositoryByName(pol.Group, pol.Spec.Copy.Repository); err != nil {
+			return err
+		}
+		copies, err = tx.Points(PointQuery{Group: pol.Group, Repository: to.ID, VolumeID: v.ID})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range choosePoints(name, points, copies, to.ID) {
+		params := paramsOf(p)
+		params.Limit = int64(pol.Spec.Limit)
+		switch name {
+		case kindVerify:
+			params.Mode, params.Share = repository.VerifyMode(pol.Spec.Verify.Mode), pol.Spec.Verify.Share
+		case kindCopy:
+			params.To = to.ID
+		}
+		out = append(out, params)
+	}
+	return out, nil
+}
+
+// choosePoints is the pure half of pointParts. points are newest first.
+func choosePoints(name string, points, copies []Point, to volspec.RepositoryID) (out []Point) {
+	there := map[volspec.PointID]bool{}
+	for _, c := range copies {
+		there[c.ID] = true
+	}
+	var oldest *Point
+	for i, p := range points {
+		if !p.good() {
+			continue
+		}
+		switch name {
+		case kindDrill:
+			return []Point{p}
+		case kindCopy:
+			// A copy of a newer point is there: older ones were let go on purpose.
+			if there[copyID(p.ID, to)] {
+				return out
+			}
+			out = append([]Point{p}, out...)
+		case kindVerify:
+			if p.Body.VerifiedAt.IsZero() {
+				out = append(out, p)
+			} else if oldest == nil || p.Body.VerifiedAt.Before(oldest.Body.VerifiedAt) {
+				oldest = &points[i]
+			}
+		}
+	}
+	if name == kindVerify && oldest != nil {
+		out = append(out, *oldest)
+	}
+	return out
+}
+
+// PreviewPolicy tells what a stored policy would do.
+func (s *Service) PreviewPolicy(ctx context.Context, group, name string) (wire.PolicyPreview, error) {
+	var p Policy
+	err := s.inGroup(ctx, group, func(tx Tx, g volspec.VMGroup) (err error) {
+		p, err = tx.PolicyByName(g.ID, name)
+		return err
+	})
+	if err != nil {
+		return wire.PolicyPreview{}, err
+	}
+	return s.preview(ctx, group, p)
+}
+
+// PreviewNew tells what a policy would do that is not stored yet.
+func (s *Service) PreviewNew(ctx context.Context, group string, in wire.Policy) (wire.PolicyPreview, error) {
+	in = complete(in, s.o.Zone)
+	if err := checkPolicy(in); err != nil {
+		return wire.PolicyPreview{}, err
+	}
+	p := Policy{Name: in.Name, Spec: in}
+	if err := s.inGroup(ctx, group, func(_ Tx, g volspec.VMGroup) error { p.Group = g.ID; return nil }); err != nil {
+		return wire.PolicyPreview{}, err
+	}
+	return s.preview(ctx, group, p)
+}
+
+// previewRuns is how many coming runs of each task are shown.
+const previewRuns = 5
+
+func (s *Service) preview(ctx context.Context, group string, p Policy) (wire.PolicyPreview, error) {
+	out := wire.PolicyPreview{Policy: presentPolicy(p, group), Volumes: []string{}, Next: []wire.PolicyRun{}, Points: []wire.KeepDecision{}}
+	volumes, err := s.selected(ctx, p)
+	if err != nil {
+		return out, err
+	}
+	for _, v := range volumes {
+		out.Volumes = append(out.Volumes, v.Name.String())
+	}
+	for _, name := range []string{kindBackup, kindVerify, kindDrill, kindCopy} {
+		expr := p.tasks()[name]
+		if expr == "" {
+			continue
+		}
+		sc, err := schedule.Parse(expr, p.Spec.Timezone)
+		if err != nil {
+			return out, err
+		}
+		at := now()
+		for range previewRuns {
+			if at = sc.Next(at); at.IsZero() {
+				break
+			}
+			out.Next = append(out.Next, wire.PolicyRun{Task: name, At: at})
+		}
+	}
+	var d wire.Pruned
+	err = s.prunePolicy(ctx, p, true, &d)
+	if d.Decisions != nil {
+		out.Points = d.Decisions
+	}
+	return out, err
+}

@@ -1,0 +1,118 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"mooring.dev/mooring/hostsvc/internal/repository"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/keylock"
+	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+// Options are the parts and settings of a Service. Jobs is filled in before
+// the first call: the queue needs Service.Handlers, the service the queue.
+type Options struct {
+	Store   Store
+	Volumes Volumes
+	Jobs    Jobs
+	Opener  repository.Opener
+	Keyring Keyring
+	Files   Files
+	Views   Views
+	Notify  Notifier
+
+	Streams       int           // blocks worked on at a time; 0: one per processor
+	UploadLimit   int64         // bytes per second to repositories; 0: none
+	DownloadLimit int64         // bytes per second from repositories; 0: none
+	Sample        float64       // share of blocks taken over that is read again
+	Zone          string        // of schedules that name none
+	Tick          time.Duration // between two looks at ages and places; 0: a minute
+}
+
+// Service is the backup use cases. All methods are safe for concurrent use
+// and can be repeated after any failure.
+type Service struct {
+	o        Options
+	repos    keylock.Map[volspec.RepositoryID]
+	sessions sessions
+	budgets  budgets
+}
+
+// New returns a service that does nothing until it is called.
+func New(o Options) *Service {
+	if o.Tick == 0 {
+		o.Tick = time.Minute
+	}
+	return &Service{o: o}
+}
+
+// Use gives the service its queue; see Options.
+func (s *Service) Use(j Jobs) { s.o.Jobs = j }
+
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// group finds a vmgroup by name.
+func (s *Service) group(tx Tx, name string) (volspec.VMGroup, error) {
+	g, err := tx.GroupByName(name)
+	if errkind.Is(err, errkind.NotFound) {
+		err = errkind.New(errkind.NotFound, "Vmgroup %s does not exist", name)
+	}
+	return g, err
+}
+
+// inGroup runs fn in a View with the vmgroup of that name.
+func (s *Service) inGroup(ctx context.Context, name string, fn func(Tx, volspec.VMGroup) error) error {
+	return s.o.Store.View(ctx, func(tx Tx) error {
+		g, err := s.group(tx, name)
+		if err != nil {
+			return err
+		}
+		return fn(tx, g)
+	})
+}
+
+// groupNames are the names of all vmgroups by id.
+func (s *Service) groupNames(ctx context.Context) (map[volspec.VMGroupID]string, error) {
+	names := map[volspec.VMGroupID]string{}
+	err := s.o.Store.View(ctx, func(tx Tx) error {
+		all, err := tx.Groups()
+		for _, g := range all {
+			names[g.ID] = g.Name
+		}
+		return err
+	})
+	return names, err
+}
+
+func entry(ctx context.Context, c volspec.Caller, group, action, object string) volspec.Audit {
+	return volspec.Audit{Time: now(), Actor: c.Actor, VMGroup: group, Action: action, Object: object, Outcome: "ok", Request: log.Request(ctx)}
+}
+
+// audit writes one line outside any other transaction.
+func (s *Service) audit(ctx context.Context, c volspec.Caller, group, action, object string, err error) {
+	a := entry(ctx, c, group, action, object)
+	if err != nil {
+		a.Outcome, a.Detail = string(errkind.Of(err)), errkind.Text(err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if e := s.o.Store.Update(ctx, func(tx Tx) error { return tx.AddAudit(a) }); e != nil {
+		log.G(ctx).WithField(log.Err, e.Error()).Error("audit line was not written")
+	}
+}
+
+// joined reports err first, and what went wrong while cleaning up after it.
+func joined(err, cleaning error) error {
+	if cleaning == nil {
+		return err
+	}
+	return errors.Join(err, cleaning)
+}
+
+// briefly is a context for cleaning up that outlives ctx.
+func briefly(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+}

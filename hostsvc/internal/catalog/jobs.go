@@ -1,0 +1,160 @@
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"mooring.dev/mooring/hostsvc/internal/job"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+var _ job.Tx = (*tx)(nil)
+
+// Jobs is the catalog as the job queue sees it.
+func (c *Catalog) Jobs() job.Store { return queue{c} }
+
+type queue struct{ c *Catalog }
+
+func (q queue) View(ctx context.Context, fn func(job.Tx) error) error {
+	return q.c.view(ctx, func(t *tx) error { return fn(t) })
+}
+
+func (q queue) Update(ctx context.Context, fn func(job.Tx) error) error {
+	return q.c.update(ctx, func(t *tx) error { return fn(t) })
+}
+
+const jobCols = `id, group_id, kind, object, state, created, begun, ended, priority, policy_id, owner, fence, expires, cancel, unique_key, body`
+
+// jobBody is the part of a job that is only read whole.
+type jobBody struct {
+	Params   json.RawMessage `json:"params,omitempty"`
+	Saved    json.RawMessage `json:"saved,omitempty"`
+	Result   json.RawMessage `json:"result,omitempty"`
+	Stage    string          `json:"stage,omitempty"`
+	Steps    []job.Step      `json:"steps,omitempty"`
+	Progress job.Progress    `json:"progress"`
+	Warnings []string        `json:"warnings,omitempty"`
+	Error    string          `json:"error,omitempty"`
+	Kind     errkind.Kind    `json:"error_kind,omitempty"`
+	Attempts int             `json:"attempts"`
+}
+
+func scanJob(s scanner) (j job.Job, err error) {
+	var created, begun, ended, expires int64
+	var text string
+	err = s.Scan(&j.ID, &j.Group, &j.Kind, &j.Object, &j.State, &created, &begun, &ended, &j.Priority, &j.Policy, &j.Owner, &j.Fence, &expires, &j.Cancel, &j.Unique, &text)
+	if err != nil {
+		return j, err
+	}
+	j.Created, j.Begun, j.EndedAt, j.Expires = toTime(created), toTime(begun), toTime(ended), toTime(expires)
+	var b jobBody
+	if err := body(text, &b, "job", string(j.ID)); err != nil {
+		return j, err
+	}
+	j.Params, j.Saved, j.Result, j.Stage, j.Steps = b.Params, b.Saved, b.Result, b.Stage, b.Steps
+	j.Progress, j.Warnings, j.Error, j.Kept, j.Attempts = b.Progress, b.Warnings, b.Error, b.Kind, b.Attempts
+	return j, nil
+}
+
+func (t *tx) PutJob(j job.Job) error {
+	text, err := document(jobBody{
+		Params: j.Params, Saved: j.Saved, Result: j.Result, Stage: j.Stage, Steps: j.Steps,
+		Progress: j.Progress, Warnings: j.Warnings, Error: j.Error, Kind: j.Kept, Attempts: j.Attempts,
+	}, "job", string(j.ID))
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(upsert("jobs", jobCols, "id"), j.ID, j.Group, j.Kind, j.Object, j.State, fromTime(j.Created), fromTime(j.Begun), fromTime(j.EndedAt),
+		j.Priority, j.Policy, j.Owner, j.Fence, fromTime(j.Expires), j.Cancel, j.Unique, text)
+	return err
+}
+
+func (t *tx) Job(id volspec.JobID) (job.Job, error) {
+	j, found, err := one(t, scanJob, "SELECT "+jobCols+" FROM jobs WHERE id = ?", id)
+	if err == nil && !found {
+		err = errkind.New(errkind.NotFound, "Job %s not found", id)
+	}
+	return j, err
+}
+
+func (t *tx) JobByUnique(unique string) (job.Job, error) {
+	j, found, err := one(t, scanJob, "SELECT "+jobCols+" FROM jobs WHERE unique_key = ? AND unique_key > ''", unique)
+	if err == nil && !found {
+		err = errkind.New(errkind.NotFound, "no job is known as %s", unique)
+	}
+	return j, err
+}
+
+// open selects what the index jobs_open holds.
+const openJobs = "state IN ('queued', 'running')"
+
+func (t *tx) OpenJobs() ([]job.Job, error) {
+	return list(t, scanJob, "SELECT "+jobCols+" FROM jobs WHERE "+openJobs+" ORDER BY priority, created, id")
+}
+
+func (t *tx) Jobs(q job.Query) ([]job.Job, error) {
+	query, args := "SELECT "+jobCols+" FROM jobs WHERE 1 = 1", []any{}
+	add := func(term string, values ...any) {
+		query += " AND " + term
+		args = append(args, values...)
+	}
+	if q.Group != "" {
+		add("group_id = ?", q.Group)
+	}
+	if q.State != "" {
+		add("state = ?", q.State)
+	}
+	if q.Open {
+		add(openJobs)
+	}
+	if q.Ended {
+		add("state NOT IN ('queued', 'running')")
+	}
+	if q.Kind != "" {
+		add("kind = ?", q.Kind)
+	}
+	if q.Object != "" {
+		add("object = ?", q.Object)
+	}
+	if q.Policy != "" {
+		add("policy_id = ? AND policy_id > ''", q.Policy)
+	}
+	if q.BeforeID != "" {
+		add("(created, id) < (?, ?)", fromTime(q.Before), q.BeforeID)
+	}
+	query += " ORDER BY created DESC, id DESC"
+	if q.Limit > 0 {
+		query += " LIMIT ?"
+		args = append(args, q.Limit)
+	}
+	return list(t, scanJob, query, args...)
+}
+
+func (t *tx) TrimJobs(before time.Time) (int, error) {
+	n, err := t.exec("DELETE FROM jobs WHERE state NOT IN ('queued', 'running') AND ended < ?", fromTime(before))
+	return int(n), err
+}
+
+func (t *tx) Clock() (time.Time, error) {
+	n, err := t.now()
+	return toTime(n), err
+}
+
+func (t *tx) Mark(p volspec.PolicyID, task string) (since, last time.Time, err error) {
+	err = t.each(func(s scanner) error {
+		var a, b int64
+		if err := s.Scan(&a, &b); err != nil {
+			return err
+		}
+		since, last = toTime(a), toTime(b)
+		return nil
+	}, "SELECT since, last FROM schedule_marks WHERE policy_id = ? AND task = ?", p, task)
+	return since, last, err
+}
+
+func (t *tx) PutMark(p volspec.PolicyID, task string, since, last time.Time) error {
+	_, err := t.exec(upsert("schedule_marks", "policy_id, task, since, last", "policy_id, task"), p, task, fromTime(since), fromTime(last))
+	return err
+}
