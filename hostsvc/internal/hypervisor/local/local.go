@@ -21,6 +21,7 @@
 package local
 
 import (
+	"context"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,10 @@ type Options struct {
 	Settle time.Duration
 	// Poll is how often Watch looks at the VMs; 0: once a second.
 	Poll time.Duration
+	// Ready is asked before a datastore is adopted, and whenever one does not
+	// open: it brings the datastore of that name to its path, or says why it is
+	// not there; nil says that nothing stands in the way. nil: nobody is asked.
+	Ready func(ctx context.Context, datastore string) error
 }
 
 // Datastore is a folder for disks.
@@ -85,6 +90,7 @@ type conf struct {
 	stores       map[string]Datastore
 	vms          map[volspec.VMID]VM
 	settle, poll time.Duration
+	ready        func(context.Context, string) error
 }
 
 // New checks o. It touches nothing on the machine.
@@ -99,7 +105,10 @@ func New(o Options) (*Local, error) {
 }
 
 func (o Options) conf() (*conf, error) {
-	c := &conf{stores: map[string]Datastore{}, vms: map[volspec.VMID]VM{}, settle: o.Settle, poll: o.Poll}
+	c := &conf{stores: map[string]Datastore{}, vms: map[volspec.VMID]VM{}, settle: o.Settle, poll: o.Poll, ready: o.Ready}
+	if c.ready == nil {
+		c.ready = func(context.Context, string) error { return nil }
+	}
 	if c.settle == 0 {
 		c.settle = 10 * time.Second
 	}

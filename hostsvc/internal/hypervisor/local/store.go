@@ -57,11 +57,12 @@ func (l *Local) open(ctx context.Context, name string, write bool) (*place, erro
 	if err := ended(ctx, "work on datastore %s", name); err != nil {
 		return nil, err
 	}
-	d, ok := l.conf.Load().stores[name]
+	c := l.conf.Load()
+	d, ok := c.stores[name]
 	if !ok {
 		return nil, errkind.New(errkind.NotFound, "no datastore %s: see the list of datastores", name)
 	}
-	p, why := d.open()
+	p, why := c.openStore(ctx, d)
 	if why != nil {
 		return nil, errkind.New(errkind.Unavailable, "datastore %s is offline: %s", name, why)
 	}
@@ -70,6 +71,18 @@ func (l *Local) open(ctx context.Context, name string, write bool) (*place, erro
 		return nil, errkind.New(errkind.Unavailable, "datastore %s is read-only: make %s writable and repeat", name, d.Path)
 	}
 	return p, nil
+}
+
+// openStore opens a datastore, which is brought back first if it is away.
+func (c *conf) openStore(ctx context.Context, d Datastore) (*place, error) {
+	p, why := d.open()
+	if why == nil {
+		return p, nil
+	}
+	if err := c.ready(ctx, d.Name); err != nil {
+		return nil, err
+	}
+	return d.open()
 }
 
 // openRoot opens the path, whatever it holds.
@@ -154,9 +167,13 @@ func (l *Local) Adopt(ctx context.Context, name string) (string, error) {
 	if err := ended(ctx, "adopting datastore %s", name); err != nil {
 		return "", err
 	}
-	d, ok := l.conf.Load().stores[name]
+	c := l.conf.Load()
+	d, ok := c.stores[name]
 	if !ok {
 		return "", errkind.New(errkind.NotFound, "no datastore %s: see the list of datastores", name)
+	}
+	if why := c.ready(ctx, name); why != nil {
+		return "", errkind.New(errkind.Unavailable, "datastore %s cannot be adopted: %s", name, why)
 	}
 	p, why := d.openRoot()
 	if why != nil {
@@ -219,19 +236,20 @@ type knowledge struct {
 // Datastores implements hypervisor.Datastores.
 func (l *Local) Datastores(ctx context.Context) ([]hypervisor.Datastore, error) {
 	var all []hypervisor.Datastore
-	for _, d := range l.conf.Load().stores {
+	c := l.conf.Load()
+	for _, d := range c.stores {
 		if err := ended(ctx, "listing the datastores"); err != nil {
 			return nil, err
 		}
-		all = append(all, l.describe(d))
+		all = append(all, l.describe(ctx, c, d))
 	}
 	slices.SortFunc(all, func(a, b hypervisor.Datastore) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
 }
 
-func (l *Local) describe(d Datastore) hypervisor.Datastore {
+func (l *Local) describe(ctx context.Context, c *conf, d Datastore) hypervisor.Datastore {
 	h := hypervisor.Datastore{Name: d.Name, Path: d.Path, State: hypervisor.Online}
-	p, why := d.open()
+	p, why := c.openStore(ctx, d)
 	if why != nil {
 		h.State, h.Detail = hypervisor.Offline, why.Error()
 		return h
