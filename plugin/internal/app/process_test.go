@@ -27,11 +27,14 @@ type process struct {
 	ready  time.Duration // from start to the first answer
 }
 
-func start(t *testing.T, dir string) *process {
+func start(t *testing.T, dir string, change ...func(*exec.Cmd)) *process {
 	t.Helper()
 	p := &process{socket: filepath.Join(dir, "p.sock"), root: filepath.Join(dir, "mnt")}
 	p.cmd = exec.Command(binary, "--socket="+p.socket, "--mount-root="+p.root, "--host=unix://"+dir+"/host.sock", "--engine=unix://"+dir+"/engine.sock")
 	p.cmd.Stdout, p.cmd.Stderr = os.Stderr, os.Stderr
+	for _, c := range change {
+		c(p.cmd)
+	}
 	p.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", p.socket)
 	}}}

@@ -73,11 +73,9 @@ func (g *Guest) Recover(ctx context.Context) (settled bool, err error) {
 			errs = append(errs, g.thawHidden(ctx, volspec.VolumeID(r.Name())))
 		}
 	}
-	if err = errors.Join(errs...); err != nil {
-		settled = false
-	}
+	err = errors.Join(errs...)
 	for _, f := range over {
-		if err == nil {
+		if err == nil { // otherwise the next start looks again
 			err = os.Remove(f.Name())
 		}
 		_ = f.Close() // nothing was written

@@ -33,7 +33,7 @@ func (d *Driver) thawOld(ctx context.Context) (settled bool) {
 	}
 	settled, err := d.o.Freezer.Recover(ctx)
 	if err != nil {
-		log.G(ctx).WithField(log.Err, err.Error()).Error("it is not certain that no volume is frozen, it is tried again")
+		log.G(ctx).WithField(log.Err, err.Error()).Error("it is not certain that no volume is frozen: if writers of one wait, run fsfreeze -u on its mount point")
 	}
 	return settled
 }

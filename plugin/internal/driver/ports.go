@@ -124,7 +124,8 @@ type Freezer interface {
 	Freeze(ctx context.Context, device, path string, lease time.Duration) (Frozen, error)
 	// Recover thaws what an earlier life of the plugin may have left frozen; it
 	// disturbs nothing else. settled is false while somebody of that life may
-	// still live: then it is to be called again. Not during a freeze.
+	// still freeze something: then it is to be called again. What cannot be
+	// thawed is an error, and left to the next start. Not during a freeze.
 	Recover(ctx context.Context) (settled bool, err error)
 }
 

@@ -36,7 +36,7 @@ func boot(t require.TestingT, w *world, dir string) *plugin {
 	}
 	d := New(Options{
 		Host: host, Disks: w, Mounts: w, Engine: w, Ledger: l, Cache: c, Root: "/mnt/vsphere",
-		BootID: "boot", Version: "test", Interval: interval, Beat: interval,
+		Orders: w.orders, Freezer: w.freezer, BootID: "boot", Version: "test", Interval: interval, Beat: interval,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -40,6 +40,9 @@ type world struct {
 
 	host Host // what the driver is given instead of the world itself, when not nil
 
+	orders  Orders // nil: nobody freezes anything
+	freezer Freezer
+
 	// Hooks for single tests; nil: nothing.
 	onGet, onAttach, onList, onDetach func() error
 	checkBlank                        func(n int) error

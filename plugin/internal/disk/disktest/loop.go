@@ -128,6 +128,19 @@ func (d *Disk) node(t testing.TB) {
 	require.NoError(t, unix.Mknod(d.Node, unix.S_IFBLK|0o600, int(unix.Mkdev(7, d.minor))))
 }
 
+// Show makes another node of the disk, below dev, as the host does in a
+// guest's /dev, until the test ends.
+func (d *Disk) Show(t testing.TB, dev string) {
+	t.Helper()
+	require.NoError(t, os.MkdirAll(filepath.Join(dev, "mooring"), 0o755))
+	node := filepath.Join(dev, "mooring", d.Serial)
+	require.NoError(t, unix.Mknod(node, unix.S_IFBLK|0o600, int(unix.Mkdev(7, d.minor))))
+	t.Cleanup(func() {
+		require.NoError(t, os.Remove(node))
+		_ = os.Remove(filepath.Dir(node)) // only if it is empty
+	})
+}
+
 // Unplug removes the node and the loop device, as soon as nobody uses it.
 // Not plugged: nothing.
 func (d *Disk) Unplug(t testing.TB) {
