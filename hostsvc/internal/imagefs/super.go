@@ -46,8 +46,10 @@ func readSuper(r io.ReaderAt, size int64) (super, error) {
 			return super{}, errkind.New(errkind.Invalid, "the volume holds no filesystem that is known here (ext4, xfs, btrfs): restore it as a whole instead")
 		}
 	}
-	return super{}, errkind.New(errkind.Invalid, "the volume was never formatted: there are no files in it")
+	return super{}, errBlank
 }
+
+var errBlank = errkind.New(errkind.Invalid, "the volume was never formatted: there are no files in it")
 
 // The kernel tells btrfs filesystems apart by their fsid alone: a second one
 // with the fsid of one that is mounted is refused, or worse, taken for it. A

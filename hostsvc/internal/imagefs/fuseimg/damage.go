@@ -28,7 +28,7 @@ func (d *Damage) locate(r io.ReaderAt, e image.Extent, err error) {
 		return
 	}
 	if e.Length <= grain {
-		d.add(e, err)
+		d.Add(e, err)
 		return
 	}
 	buf, found := make([]byte, grain), false
@@ -36,7 +36,7 @@ func (d *Damage) locate(r io.ReaderAt, e image.Extent, err error) {
 		piece := image.Extent{Offset: at, Length: min(grain-at%grain, e.End()-at)}
 		at = piece.End()
 		if n, err := r.ReadAt(buf[:piece.Length], piece.Offset); int64(n) < piece.Length {
-			d.add(piece, err)
+			d.Add(piece, err)
 			found = true
 		}
 	}
@@ -53,7 +53,8 @@ func (d *Damage) note(err error) {
 	}
 }
 
-func (d *Damage) add(e image.Extent, err error) {
+// Add remembers a range that could not be read because of err.
+func (d *Damage) Add(e image.Extent, err error) {
 	d.note(err)
 	d.mu.Lock()
 	defer d.mu.Unlock()
