@@ -3,6 +3,8 @@ package notify
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"mime"
 	"mime/quotedprintable"
@@ -28,7 +30,7 @@ func message(from *mail.Address, to []*mail.Address, events []Event, host string
 	header("To", strings.Join(names, ",\r\n "))
 	header("Subject", encode(subject(events)))
 	header("Date", now.Format(time.RFC1123Z))
-	header("Message-ID", "<"+events[0].ID+"@"+domain(host)+">")
+	header("Message-ID", "<"+messageID(events)+"@"+domain(host)+">")
 	header("Auto-Submitted", "auto-generated")
 	header("MIME-Version", "1.0")
 	header("Content-Type", "text/plain; charset=utf-8")
@@ -42,6 +44,16 @@ func message(from *mail.Address, to []*mail.Address, events []Event, host string
 		return nil, errkind.Wrap(errkind.Internal, err, "write a mail")
 	}
 	return b.Bytes(), nil
+}
+
+// messageID is the same for the same events only: a server that has seen it
+// may drop the mail, as it should when an attempt is repeated.
+func messageID(events []Event) string {
+	h := sha256.New()
+	for _, e := range events {
+		h.Write([]byte(e.ID + "\x00"))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // encode makes MIME words of a text that is not plain, one per line.

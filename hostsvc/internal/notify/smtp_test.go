@@ -199,6 +199,27 @@ func TestASilentServerEndsWithTheTimeLimit(t *testing.T) {
 	assert.Less(t, time.Since(begun), 10*time.Second, "Send ends with its context")
 }
 
+// A server may drop a mail whose id it has seen: only the same events have it.
+func TestMessageIDs(t *testing.T) {
+	s := &mailServer{}
+	m := sender(t, server(t, s, notify.SMTPOptions{TLS: notify.NoTLS}))
+	other := failed()
+	other.ID = "msg_2"
+	for _, events := range [][]notify.Event{{failed()}, {failed()}, {failed(), other}} {
+		_, err := m.Send(t.Context(), events)
+		require.NoError(t, err)
+	}
+	var ids []string
+	for _, got := range s.got() {
+		mail, err := netmail.ReadMessage(strings.NewReader(got.data))
+		require.NoError(t, err)
+		ids = append(ids, mail.Header.Get("Message-ID"))
+	}
+	assert.Equal(t, ids[0], ids[1])
+	assert.NotEqual(t, ids[0], ids[2])
+	assert.Regexp(t, `^<[0-9a-f]{32}@host1>$`, ids[0])
+}
+
 // Whatever a tenant writes into names and sentences, a mail has our headers
 // and no others, and lines that every server takes.
 func TestHeadersCannotBeInjected(t *testing.T) {

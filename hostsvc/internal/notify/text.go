@@ -62,7 +62,7 @@ func subject(events []Event) string {
 			wrong++
 		}
 	}
-	return fmt.Sprintf("[mooring] %d notifications, %d of them errors: %s, …", len(events), wrong, headline(events[0]))
+	return fmt.Sprintf("[mooring] %d notifications (errors: %d): %s, …", len(events), wrong, headline(events[0]))
 }
 
 // body is the text of a mail about events; host is where it comes from.
@@ -85,7 +85,7 @@ func body(events []Event, host string) string {
 		row("since", stamp(e.Again))
 		row("request", oneLine(e.Request, 40))
 	}
-	fmt.Fprintf(&b, "\n-- \nmooringd on %s. Standing alarms are listed by \"mooring alarm ls\".\n", oneLine(host, 100))
+	fmt.Fprintf(&b, "\n-- \nmooringd on %s. An alarm is told again from time to time until it ends.\n", oneLine(host, 100))
 	return b.String()
 }
 
