@@ -40,7 +40,7 @@ type Webhook struct {
 // makes them.
 var Events = []string{
 	"job-failed", "job-recovered", "rpo-missed", "rpo-recovered", "repository-offline", "repository-recovered",
-	"drill-failed", "verify-failed", "quota", "test",
+	"drill-failed", "drill-recovered", "point-damaged", "point-healed", "verify-failed", "quota", "backup-quota", "backup-quota-recovered", "test",
 }
 
 func defaultNotify() Notify {
