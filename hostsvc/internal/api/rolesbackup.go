@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"mooring.dev/mooring/hostsvc/internal/backup"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
@@ -41,10 +42,7 @@ type repositories interface {
 }
 
 // PointFilter selects recovery points; zero fields select everything.
-type PointFilter struct {
-	Volume, Repository, After string
-	Limit                     int
-}
+type PointFilter = backup.PointFilter
 
 type points interface {
 	Points(ctx context.Context, group string, f PointFilter) (wire.PointList, error)
@@ -83,10 +81,7 @@ type policies interface {
 }
 
 // JobFilter selects jobs; zero fields select everything.
-type JobFilter struct {
-	State, Kind, Object, After string
-	Limit                      int
-}
+type JobFilter = backup.JobFilter
 
 type jobs interface {
 	// Jobs lists those of one vmgroup, or with "" of all.

@@ -49,7 +49,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer s.close()
-	h, err := newHost(cfg)
+	h, err := newHost(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (d *daemon) run(ctx context.Context, reload <-chan os.Signal) (err error) {
 	}
 	log.G(ctx).WithField("version", d.version).WithField("config", d.path).Info("mooringd is starting")
 	err = rungroup.Run(ctx,
-		rungroup.Component{Name: "volume service", Run: d.serve, Within: stopLimit},
+		rungroup.Component{Name: "volume service", Run: d.serve, Within: workLimit + 2*stopLimit},
 		rungroup.Component{Name: "operations in progress", Run: d.work, Within: workLimit + time.Second},
 		rungroup.Component{Name: "listeners", Run: d.listeners.Run, Within: drainLimit + stopLimit},
 		rungroup.Component{Name: "reload", Run: func(ctx context.Context) error { return d.reloads(ctx, reload) }, Within: stopLimit},
@@ -117,17 +117,53 @@ func (d *daemon) serve(ctx context.Context) error {
 		return err
 	}
 	d.gate.open()
-	notify(ctx, notifyReady)
+	sdNotify(ctx, notifyReady)
 	log.G(ctx).WithField(log.Dur, time.Since(start).Milliseconds()).Info("mooringd is ready")
-	return d.volumes.Run(ctx)
+	return rungroup.Run(ctx,
+		rungroup.Component{Name: "volumes", Run: d.volumes.Run, Within: stopLimit},
+		rungroup.Component{Name: "backup", Run: d.backups.run, Within: workLimit + stopLimit},
+		rungroup.Component{Name: "declared repositories", Run: d.places, Within: stopLimit},
+	)
+}
+
+// placesPause is between two attempts to make declared repositories whose
+// place is away.
+const placesPause = time.Minute
+
+// places makes the declared repositories, and tries again what is away, until
+// ctx ends.
+func (d *daemon) places(ctx context.Context) error {
+	tick := time.NewTicker(placesPause)
+	defer tick.Stop()
+	for {
+		all, err := declared(d.config())
+		if err == nil {
+			err = d.backups.service.MakeDeclared(ctx, all)
+		}
+		if err != nil && ctx.Err() == nil {
+			log.G(ctx).WithField(log.Err, err.Error()).Warn("a declared repository is not there yet")
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-d.reloaded:
+		}
+	}
 }
 
 // prepare makes the catalog true before the first request sees it.
 func (d *daemon) prepare(ctx context.Context) error {
+	if err := d.backups.mount(ctx); err != nil {
+		return err
+	}
 	if err := d.volumes.IdentifyDatastores(ctx); err != nil {
 		return err
 	}
 	if err := d.volumes.Recover(ctx); err != nil {
+		return err
+	}
+	if err := d.backups.recover(ctx); err != nil {
 		return err
 	}
 	cfg := d.config()

@@ -37,7 +37,7 @@ type memHost struct {
 
 func newMemHost(cfg config.Config) *memHost {
 	h := &memHost{Memory: memory.New(memory.Options{}), vms: map[string]bool{}}
-	_ = h.configure(cfg)
+	_ = h.configure(context.Background(), cfg)
 	return h
 }
 
@@ -45,7 +45,11 @@ func (h *memHost) id(name string) volspec.VMID {
 	return volspec.VMID(uuid.NewSHA1(uuid.NameSpaceOID, []byte(name)).String())
 }
 
-func (h *memHost) configure(cfg config.Config) error {
+func (h *memHost) check(config.Config) error { return nil }
+
+func (h *memHost) findings() []wire.Finding { return nil }
+
+func (h *memHost) configure(_ context.Context, cfg config.Config) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.refuse != nil {

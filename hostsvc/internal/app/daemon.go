@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -40,8 +41,10 @@ type daemon struct {
 	volumes   *volume.Service
 	tenants   *tenancy.Service
 	freezes   *freeze.Broker
+	backups   *backups
 	listeners *listeners
 	gate      gate
+	reloaded  chan struct{} // a configuration was applied: look at declared repositories
 
 	mu   sync.Mutex // guards what a reload replaces
 	cfg  config.Config
@@ -54,23 +57,28 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{path: o.Config, version: o.Version, cfg: cfg, host: h, catalog: c, store: c.Volumes(), freezes: freeze.New()}
+	d := &daemon{path: o.Config, version: o.Version, cfg: cfg, host: h, catalog: c, store: c.Volumes(), freezes: freeze.New(), reloaded: make(chan struct{}, 1)}
 	d.tenants = tenancy.New(tenancy.Options{
 		Store: c.Tenancy(), Machines: h, Datastores: h,
 		RemoveVolumes: func(ctx context.Context, caller volspec.Caller, g volspec.VMGroupID) error {
 			return d.volumes.RemoveAll(ctx, caller, g)
 		},
 	})
+	instance := uuid.NewString()
 	d.volumes = volume.New(volume.Options{
 		Store: d.store, Hypervisor: h,
 		Check: tenancy.Check, Resolve: tenancy.Resolve, RestoreGroup: d.tenants.RestoreGroup,
-		Instance: uuid.NewString(), Installation: s.installation,
+		Instance: instance, Installation: s.installation,
+		Freezer: d.freezes, FreezeLease: time.Duration(cfg.Backup.FreezeLease), FreezeCopyLimit: time.Duration(cfg.Backup.FreezeCopyLimit),
 		TrashKeep:  time.Duration(cfg.Volume.TrashKeep),
 		AttachWait: time.Duration(cfg.Volume.AttachWait),
 		Reconcile:  time.Duration(cfg.Volume.Reconcile),
 	})
+	if d.backups, err = buildBackup(ctx, cfg, s, c, d.volumes, instance); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	d.listeners = newListeners(api.New(api.Options{
-		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes,
+		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service,
 		System:     &system{d: d, started: time.Now()},
 		Version:    o.Version,
 		DrainLimit: drainLimit,
@@ -99,7 +107,17 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 			groups[i].Access = append(groups[i].Access, volspec.Access{Datastore: a.Datastore, AllowCreate: a.AllowCreate, MaxSize: a.MaxSize, TotalSize: a.TotalSize})
 		}
 	}
-	return d.tenants.Apply(ctx, d.path, groups)
+	backups, err := declared(cfg)
+	if err != nil {
+		return err
+	}
+	if err := d.backups.service.CheckDeclared(backups); err != nil {
+		return err
+	}
+	if err := d.tenants.Apply(ctx, d.path, groups); err != nil {
+		return err
+	}
+	return d.backups.service.Apply(ctx, backups)
 }
 
 func (d *daemon) config() config.Config {

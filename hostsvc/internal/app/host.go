@@ -1,16 +1,23 @@
 package app
 
 import (
+	"context"
+
 	"mooring.dev/mooring/config"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
 )
 
 // host is a hypervisor as this package handles it.
 type host interface {
 	hypervisor.Hypervisor
+	// check refuses what configure can only ignore, and changes nothing.
+	check(cfg config.Config) error
 	// configure replaces the datastores and VMs by those of cfg, all or none.
-	configure(cfg config.Config) error
+	configure(ctx context.Context, cfg config.Config) error
 	// id is the identity of a VM of the configuration.
 	id(name string) volspec.VMID
+	// findings are about what the host itself keeps on this machine.
+	findings() []wire.Finding
 }

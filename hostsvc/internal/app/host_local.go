@@ -1,29 +1,83 @@
 package app
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
 	"mooring.dev/mooring/config"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/local"
+	"mooring.dev/mooring/hostsvc/internal/hypervisor/local/managed"
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
 )
 
 // localHost is the hypervisor that is this machine.
-type localHost struct{ *local.Local }
+type localHost struct {
+	*local.Local
+	managed *managed.Keeper
+}
 
 var _ host = localHost{}
 
 // newHost makes the hypervisor that cfg names. There is one kind so far, and
-// config.Load refuses other words.
-func newHost(cfg config.Config) (host, error) {
-	l, err := local.New(localOptions(cfg))
-	return localHost{l}, err
+// config.Load refuses other words. A managed datastore that cannot be had is
+// offline; it does not keep the others from their users.
+func newHost(ctx context.Context, cfg config.Config) (host, error) {
+	k := managed.New(filepath.Join(cfg.StateDir, "managed"))
+	l, err := local.New(localOptions(cfg, k))
+	if err != nil {
+		return nil, err
+	}
+	k.Start(ctx, managedStores(cfg))
+	return localHost{l, k}, nil
 }
 
-func (h localHost) configure(cfg config.Config) error { return h.Reload(localOptions(cfg)) }
+func (h localHost) check(cfg config.Config) error { return managed.Check(managedStores(cfg)) }
+
+func (h localHost) configure(ctx context.Context, cfg config.Config) error {
+	before := h.managed.Stores()
+	if err := h.managed.Apply(ctx, managedStores(cfg)); err != nil {
+		return err
+	}
+	if err := h.Reload(localOptions(cfg, h.managed)); err != nil {
+		return errors.Join(err, h.managed.Apply(ctx, before))
+	}
+	return nil
+}
 
 func (h localHost) id(name string) volspec.VMID { return local.VMID(name) }
 
-func localOptions(cfg config.Config) local.Options {
-	var o local.Options
+func (h localHost) findings() []wire.Finding {
+	var found []wire.Finding
+	for _, r := range h.managed.Reports() {
+		found = append(found, managedFinding(r))
+	}
+	return found
+}
+
+// managedFinding judges a managed datastore and the room below it.
+func managedFinding(r managed.Report) wire.Finding {
+	f := wire.Finding{Level: levelOK, Check: "managed datastore " + r.Name}
+	f.Detail = fmt.Sprintf("%s takes %s of %s, %s free below it", r.Image, r.Taken.Short(), r.Provided.Short(), r.Below.Short())
+	switch {
+	case errkind.Is(r.Problem, errkind.Invalid):
+		f.Level, f.Detail, f.Remedy = levelWarning, r.Problem.Error(), "correct its size in the configuration and reload"
+	case r.Problem != nil:
+		f.Level, f.Detail, f.Remedy = levelError, r.Problem.Error(), "remove that obstacle; it is tried again by itself"
+	case r.Short() > 0:
+		f.Level, f.Remedy = levelWarning, fmt.Sprintf("make %s of room below, before writes of volumes fail", r.Short())
+		if r.Below < noFree {
+			f.Level = levelError
+		}
+	}
+	return f
+}
+
+func localOptions(cfg config.Config, k *managed.Keeper) local.Options {
+	o := local.Options{Ready: k.Ready}
 	for _, d := range cfg.Datastores {
 		o.Datastores = append(o.Datastores, local.Datastore{Name: d.Name, Path: d.Path})
 	}
@@ -31,4 +85,13 @@ func localOptions(cfg config.Config) local.Options {
 		o.VMs = append(o.VMs, local.VM{Name: v.Name, Datastore: v.Datastore, DevDir: v.Dev, InitPIDFile: v.InitPIDFile, Socket: v.Socket})
 	}
 	return o
+}
+
+func managedStores(cfg config.Config) (all []managed.Store) {
+	for _, d := range cfg.Datastores {
+		if d.Size > 0 {
+			all = append(all, managed.Store{Name: d.Name, Path: filepath.Clean(d.Path), Size: d.Size})
+		}
+	}
+	return all
 }

@@ -15,8 +15,8 @@ const (
 	notifyStopping  = sd.SdNotifyStopping
 )
 
-// notify tells the service manager, if there is one, about a change of state.
-func notify(ctx context.Context, state string) {
+// sdNotify tells the service manager, if there is one, about a change of state.
+func sdNotify(ctx context.Context, state string) {
 	if _, err := sd.SdNotify(false, state); err != nil {
 		log.G(ctx).WithField(log.Err, err.Error()).Warn("service manager was not told")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 
 	"mooring.dev/mooring/config"
@@ -21,17 +22,17 @@ func (d *daemon) reloads(ctx context.Context, ask <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
-			notify(ctx, notifyStopping)
+			sdNotify(ctx, notifyStopping)
 			return nil
 		case <-ask:
 		}
-		notify(ctx, notifyReloading)
+		sdNotify(ctx, notifyReloading)
 		if err := d.reload(ctx); err != nil {
 			log.G(ctx).WithField(log.Err, err.Error()).Error("configuration was not reloaded, the old one stays")
 		} else {
 			log.G(ctx).Info("configuration reloaded")
 		}
-		notify(ctx, notifyReady)
+		sdNotify(ctx, notifyReady)
 	}
 }
 
@@ -46,7 +47,7 @@ func (d *daemon) reload(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(fixed(old, next), d.needed(ctx, old, next)); err != nil {
+	if err := errors.Join(fixed(old, next), d.needed(ctx, old, next), d.host.check(next)); err != nil {
 		return err
 	}
 	want, err := d.doors(next)
@@ -61,10 +62,10 @@ func (d *daemon) reload(ctx context.Context) (err error) {
 		return err
 	}
 	u.Add("close the new sockets", func(context.Context) error { return closeAll(open) })
-	if err := d.host.configure(next); err != nil {
+	if err := d.host.configure(ctx, next); err != nil {
 		return err
 	}
-	u.Add("restore datastores and VMs", func(context.Context) error { return d.host.configure(old) })
+	u.Add("restore datastores and VMs", func(ctx context.Context) error { return d.host.configure(ctx, old) })
 	if err := d.volumes.IdentifyDatastores(ctx); err != nil {
 		return err
 	}
@@ -78,6 +79,10 @@ func (d *daemon) reload(ctx context.Context) (err error) {
 	u.Keep()
 	d.set(next, append(keep, open...))
 	d.volumes.Kick()
+	select {
+	case d.reloaded <- struct{}{}:
+	default: // one look is enough
+	}
 	return d.listeners.change(ctx, open, shut)
 }
 
@@ -96,6 +101,10 @@ func fixed(old, next config.Config) error {
 	same("admin", old.Admin, next.Admin)
 	same("metrics.listen", old.Metrics, next.Metrics)
 	same("volume", old.Volume, next.Volume)
+	same("backup", old.Backup, next.Backup)
+	if !reflect.DeepEqual(old.Notify, next.Notify) {
+		errs = append(errs, errkind.New(errkind.Unsupported, "notify cannot change while mooringd runs: restart it"))
+	}
 	before := map[string]config.VM{}
 	for _, vm := range old.VMs {
 		before[vm.Socket] = vm

@@ -82,8 +82,8 @@ type PointInfo struct {
 	Size    volspec.Size
 	Spec    volspec.Spec
 	FSUUID  string
-	FSSize  volspec.Size
 	Format  volspec.Format
+	FSSize  volspec.Size
 }
 
 // Jobs is the job queue.
@@ -101,6 +101,7 @@ type Keyring interface {
 	Seal(plain []byte, context string) (string, error)
 	Open(sealed, context string) ([]byte, error)
 	Rotate() (keyID string, err error)
+	// NewPassword makes a random password of at least 256 bits.
 	NewPassword() string
 }
 
@@ -130,19 +131,20 @@ type Files interface {
 
 // Drilled is the report of a drill. Failed names the step that was red.
 type Drilled struct {
-	Steps  []DrillStep `json:"steps"`
-	Failed string      `json:"failed"`
-	Why    string      `json:"why"`
-	Files  int64       `json:"files"`
-	Bytes  int64       `json:"bytes"`
+	Steps      []DrillStep `json:"steps"`
+	Failed     string      `json:"failed"`
+	Why        string      `json:"why"`
+	Filesystem string      `json:"filesystem"` // "": the volume was never formatted
+	Files      int64       `json:"files"`
+	Bytes      int64       `json:"bytes"` // read back and compared
 }
 
-// DrillStep is one step of a drill.
+// DrillStep is one step of a drill. Result is ok, failed or skipped.
 type DrillStep struct {
 	Name   string        `json:"name"`
-	Took   time.Duration `json:"took"`
+	Result string        `json:"result"`
+	Took   time.Duration `json:"took_ns"`
 	Detail string        `json:"detail"`
-	Error  string        `json:"error"`
 }
 
 // FS is a mounted filesystem of an image. Paths are slash-separated from its

@@ -143,7 +143,10 @@ func (s *Service) runDrill(ctx context.Context, t task) error {
 			return err
 		}
 		res := drillResult{Point: p.Point, Drilled: d}
-		res.Summary = fmt.Sprintf("restored, checked and mounted: %d files, %s", d.Files, volspec.Size(d.Bytes))
+		res.Summary = fmt.Sprintf("restored, compared (%s), checked and mounted: %d files", volspec.Size(d.Bytes), d.Files)
+		if d.Filesystem == "" {
+			res.Summary = fmt.Sprintf("restored and compared (%s); the volume was never formatted", volspec.Size(d.Bytes))
+		}
 		if d.Failed != "" {
 			res.Summary = d.Failed + ": " + d.Why
 		}

@@ -1,0 +1,229 @@
+package app
+
+import (
+	"context"
+	"crypto/x509"
+	"os"
+	"path/filepath"
+	"time"
+
+	"mooring.dev/mooring/config"
+	"mooring.dev/mooring/hostsvc/internal/backup"
+	"mooring.dev/mooring/hostsvc/internal/catalog"
+	"mooring.dev/mooring/hostsvc/internal/imagefs"
+	"mooring.dev/mooring/hostsvc/internal/job"
+	"mooring.dev/mooring/hostsvc/internal/keyring"
+	"mooring.dev/mooring/hostsvc/internal/notify"
+	"mooring.dev/mooring/hostsvc/internal/repository/kopia"
+	"mooring.dev/mooring/hostsvc/internal/volume"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/rungroup"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// backups are the parts of backup.
+type backups struct {
+	service  *backup.Service
+	queue    *job.Runner
+	notifier *notify.Notifier
+	views    *imagefs.Views
+	volumes  *volume.Service
+	scratch  string
+}
+
+// buildBackup makes the parts and introduces them to each other and to the
+// volume service.
+func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Catalog, v *volume.Service, instance string) (*backups, error) {
+	for _, dir := range []string{cfg.Backup.CacheDir, cfg.Backup.ScratchDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, errkind.Wrap(errkind.Unavailable, err, "cannot make the directory %s", dir)
+		}
+	}
+	ring, err := openRing(ctx, cfg, c)
+	if err != nil {
+		return nil, err
+	}
+	zone, err := config.Zone(cfg.Backup.Timezone)
+	if err != nil {
+		return nil, err
+	}
+	views, err := imagefs.NewViews(viewsDir(cfg))
+	if err != nil {
+		return nil, err
+	}
+	b := &backups{views: views, volumes: v, scratch: filepath.Join(cfg.Backup.ScratchDir, "files")}
+	if b.notifier, err = newNotifier(cfg.Notify, c.Backup()); err != nil {
+		return nil, err
+	}
+	b.service = backup.New(backup.Options{
+		Store: c.Backup(), Volumes: backupVolumes{v}, Keyring: sealer{ring},
+		Opener:  kopia.New(kopia.Options{Dir: filepath.Join(cfg.Backup.CacheDir, "repositories"), Owner: s.installation}),
+		Files:   files{dir: b.scratch, streams: cfg.Backup.Streams},
+		Views:   shows{views},
+		Notify:  tells{b.notifier},
+		Streams: cfg.Backup.Streams, Sample: cfg.Backup.Sample, Zone: zone.String(),
+		UploadLimit: int64(cfg.Backup.UploadLimit), DownloadLimit: int64(cfg.Backup.DownloadLimit),
+	})
+	b.queue = job.New(job.Options{
+		Store: c.Jobs(), Instance: instance, Kinds: b.service.Handlers(),
+		Total: cfg.Backup.Jobs, PerGroup: cfg.Backup.JobsPerVMGroup, Keep: time.Duration(cfg.Backup.KeepJobs),
+	})
+	b.service.Use(b.queue)
+	v.SetPoints(volumePoints{b.service})
+	return b, nil
+}
+
+// viewsDir is where recovery points appear as disks.
+func viewsDir(cfg config.Config) string { return filepath.Join(cfg.RunDir, "views") }
+
+// openRing opens the master key. It is made only while nothing was ever sealed
+// with one.
+func openRing(ctx context.Context, cfg config.Config, c *catalog.Catalog) (*keyring.Ring, error) {
+	path := keyring.Path(cfg.Backup.MasterKeyFile, cfg.StateDir)
+	ring, err := keyring.Open(path)
+	if !errkind.Is(err, errkind.NotFound) {
+		return ring, err
+	}
+	var sealed int
+	verr := c.Backup().View(ctx, func(tx backup.Tx) error {
+		all, err := tx.AllSealed()
+		sealed = len(all)
+		return err
+	})
+	if verr != nil {
+		return nil, verr
+	}
+	if sealed > 0 {
+		return nil, errkind.Wrap(errkind.NotFound, err, "the master key that the keys of %d repositories are sealed with is gone: put %s back from a copy, or detach the repositories and attach them with their recovery kits", sealed, path)
+	}
+	ring, err = keyring.Create(path)
+	if errkind.Is(err, errkind.Exists) { // another process was quicker
+		return keyring.Open(path)
+	}
+	if err == nil {
+		log.G(ctx).WithField("file", path).Warn("a master key was made: keep a copy of it on another machine")
+	}
+	return ring, err
+}
+
+// mount makes the points' datastore appear; before the datastores are
+// identified.
+func (b *backups) mount(ctx context.Context) error {
+	if err := imagefs.Sweep(ctx, b.scratch); err != nil {
+		log.G(ctx).WithField(log.Err, err.Error()).Warn("left-overs of an earlier run could not be removed")
+	}
+	return b.views.Mount(ctx)
+}
+
+// recover settles what a dead process left and shows the points that volumes
+// show.
+func (b *backups) recover(ctx context.Context) error {
+	all, err := b.volumes.Views(ctx)
+	if err != nil {
+		return err
+	}
+	for _, v := range all {
+		if err := b.service.OpenView(ctx, v.Group, v.ID, v.Point); err != nil {
+			log.G(ctx).WithField(log.Volume, string(v.ID)).WithField(log.Err, err.Error()).Warn("a recovery point cannot be shown yet")
+		}
+	}
+	return b.service.Recover(ctx)
+}
+
+// run works on jobs and schedules until ctx ends.
+func (b *backups) run(ctx context.Context) error {
+	return rungroup.Run(ctx,
+		rungroup.Component{Name: "views", Run: b.views.Run, Within: stopLimit},
+		rungroup.Component{Name: "notifications", Run: b.notifier.Run, Within: 2 * stopLimit},
+		rungroup.Component{Name: "backup", Run: func(ctx context.Context) error { return b.service.Run(ctx, b.queue) }, Within: stopLimit},
+		rungroup.Component{Name: "jobs", Run: b.queue.Run, Within: workLimit},
+	)
+}
+
+// declared is what a configuration says of backups.
+func declared(cfg config.Config) (all []backup.Declared, err error) {
+	for _, g := range cfg.VMGroups {
+		d := backup.Declared{Group: g.Name, Source: g.File, MaxStored: g.BackupTotalSize}
+		for _, r := range g.Repositories {
+			cred, err := r.Credentials()
+			if err != nil {
+				return nil, err
+			}
+			d.Repositories = append(d.Repositories, declaredRepository(r, cred))
+		}
+		for _, p := range g.Policies {
+			d.Policies = append(d.Policies, declaredPolicy(p))
+		}
+		all = append(all, d)
+	}
+	return all, nil
+}
+
+func declaredRepository(r config.Repository, cred config.RepositoryCredentials) wire.CreateRepository {
+	return wire.CreateRepository{
+		Name: r.Name,
+		Location: wire.Location{
+			Type: r.Type, Path: r.Path, Endpoint: r.Endpoint, Region: r.Region, Bucket: r.Bucket, Prefix: r.Prefix,
+			Insecure: r.Insecure, CAFile: r.CAFile, Host: r.Host, Port: r.Port, User: r.User, HostKey: r.HostKey,
+		},
+		Credentials: wire.Credentials{
+			AccessKey: cred.AccessKey.Reveal(), SecretKey: cred.SecretKey.Reveal(), PrivateKey: cred.PrivateKey.Reveal(), Password: cred.Password.Reveal(),
+		},
+	}
+}
+
+func declaredPolicy(p config.Policy) wire.Policy {
+	keep := func(k config.Keep) wire.Keep {
+		out := wire.Keep{Last: k.Last, Hourly: k.Hourly, Daily: k.Daily, Weekly: k.Weekly, Monthly: k.Monthly, Yearly: k.Yearly}
+		if k.Within > 0 {
+			out.Within = k.Within.String()
+		}
+		return out
+	}
+	on := p.Enabled
+	out := wire.Policy{
+		Name: p.Name, Enabled: &on, Volumes: p.Volumes, Exclude: p.Exclude, Repository: p.Repository,
+		Schedule: p.Schedule, Timezone: p.Timezone, Overlap: p.Overlap, Consistency: p.Consistency, Keep: keep(p.Keep),
+		Verify:     wire.VerifyPolicy{Schedule: p.Verify.Schedule, Mode: p.Verify.Mode, Share: p.Verify.Share},
+		DrillSched: p.Drill.Schedule, Limit: volspec.Size(p.Limit), Priority: p.Priority,
+	}
+	if p.RPO > 0 {
+		out.RPO = p.RPO.String()
+	}
+	if p.CopyTo != "" {
+		out.Copy = wire.CopyPolicy{Repository: p.CopyTo, Schedule: p.Copy.Schedule, Keep: keep(p.Copy.Keep)}
+	}
+	return out
+}
+
+func newNotifier(n config.Notify, store backup.Store) (*notify.Notifier, error) {
+	var senders []notify.Sender
+	if n.SMTP.Host != "" {
+		name, err := os.Hostname()
+		if err != nil {
+			name = "localhost"
+		}
+		s, err := notify.NewSMTP(notify.SMTPOptions{
+			Host: n.SMTP.Host, Port: n.SMTP.Port, TLS: n.SMTP.TLS, User: n.SMTP.User, PasswordFile: n.SMTP.PasswordFile,
+			From: n.SMTP.From, To: n.SMTP.To, Hostname: name, RootCAs: (*x509.CertPool)(nil),
+		})
+		if err != nil {
+			return nil, err
+		}
+		senders = append(senders, s)
+	}
+	for _, w := range n.Webhooks {
+		o := notify.WebhookOptions{Label: w.Name, URL: w.URL, SecretFile: w.SecretFile, Groups: w.VMGroups}
+		for _, e := range w.Events {
+			o.Kinds = append(o.Kinds, notify.Kind(e))
+		}
+		s, err := notify.NewWebhook(o)
+		if err != nil {
+			return nil, err
+		}
+		senders = append(senders, s)
+	}
+	return notify.New(notify.Options{Senders: senders, Repeat: time.Duration(n.Repeat), Alarms: alarms{store}}), nil
+}
