@@ -83,10 +83,16 @@ type Volume struct {
 }
 
 // Datastore is a folder for disks. Its name is what users write after the @.
+// With a Size it is managed: mooringd makes a file system of that size, in an
+// image beside the folder, and mounts it there.
 type Datastore struct {
-	Name string `toml:"name"`
-	Path string `toml:"path"`
+	Name string       `toml:"name"`
+	Path string       `toml:"path"`
+	Size volspec.Size `toml:"size,omitzero"`
 }
+
+// MinDatastore is the smallest size of a managed datastore.
+const MinDatastore = 512 * volspec.MiB
 
 // VM is one virtual machine of the local hypervisor.
 type VM struct {

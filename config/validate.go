@@ -88,6 +88,9 @@ func (c *Config) checkDatastores(p *Problems) {
 			p.add(at+".path", "a datastore cannot be the root folder: name a folder of its own")
 			continue
 		}
+		if d.Size != 0 && d.Size < MinDatastore {
+			p.add(at+".size", "%s is too small for a managed datastore: write %s or more", d.Size, MinDatastore)
+		}
 		for j, other := range c.Datastores[:i] {
 			if inside(d.Path, other.Path) || inside(other.Path, d.Path) {
 				p.add(at+".path", "%s overlaps with %s of datastore %q (datastore[%d]): datastores must not lie in each other", d.Path, other.Path, other.Name, j)

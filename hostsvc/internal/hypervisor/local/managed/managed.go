@@ -21,7 +21,9 @@ package managed
 
 import (
 	"context"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,28 +71,53 @@ func New(dir string) *Keeper {
 	return &Keeper{dir: dir, again: 5 * time.Second, stores: map[string]Store{}, failed: map[string]failure{}}
 }
 
-// Apply replaces the datastores that are kept, and brings each to its path.
-// What cannot be brought is logged, told by Reports, and tried again by Ready.
-// The error is that of the first one that is new or was changed.
+// Start sets the datastores that are kept and brings each to its path. What
+// cannot be brought is logged, told by Reports, and tried again by Ready.
+func (k *Keeper) Start(ctx context.Context, stores []Store) {
+	k.set(stores)
+	_ = k.bringAll(ctx, stores, nil)
+}
+
+// Apply is Start for a running service: if a datastore that is new or was
+// changed cannot be brought, that is the error, and those from before are
+// kept. A size below that of the image is none: it is ignored, see Check.
 func (k *Keeper) Apply(ctx context.Context, stores []Store) error {
+	before := k.Stores()
+	k.set(stores)
+	err := k.bringAll(ctx, stores, before)
+	if err != nil {
+		k.set(before)
+	}
+	return err
+}
+
+// Stores are the datastores that are kept.
+func (k *Keeper) Stores() []Store {
 	k.mu.Lock()
-	before := k.stores
-	k.stores = map[string]Store{}
-	k.failed = map[string]failure{}
+	defer k.mu.Unlock()
+	return slices.Collect(maps.Values(k.stores))
+}
+
+func (k *Keeper) set(stores []Store) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stores, k.failed = map[string]Store{}, map[string]failure{}
 	for _, s := range stores {
-		s.Path = filepath.Clean(s.Path)
 		k.stores[s.Name] = s
 	}
-	k.mu.Unlock()
+}
+
+// bringAll is the error of the first that cannot be brought and was not the
+// same before.
+func (k *Keeper) bringAll(ctx context.Context, stores, before []Store) error {
 	var first error
 	for _, s := range stores {
-		s.Path = filepath.Clean(s.Path)
 		err := k.bring(ctx, s)
 		if err == nil {
 			continue
 		}
 		log.G(ctx).WithField(log.Datastore, s.Name).WithField(log.Err, err.Error()).Error("managed datastore is not as configured")
-		if first == nil && before[s.Name] != s {
+		if first == nil && !slices.Contains(before, s) && !errkind.Is(err, errkind.Invalid) {
 			first = err
 		}
 	}
