@@ -1,22 +1,29 @@
 // Package retention decides which recovery points of one object are kept:
 // grandfather-father-son over good points only. It is pure.
 //
-// Two things hold whatever the rules are: the newest good point is kept, and
-// a held one is. Rules that are all zero keep everything. Damaged points take
-// no place of a good one; points dated in the future, as after a clock that
-// jumped, are kept and take none either.
+// Only what is complete is a point here: failed and partial runs are none and
+// take no place. Whatever the rules are, the newest good point is kept, and so
+// are held ones, those that are immutable still, and those dated in the
+// future, as after a clock that jumped; the last take no place of another.
+// Rules that are all zero keep everything, and so does an object without any
+// good point.
+//
+// A damaged point takes no place of a good one. It is kept as long as it would
+// be kept were it whole, since the next backup may heal it.
+//
+// Deciding again after the removals removes nothing more.
 package retention
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 )
 
-// Rules say how many points are kept: the last ones, the last of each of so
-// many hours, days, ISO weeks, months and years that have a point, and all
-// that are younger than Within. A point is kept if any rule wants it.
+// Rules say how many points are kept: the last ones, the newest of each of so
+// many hours, days, ISO weeks, months and years that have a good point, and
+// all that are at most Within older than the newest good one: age alone, while
+// no backup succeeds, removes nothing. A point is kept if any rule wants it.
 type Rules struct {
 	Last, Hourly, Daily, Weekly, Monthly, Yearly int
 	Within                                       time.Duration
@@ -25,8 +32,7 @@ type Rules struct {
 
 // IsZero reports whether there is no rule.
 func (r Rules) IsZero() bool {
-	r.Zone = ""
-	return r == Rules{}
+	return r.Last <= 0 && r.Hourly <= 0 && r.Daily <= 0 && r.Weekly <= 0 && r.Monthly <= 0 && r.Yearly <= 0 && r.Within <= 0
 }
 
 // Point is one recovery point of the object.
@@ -35,62 +41,70 @@ type Point struct {
 	Time    time.Time
 	Hold    bool
 	Damaged bool
+	Until   time.Time // it cannot be removed before; the zero time: it can
 }
 
 // Decision is what becomes of a point, and why.
 type Decision struct {
 	ID      string
 	Keep    bool
-	Reasons []string
+	Reasons []string // at least one
 }
 
-// skew is how far a clock may be ahead before a point counts as of the future.
-const skew = 10 * time.Minute
-
 // Decide says of every point whether it is kept. Decisions are newest first
-// and do not depend on the order of points.
+// and do not depend on the order of points. A zone that is not known decides
+// nothing: everything is kept.
 func Decide(points []Point, r Rules, now time.Time) []Decision {
 	sorted := slices.Clone(points)
 	slices.SortFunc(sorted, func(a, b Point) int {
 		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(b.ID, a.ID))
 	})
 	out := make([]Decision, len(sorted))
-	var good []int // indexes of points that count
+	newest := -1
 	for i, p := range sorted {
-		d := &out[i]
-		d.ID = p.ID
-		switch {
-		case p.Time.After(now.Add(skew)):
-			d.keep("it is dated in the future: nothing is decided about it")
-		case !p.Damaged:
-			good = append(good, i)
+		out[i].ID = p.ID
+		if newest < 0 && !p.Damaged && !p.future(now) {
+			newest = i
+			out[i].keep("newest good point")
 		}
-		if p.Hold {
-			d.keep("held")
-		}
-		if r.IsZero() {
-			d.keep("there is no rule: everything is kept")
-		}
+		out[i].guard(p, now)
 	}
-	if len(good) > 0 {
-		out[good[0]].keep("newest good point")
+	zone, err := time.LoadLocation(cmp.Or(r.Zone, "UTC"))
+	switch {
+	case r.IsZero():
+		keepAll(out, "there is no rule: everything is kept")
+	case err != nil:
+		keepAll(out, "time zone "+r.Zone+" is not known: nothing is removed")
+	case newest < 0:
+		keepAll(out, "there is no good point: nothing is removed")
+	default:
+		r.apply(sorted, out, sorted[newest].Time, now, zone)
 	}
-	r.apply(sorted, good, out, now)
 	for i := range out {
 		if out[i].Keep {
 			continue
 		}
-		reason := "no rule keeps it"
+		out[i].Reasons = []string{"no rule keeps it"}
 		if sorted[i].Damaged {
-			reason = "it is damaged, and no rule keeps it"
-			if len(good) == 0 { // all that is left of the object
-				out[i].keep("there is no good point: the damaged ones are kept")
-				continue
-			}
+			out[i].Reasons = []string{"it is damaged, and no rule would keep it"}
 		}
-		out[i].Reasons = []string{reason}
 	}
 	return out
+}
+
+func (p Point) future(now time.Time) bool { return p.Time.After(now) }
+
+// guard keeps what no rule may remove.
+func (d *Decision) guard(p Point, now time.Time) {
+	if p.future(now) {
+		d.keep("dated in the future: nothing is decided about it")
+	}
+	if p.Hold {
+		d.keep("held")
+	}
+	if p.Until.After(now) {
+		d.keep("immutable until " + p.Until.UTC().Format(time.RFC3339))
+	}
 }
 
 func (d *Decision) keep(reason string) {
@@ -98,58 +112,8 @@ func (d *Decision) keep(reason string) {
 	d.Reasons = append(d.Reasons, reason)
 }
 
-// period is one of the rules that keep the newest point of each of so many
-// stretches of time.
-type period struct {
-	name string
-	n    int
-	key  func(time.Time) string
-}
-
-func (r Rules) periods() []period {
-	return []period{
-		{"hourly", r.Hourly, func(t time.Time) string {
-			// The doubled hour of a change of clocks is two hours.
-			return t.Format("2006-01-02 15:00 -0700")
-		}},
-		{"daily", r.Daily, func(t time.Time) string { return t.Format(time.DateOnly) }},
-		{"weekly", r.Weekly, func(t time.Time) string {
-			y, w := t.ISOWeek()
-			return fmt.Sprintf("%d-W%02d", y, w)
-		}},
-		{"monthly", r.Monthly, func(t time.Time) string { return t.Format("2006-01") }},
-		{"yearly", r.Yearly, func(t time.Time) string { return t.Format("2006") }},
-	}
-}
-
-func (r Rules) apply(sorted []Point, good []int, out []Decision, now time.Time) {
-	zone := time.UTC
-	if r.Zone != "" {
-		if z, err := time.LoadLocation(r.Zone); err == nil { // checked when the policy was written
-			zone = z
-		}
-	}
-	for n, i := range good {
-		if n < r.Last {
-			out[i].keep(fmt.Sprintf("last %d of %d", n+1, r.Last))
-		}
-		if age := now.Sub(sorted[i].Time); r.Within > 0 && age <= r.Within {
-			out[i].keep("younger than " + r.Within.String())
-		}
-	}
-	for _, p := range r.periods() {
-		taken, last := 0, ""
-		for _, i := range good {
-			key := p.key(sorted[i].Time.In(zone))
-			if taken == p.n && key != last {
-				break
-			}
-			if key == last {
-				continue
-			}
-			last = key
-			taken++
-			out[i].keep(fmt.Sprintf("%s %s (%d of %d)", p.name, key, taken, p.n))
-		}
+func keepAll(out []Decision, reason string) {
+	for i := range out {
+		out[i].keep(reason)
 	}
 }
