@@ -161,14 +161,12 @@ func (r *Repository) readObject(ctx context.Context, id object.ID) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	var parts struct {
-		Entries []object.IndirectObjectEntry `json:"entries"`
-	}
-	if json.Unmarshal(text, &parts) != nil {
-		return nil, errIndex
+	parts, err := parseIndex(text)
+	if err != nil {
+		return nil, err
 	}
 	var out []byte
-	for _, e := range parts.Entries {
+	for _, e := range parts {
 		b, err := r.readObject(ctx, e.Object)
 		if err != nil {
 			return nil, err
@@ -179,4 +177,15 @@ func (r *Repository) readObject(ctx context.Context, id object.ID) ([]byte, erro
 		out = append(out, b...)
 	}
 	return out, nil
+}
+
+// parseIndex reads any index of kopia's.
+func parseIndex(text []byte) ([]object.IndirectObjectEntry, error) {
+	var parts struct {
+		Entries []object.IndirectObjectEntry `json:"entries"`
+	}
+	if json.Unmarshal(text, &parts) != nil {
+		return nil, errIndex
+	}
+	return parts.Entries, nil
 }

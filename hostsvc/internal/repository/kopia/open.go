@@ -94,13 +94,6 @@ func (o *opener) open(ctx context.Context, g *guard, key string, want volspec.Re
 	if err != nil {
 		return nil, err
 	}
-	// kopia tries the key only after it has looked around; we try it first.
-	if err := g.tryKey(ctx, key); err != nil {
-		return nil, err
-	}
-	if err := g.probe(ctx); err != nil {
-		return nil, err
-	}
 	dir, err := o.temp()
 	if err != nil {
 		return nil, err
@@ -112,6 +105,9 @@ func (o *opener) open(ctx context.Context, g *guard, key string, want volspec.Re
 	}()
 	now := &clock{real: o.Now}
 	k, err := o.openKopia(ctx, unclosed{g}, key, dir, o.cache(file.Identity.Unique), now)
+	if errors.Is(err, format.ErrInvalidPassword) {
+		return nil, errkind.New(errkind.WrongKey, "the key does not open the repository in %s", g.where)
+	}
 	if err != nil {
 		return nil, failed(err, "open the repository in %s", g.where)
 	}
@@ -120,6 +116,9 @@ func (o *opener) open(ctx context.Context, g *guard, key string, want volspec.Re
 	s, err := seal(k, file.Identity)
 	if err == nil && !hmac.Equal([]byte(s), []byte(file.Seal)) {
 		err = errkind.New(errkind.Offline, "the identity of %s was changed by somebody without its key: nothing was written to it", g.where)
+	}
+	if err == nil {
+		err = g.probe(ctx)
 	}
 	if err == nil {
 		r.hash, err = newHasher(k.FormatManager())
@@ -131,16 +130,6 @@ func (o *opener) open(ctx context.Context, g *guard, key string, want volspec.Re
 		return nil, errors.Join(err, k.Close(ctx))
 	}
 	return r, nil
-}
-
-// tryKey opens the description of the format with the key.
-func (g *guard) tryKey(ctx context.Context, key string) error {
-	// Without a cache, and nothing but the two blobs of the format is read.
-	_, err := format.NewManager(ctx, g, "", -1, key, nil)
-	if errors.Is(err, format.ErrInvalidPassword) {
-		return errkind.New(errkind.WrongKey, "the key does not open the repository in %s", g.where)
-	}
-	return failed(err, "read the format of %s", g.where)
 }
 
 // cache is the folder for copies of a repository's indexes.

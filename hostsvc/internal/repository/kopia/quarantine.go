@@ -97,6 +97,26 @@ func (r *Repository) withdraw(ctx context.Context, ids map[content.ID]bool) erro
 	})
 }
 
+// restore takes contents into use again that proved to be readable: the place
+// was incomplete for a while.
+func (r *Repository) restore(ctx context.Context, ids map[content.ID]bool) error {
+	if len(ids) == 0 || r.g.readOnly.Load() {
+		return nil
+	}
+	err := r.session(ctx, "quarantine", nil, func(ctx context.Context, s *session) error {
+		for id := range ids {
+			if err := s.w.ContentManager().UndeleteContent(ctx, id); err != nil {
+				return failed(err, "take a block of %s into use again", r.g.where)
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		r.healed(ctx)
+	}
+	return err
+}
+
 // healed forgets damage that is no more: contents that were stored anew, or
 // that nothing knows. An error only means that it is looked at again.
 func (r *Repository) healed(ctx context.Context) {

@@ -3,10 +3,12 @@ package kopia
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/kopia/kopia/repo/content"
 	"github.com/kopia/kopia/repo/object"
+	"github.com/kopia/kopia/snapshot"
 )
 
 // indexPrefix is of contents that are indexes: kopia packs them apart.
@@ -52,6 +54,58 @@ func (r *Repository) segments(ctx context.Context, p record) ([]object.ID, error
 	}
 	segments, err := decodeTop(bytes.NewReader(text), p.Point.Size)
 	return segments, failed(err, "read the index of recovery point %s", p.Point.ID)
+}
+
+// objectContents are the contents of a point's topmost index.
+func (r *Repository) objectContents(ctx context.Context, p record) ([]content.ID, error) {
+	id, err := p.top()
+	if err != nil {
+		return nil, err
+	}
+	return r.contentsOf(ctx, id)
+}
+
+// contentsOf are the contents of an object, in no order.
+func (r *Repository) contentsOf(ctx context.Context, id object.ID) ([]content.ID, error) {
+	index, ok := id.IndexObjectID()
+	if !ok {
+		cid, _, ok := id.ContentID()
+		if !ok {
+			return nil, errIndex
+		}
+		return []content.ID{cid}, nil
+	}
+	all, err := r.contentsOf(ctx, index)
+	if err != nil {
+		return all, err
+	}
+	text, err := r.readObject(ctx, index)
+	if err != nil {
+		return all, err
+	}
+	parts, err := parseIndex(text)
+	for _, e := range parts {
+		ids, err := r.contentsOf(ctx, e.Object)
+		all = append(all, ids...)
+		if err != nil {
+			return all, err
+		}
+	}
+	return all, err
+}
+
+// documentIn is point.json in the folder of a snapshot.
+func documentIn(folder []byte) (object.ID, error) {
+	var m snapshot.DirManifest
+	if json.Unmarshal(folder, &m) != nil {
+		return object.EmptyID, errIndex
+	}
+	for _, e := range m.Entries {
+		if e.Name == pointName {
+			return e.ObjectID, nil
+		}
+	}
+	return object.EmptyID, errIndex
 }
 
 func (r *Repository) zeroSegmentBlocks(length int64) []content.ID {

@@ -1,0 +1,273 @@
+package kopia
+
+import (
+	"context"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/kopia/kopia/repo/blob"
+	"github.com/kopia/kopia/repo/content"
+	"github.com/kopia/kopia/repo/object"
+	"golang.org/x/sync/errgroup"
+
+	"mooring.dev/mooring/hostsvc/internal/repository"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/image"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+// verification is one look at a point.
+type verification struct {
+	r      *Repository
+	v      repository.Verify
+	rate   *rate
+	report *progress
+	look   *session // only for its memory of packs
+
+	blocks, bytes atomic.Int64
+
+	mu    sync.Mutex // guards the rest
+	out   repository.Verified
+	bad   map[content.ID]bool
+	fine  map[content.ID]bool // noted as damaged, and readable
+	noted map[content.ID]bool
+	all   []image.Extent
+}
+
+// maxDamage is how many ranges are named.
+const maxDamage = 1000
+
+// Verify looks at a point.
+func (r *Repository) Verify(ctx context.Context, id volspec.PointID, v repository.Verify, report repository.Report) (repository.Verified, error) {
+	done, err := r.use()
+	if err != nil {
+		return repository.Verified{}, err
+	}
+	defer done()
+	if v.Mode != repository.Quick && v.Mode != repository.Sampled && v.Mode != repository.Full {
+		return repository.Verified{}, errkind.New(errkind.Invalid, "%q is no way to verify: use quick, sampled or full", v.Mode)
+	}
+	if err := r.fresh(ctx); err != nil {
+		return repository.Verified{}, err
+	}
+	l, err := r.find(ctx, id)
+	if err != nil {
+		return repository.Verified{}, err
+	}
+	f, err := r.damage(ctx)
+	if err != nil {
+		return repository.Verified{}, err
+	}
+	w := &verification{
+		r: r, v: v, rate: newRate(v.Limit), report: newProgress(report, l.Point.Size, nil),
+		look: &session{r: r, pack: map[blob.ID]packState{}},
+		bad:  map[content.ID]bool{}, fine: map[content.ID]bool{}, noted: map[content.ID]bool{},
+	}
+	for _, id := range f.Contents {
+		w.noted[id] = true
+	}
+	if err := w.run(ctx, l); err != nil {
+		return repository.Verified{}, err
+	}
+	return w.conclude(ctx)
+}
+
+func (w *verification) run(ctx context.Context, l listed) error {
+	size := l.Point.Size
+	whole := image.Extent{Length: size}
+	parts, err := w.r.objectContents(ctx, l.record)
+	if err != nil && !lost(err) {
+		return err
+	}
+	for _, id := range parts {
+		if err := w.content(ctx, id, whole, true); err != nil {
+			return err
+		}
+	}
+	top, err := w.r.segments(ctx, l.record)
+	if err != nil {
+		if !errkind.Is(err, errkind.Corrupt) {
+			return err
+		}
+		w.damage(whole, content.EmptyID, err)
+		return nil
+	}
+	if err := w.folder(ctx, l, whole); err != nil {
+		return err
+	}
+	streams := w.v.Streams
+	if streams <= 0 {
+		streams = runtime.GOMAXPROCS(0)
+	}
+	g, inner := errgroup.WithContext(ctx)
+	g.SetLimit(min(streams, maxStreams))
+	for i, id := range top {
+		if inner.Err() != nil {
+			break
+		}
+		g.Go(func() error { return w.segment(inner, i, id, size) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// folder looks at what only the standard program needs.
+func (w *verification) folder(ctx context.Context, l listed, whole image.Extent) error {
+	text, err := w.r.readObject(ctx, l.root)
+	if err == nil {
+		var doc object.ID
+		if doc, err = documentIn(text); err == nil {
+			_, err = w.r.readObject(ctx, doc)
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	err = failed(err, "read the folder of recovery point %s", l.Point.ID)
+	if !errkind.Is(err, errkind.Corrupt) {
+		return err
+	}
+	w.damage(whole, content.EmptyID, err)
+	return nil
+}
+
+func (w *verification) segment(ctx context.Context, i int, id object.ID, size int64) error {
+	start, length := int64(i)*segmentSize, lengthOf(i, segmentSize, size)
+	cid, err := segmentContent(id)
+	if err != nil {
+		return err
+	}
+	e := image.Extent{Offset: start, Length: length}
+	if err := w.content(ctx, cid, e, true); err != nil {
+		return err
+	}
+	ids, err := w.r.blocks(ctx, id, length)
+	if errkind.Is(err, errkind.Corrupt) {
+		w.damage(e, content.EmptyID, err) // its content was named by the look at it
+		w.report.add(length, 0)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for j, b := range ids {
+		if j > 0 && b == ids[j-1] { // zeros, mostly
+			w.repeated(start, j, length, b)
+			continue
+		}
+		n := lengthOf(j, blockSize, length)
+		read := w.v.Mode == repository.Full || w.v.Mode == repository.Sampled && rand.Float64() < w.v.Share
+		if err := w.content(ctx, b, image.Extent{Offset: start + int64(j)*blockSize, Length: n}, read); err != nil {
+			return err
+		}
+		w.blocks.Add(1)
+		w.report.add(n, 0)
+	}
+	return nil
+}
+
+// repeated is a block that is the same content as the one before it.
+func (w *verification) repeated(start int64, j int, length int64, id content.ID) {
+	n := lengthOf(j, blockSize, length)
+	w.mu.Lock()
+	bad := w.bad[id]
+	if bad {
+		w.all = append(w.all, image.Extent{Offset: start + int64(j)*blockSize, Length: n})
+	}
+	w.mu.Unlock()
+	w.blocks.Add(1)
+	w.report.add(n, 0)
+}
+
+// content looks at one content: that it is known and its pack long enough,
+// and if read is set, that its bytes are right.
+func (w *verification) content(ctx context.Context, id content.ID, e image.Extent, read bool) error {
+	i, err := w.r.kopia.ContentInfo(ctx, id)
+	if err == nil {
+		var whole bool
+		if whole, err = w.look.whole(ctx, i); err == nil && !whole {
+			err = errDamaged
+		}
+	}
+	if err == nil && (read || w.noted[id]) {
+		if err = w.rate.wait(ctx, int64(i.PackedLength)); err == nil {
+			err = w.readBack(ctx, id, e.Length)
+		}
+		if err == nil && w.noted[id] {
+			w.mu.Lock()
+			w.fine[id] = true
+			w.mu.Unlock()
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	err = failed(err, "read bytes %d to %d of the disk", e.Offset, e.End())
+	if !errkind.Is(err, errkind.Corrupt) {
+		return err
+	}
+	w.damage(e, id, err)
+	return nil
+}
+
+func (w *verification) readBack(ctx context.Context, id content.ID, length int64) error {
+	buf := blockBuffers.Get().(*[]byte)
+	defer blockBuffers.Put(buf)
+	b, err := w.r.readTo(ctx, (*buf)[:0], id)
+	if err != nil {
+		return err
+	}
+	if !id.HasPrefix() && int64(len(b)) != length {
+		return errDamaged
+	}
+	w.bytes.Add(int64(len(b)))
+	w.report.add(0, int64(len(b)))
+	return nil
+}
+
+var blockBuffers = sync.Pool{New: func() any { b := make([]byte, 0, blockSize); return &b }}
+
+func (w *verification) damage(e image.Extent, id content.ID, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all = append(w.all, e)
+	if id != content.EmptyID {
+		w.bad[id] = true
+	}
+	if w.out.Why == "" {
+		w.out.Why = errkind.Text(err)
+	}
+}
+
+// conclude sums up, and takes what is damaged out of use.
+func (w *verification) conclude(ctx context.Context) (repository.Verified, error) {
+	w.out.Blocks, w.out.Bytes = w.blocks.Load(), w.bytes.Load()
+	all := merge(w.all)
+	for _, e := range all {
+		w.out.Lost += e.Length
+	}
+	w.out.Damaged = all[:min(len(all), maxDamage)]
+	w.report.end()
+	if err := w.r.withdraw(ctx, w.bad); err != nil {
+		return w.out, err
+	}
+	return w.out, w.r.restore(ctx, w.fine)
+}
+
+// merge sorts ranges and joins those that touch.
+func merge(all []image.Extent) (out []image.Extent) {
+	slices.SortFunc(all, func(a, b image.Extent) int { return int(min(max(a.Offset-b.Offset, -1), 1)) })
+	for _, e := range all {
+		if l := len(out); l > 0 && e.Offset <= out[l-1].End() {
+			out[l-1].Length = max(out[l-1].End(), e.End()) - out[l-1].Offset
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
+}
