@@ -24,6 +24,8 @@ type view struct {
 
 	mu      sync.Mutex // guards the rest
 	opening chan struct{}
+	cancel  func() // of the opening, while there is one
+	ended   bool
 	img     image.Image
 	over    *fuseimg.Overlay // nil: the image is shown as it is
 	err     error
@@ -69,6 +71,12 @@ func (v *view) content(ctx context.Context) (fuseimg.Content, error) {
 func (v *view) load(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(log.With(ctx, log.Volume, string(v.key.Volume)), openLimit)
 	defer cancel()
+	v.mu.Lock()
+	v.cancel = cancel
+	if v.ended {
+		cancel()
+	}
+	v.mu.Unlock()
 	img, err := v.open(ctx)
 	var over *fuseimg.Overlay
 	if err == nil {
@@ -84,7 +92,17 @@ func (v *view) load(ctx context.Context) {
 		log.G(ctx).WithField(log.Err, err.Error()).Error("recovery point cannot be shown as a disk: reads of it fail")
 	}
 	close(v.opening)
-	v.opening = nil
+	v.opening, v.cancel = nil, nil
+}
+
+// end lets an opening that is under way give up.
+func (v *view) end() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ended = true
+	if v.cancel != nil {
+		v.cancel()
+	}
 }
 
 // settle replays the journal beside the image if it is not empty. A disk
@@ -134,6 +152,7 @@ func replay(ctx context.Context, img image.Image, sb super, o Options) (_ *fusei
 
 // close ends the view when nobody reads any more.
 func (v *view) close() error {
+	v.end()
 	if !v.gate.close() {
 		return nil
 	}

@@ -111,12 +111,15 @@ func (v *Views) Run(ctx context.Context) error {
 	case <-ended:
 		err = errkind.New(errkind.Unavailable, "the views at %s were unmounted by somebody else: start the service again", v.Path())
 	}
-	err = errors.Join(err, letGo(context.WithoutCancel(ctx), below(v.Path())), fail(srv.Close(), "unmounting %s", v.Path()))
-	wait.Wait()
 	v.mu.Lock()
 	all := v.views
 	v.views, v.srv = map[ViewKey]*view{}, nil
 	v.mu.Unlock()
+	for _, one := range all {
+		one.end()
+	}
+	err = errors.Join(err, letGo(context.WithoutCancel(ctx), below(v.Path())), fail(srv.Close(), "unmounting %s", v.Path()))
+	wait.Wait()
 	for _, one := range all {
 		err = errors.Join(err, one.close())
 	}
