@@ -101,6 +101,13 @@ func (s *still) said(id string) []wire.FreezeReport {
 	return s.reports[id]
 }
 
+// look is for what a test wants to see or set.
+func (s *still) look(fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fn()
+}
+
 func (s *still) isFrozen() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,7 +188,7 @@ func TestAnOrderIsHeldUntilItsAnswer(t *testing.T) {
 	frozenRig(t, func(t *testing.T, p *plugin, w *world, s *still, v *simVolume) {
 		id, answer := s.order(v)
 		assert.True(t, s.isFrozen())
-		assert.Equal(t, []string{"/dev/" + v.Serial + " /mnt/vsphere/" + string(v.ID)}, s.froze)
+		s.look(func() { assert.Equal(t, []string{"/dev/" + v.Serial + " /mnt/vsphere/" + string(v.ID)}, s.froze) })
 		assert.Equal(t, []wire.FreezeReport{{State: wire.FreezeFrozen, LeftMS: 10000}}, s.said(id))
 		time.Sleep(3 * time.Second)
 		assert.True(t, s.isFrozen())
@@ -192,7 +199,7 @@ func TestAnOrderIsHeldUntilItsAnswer(t *testing.T) {
 		id, answer = s.order(v)
 		answer(false)
 		assert.Equal(t, wire.FreezeReport{State: wire.FreezeThawed}, s.said(id)[1], "the work was not done: nothing was held for it")
-		assert.Equal(t, "nn", s.cursors[2], "each question goes on from the answer before")
+		s.look(func() { assert.Equal(t, "nn", s.cursors[2], "each question goes on from the answer before") })
 	})
 }
 
@@ -219,7 +226,7 @@ func TestAFreezeEndsWithoutAnAnswer(t *testing.T) {
 		s.queue <- wire.FreezeOrder{ID: "over", Volume: v.ID, Name: v.Name, Epoch: v.Epoch, LeaseMS: 10000}
 		synctest.Wait()
 		assert.False(t, s.isFrozen())
-		assert.Len(t, s.froze, 3)
+		s.look(func() { assert.Len(t, s.froze, 3) })
 		require.Len(t, s.said("over"), 2)
 		assert.Equal(t, wire.FreezeReport{State: wire.FreezeThawed}, s.said("over")[1])
 	})
@@ -233,7 +240,7 @@ func TestAFreezeAndOtherWork(t *testing.T) {
 		unmounted := make(chan error, 1)
 		go func() { unmounted <- p.Unmount(t.Context(), "v", "m") }()
 		synctest.Wait()
-		assert.Len(t, w.mounts, 1, "it waits")
+		w.set(func() { assert.Len(t, w.mounts, 1, "it waits") })
 		other := w.add("w@ds1", volspec.Spec{})
 		_, err := p.Mount(t.Context(), "w", "m2")
 		require.NoError(t, err, "another volume does not")
@@ -241,7 +248,7 @@ func TestAFreezeAndOtherWork(t *testing.T) {
 		answer(true)
 		require.NoError(t, <-unmounted)
 		assert.Less(t, time.Since(begin), time.Second)
-		assert.Len(t, w.mounts, 1)
+		w.set(func() { assert.Len(t, w.mounts, 1) })
 
 		// The other volume is being unmounted: its disk stays busy for a second.
 		gate := make(chan struct{})
@@ -270,15 +277,17 @@ func TestWhatIsNotFrozen(t *testing.T) {
 		refused("lease", func(o *wire.FreezeOrder) { o.LeaseMS = 10001 })
 		refused("lease", func(o *wire.FreezeOrder) { o.LeaseMS = 0 })
 		refused("not valid", func(o *wire.FreezeOrder) { o.Volume = "../../etc" })
-		s.begins = func(context.Context) error { return errkind.New(errkind.Unavailable, "its disk is too slow") }
+		s.look(func() {
+			s.begins = func(context.Context) error { return errkind.New(errkind.Unavailable, "its disk is too slow") }
+		})
 		refused("its disk is too slow", func(*wire.FreezeOrder) {})
-		s.begins = func(context.Context) error { panic("bug") }
+		s.look(func() { s.begins = func(context.Context) error { panic("bug") } })
 		_, _ = s.order(v) // the plugin survives
-		s.begins = nil
+		s.look(func() { s.begins = nil })
 		w.set(func() { v.disk.gone = true })
 		refused("its disk is gone", func(*wire.FreezeOrder) {})
 		w.set(func() { v.disk.gone = false })
-		assert.Empty(t, s.froze)
+		s.look(func() { assert.Empty(t, s.froze) })
 
 		// Nothing to freeze: not mounted, then read-only. Both are kept so.
 		require.NoError(t, p.Unmount(t.Context(), "v", "m"))
@@ -287,7 +296,7 @@ func TestWhatIsNotFrozen(t *testing.T) {
 		mounted := make(chan error, 1)
 		go func() { _, err := p.Mount(t.Context(), "v", "m"); mounted <- err }()
 		synctest.Wait()
-		assert.Empty(t, w.mounts, "a mount waits")
+		w.set(func() { assert.Empty(t, w.mounts, "a mount waits") })
 		answer(true)
 		require.NoError(t, <-mounted)
 		assert.Equal(t, wire.FreezeReport{State: wire.FreezeThawed, Held: true}, s.said(id)[1])
@@ -300,7 +309,7 @@ func TestWhatIsNotFrozen(t *testing.T) {
 		assert.Equal(t, wire.FreezeReadOnly, s.said(id)[0].Detail)
 		answer(true)
 		assert.True(t, s.said(id)[1].Held)
-		assert.Empty(t, s.froze)
+		s.look(func() { assert.Empty(t, s.froze) })
 	})
 }
 
@@ -335,11 +344,11 @@ func TestOnlySoManyAtATime(t *testing.T) {
 			assert.Equal(t, wire.FreezeRefused, s.said(id)[0].State)
 			assert.Contains(t, s.said(id)[0].Detail, "several other volumes")
 		}
-		assert.Len(t, s.frozen, maxFreezes)
+		s.look(func() { assert.Len(t, s.frozen, maxFreezes) })
 		for _, a := range answers {
 			a(true)
 		}
-		assert.Empty(t, s.frozen)
+		s.look(func() { assert.Empty(t, s.frozen) })
 	})
 }
 
@@ -374,7 +383,7 @@ func TestQuestionsToAServiceThatIsAway(t *testing.T) {
 			s.mu.Lock()
 			s.asked = nil
 			s.mu.Unlock()
-			time.Sleep(time.Minute)
+			time.Sleep(70 * time.Second)
 			s.mu.Lock()
 			assert.GreaterOrEqual(t, len(s.asked), tc.at)
 			assert.LessOrEqual(t, len(s.asked), tc.most)
@@ -396,12 +405,16 @@ func TestOldFreezesAreSettledFirst(t *testing.T) {
 		w.orders, w.freezer = s, s
 		s.left = []bool{false, false, false, true}
 		p := boot(t, w, stateDir(t))
-		assert.Equal(t, 1, s.recover)
-		assert.Empty(t, s.asked)
+		s.look(func() {
+			assert.Equal(t, 1, s.recover)
+			assert.Empty(t, s.asked)
+		})
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		assert.Equal(t, 4, s.recover)
-		assert.Len(t, s.asked, 1)
+		s.look(func() {
+			assert.Equal(t, 4, s.recover)
+			assert.Len(t, s.asked, 1)
+		})
 		p.stop()
 	})
 }
