@@ -82,6 +82,7 @@ install -d "$p/usr/share/bash-completion/completions" "$p/usr/share/zsh/vendor-c
 "$bin/mooring" completion fish >"$p/usr/share/fish/vendor_completions.d/mooring.fish"
 docs mooring README.md docs/*.md
 control mooring "Depends: passwd
+Recommends: xfsprogs
 Suggests: postgresql" "volumes for Docker hosts, with tenants and quotas: host service
  mooringd keeps Docker volumes as disks on datastores, attaches them to
  virtual machines and enforces vmgroups with access rights and limits. The
