@@ -81,6 +81,8 @@ func localOptions(cfg config.Config, k *managed.Keeper) local.Options {
 	for _, d := range cfg.Datastores {
 		o.Datastores = append(o.Datastores, local.Datastore{Name: d.Name, Path: d.Path})
 	}
+	// Recovery points that volumes show are disks of a datastore of their own.
+	o.Datastores = append(o.Datastores, local.Datastore{Name: volspec.PointsDatastore, Path: filepath.Join(viewsDir(cfg), "store")})
 	for _, v := range cfg.VMs {
 		o.VMs = append(o.VMs, local.VM{Name: v.Name, Datastore: v.Datastore, DevDir: v.Dev, InitPIDFile: v.InitPIDFile, Socket: v.Socket})
 	}

@@ -116,7 +116,7 @@ func (s *Service) sync(ctx context.Context, r Repo, rp repository.Repository) er
 		delete(in, p.ID)
 	}
 	if missing > 0 {
-		return errkind.New(errkind.Unavailable, "it holds %s fewer than are known here: put its files back from a copy, or detach it and attach it again to go on with what is left", points(missing))
+		return errkind.New(errkind.Offline, "it holds %s fewer than are known here: put its files back from a copy, or detach it and attach it again to go on with what is left", points(missing))
 	}
 	if len(in) == 0 {
 		return nil

@@ -136,7 +136,7 @@ func (s *Service) RestorePoint(ctx context.Context, c volspec.Caller, group, ref
 			return wire.Job{}, errkind.New(errkind.Invalid, "a restore in place goes to the volume that the point is of: leave name and options out")
 		}
 		params.InPlace = volspec.Name{Volume: p.Volume, Datastore: p.Datastore}.String()
-		params.Keep = "before-restore-" + now().Format("20060102-150405")
+		params.Keep = "before-restore-" + now().Format("20060102T150405")
 	} else if params.To, err = s.newVolume(ctx, g, p, req); err != nil {
 		return wire.Job{}, err
 	}

@@ -93,7 +93,7 @@ type Point struct {
 	Size        int64               `json:"size"`    // of the disk
 	Parent      volspec.PointID     `json:"parent,omitempty"`
 	Consistency volspec.Consistency `json:"consistency"`
-	Tracking    string              `json:"tracking"` // how changes were found, in words
+	Tracking    string              `json:"tracking"` // how changes were found, in the caller's words unless it came otherwise
 	Stats       Stats               `json:"stats"`
 	CopyOf      volspec.PointID     `json:"copy_of,omitempty"`
 	// Meta belongs to the caller: what a restore needs to know of the volume.

@@ -22,6 +22,9 @@ const (
 	hashName       = "BLAKE3-256"
 	encryptionName = "AES256-GCM-HMAC-SHA256"
 	splitterName   = "FIXED-1M"
+	// A key is random and of 256 bits: what slows down guessing only costs us.
+	// This is the cheaper one of the two that kopia knows, and needs no 64 MiB.
+	deriverName = "pbkdf2-sha256-600000"
 )
 
 // Create makes a repository. A creation that broke off before its identity
@@ -45,6 +48,8 @@ func (o *opener) create(ctx context.Context, g *guard, l repository.Location, ke
 		err := repo.Initialize(ctx, g, &repo.NewRepositoryOptions{
 			BlockFormat:  format.ContentFormat{Hash: hashName, Encryption: encryptionName},
 			ObjectFormat: format.ObjectFormat{Splitter: splitterName},
+
+			FormatBlockKeyDerivationAlgorithm: deriverName,
 		}, key)
 		if err != nil {
 			return id, failed(err, "make a repository in %s", g.where)

@@ -1,6 +1,7 @@
 package kopia
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"runtime"
@@ -253,7 +254,7 @@ func (p *parent) segment(i int, length int64) (object.ID, bool) {
 func (w *backup) findParent(ctx context.Context) (*parent, string, error) {
 	id := w.b.Parent
 	if id == "" {
-		return nil, "first backup: everything was read", nil
+		return nil, w.say("first backup: everything was read"), nil
 	}
 	l, err := w.r.find(ctx, id)
 	if err != nil {
@@ -274,10 +275,10 @@ func (w *backup) findParent(ctx context.Context) (*parent, string, error) {
 	}
 	p := &parent{id: id, size: l.Point.Size, data: l.Point.Stats.Data, segments: segments}
 	if w.b.Changed == nil {
-		return p, "full read: only what differs from the point before was stored", nil
+		return p, w.say("full read: only what differs from the point before was stored"), nil
 	}
-	if t := w.b.Point.Tracking; t != "" {
-		return p, t, nil
-	}
-	return p, "changed ranges since the point before", nil
+	return p, w.say("changed ranges since the point before"), nil
 }
+
+// say is the caller's word for how changes are found, or words of our own.
+func (w *backup) say(words string) string { return cmp.Or(w.b.Point.Tracking, words) }
