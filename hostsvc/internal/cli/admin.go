@@ -20,6 +20,7 @@ type Admin interface {
 	volumeVerbs
 	snapshotAdmin
 	datastoreAdmin
+	backupAdmin
 	// Close lets go of idle connections.
 	Close()
 }

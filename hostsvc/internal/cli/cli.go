@@ -84,7 +84,11 @@ func Run(ctx context.Context, args []string, o Options) int {
 		return exitOK
 	}
 	if ctx.Err() != nil {
-		t.complain("interrupted: what the service had begun, it finishes or undoes by itself")
+		text := "interrupted: what the service had begun, it finishes or undoes by itself"
+		if g, ok := errors.AsType[*goesOn](err); ok {
+			text = g.text
+		}
+		t.complain(text)
 		return exitInterrupted
 	}
 	t.report(err)
@@ -130,14 +134,15 @@ func exitCode(err error) int {
 func (t *tool) root() *cobra.Command {
 	root := t.group(&cobra.Command{
 		Use:   "mooring",
-		Short: "Manage Docker volumes, vmgroups and datastores of a Mooring host service",
+		Short: "Manage Docker volumes, their backups, vmgroups and datastores of a Mooring host service",
 		Long: `mooring talks to the host service (mooringd) on this machine over its admin
 socket. The user needs to be root or in the group that owns the socket.
 
 Data is printed to standard output, everything else to standard error. The
 exit code is 0 for success, 1 for failure, 2 for wrong usage or a refused
 request, 3 when only a part was done, 4 not found, 5 denied, 6 conflict or in
-use, 7 quota reached, 130 interrupted.`,
+use, 7 quota reached, 10 a repository is away or is not the expected one, 12 a
+wrong key, 130 interrupted.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
@@ -158,6 +163,7 @@ use, 7 quota reached, 130 interrupted.`,
 
 	root.AddCommand(
 		t.vmgroupCommand(), t.volumeCommand(), t.vmCommand(), t.datastoreCommand(),
+		t.backupCommand(), t.repositoryCommand(), t.jobCommand(), t.alarmCommand(), t.keyCommand(), t.notifyCommand(),
 		t.statusCommand(), t.doctorCommand(), t.auditCommand(), t.configCommand(),
 		t.completionCommand(), t.manCommand(), t.versionCommand(),
 	)

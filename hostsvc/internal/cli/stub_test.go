@@ -32,6 +32,7 @@ type memAdmin struct {
 	scan      wire.ScanResult
 	status    wire.Status
 	pageSize  int
+	memBackups
 
 	calls  []string
 	closed int

@@ -79,7 +79,8 @@ func world() *memAdmin {
 			Config: "/etc/mooring/mooring.toml", LogLevel: "info", Counts: map[string]int64{"vmgroups": 2, "volumes": 4, "vms": 2, "attached": 1},
 			Problems: []string{"datastore slow is offline"},
 		},
-		fail: map[string]error{},
+		fail:       map[string]error{},
+		memBackups: vault(),
 	}
 }
 
@@ -104,6 +105,20 @@ func TestTranscripts(t *testing.T) {
 		"person-yes.txt": {lines: askingLines, in: "YES\n"},
 		"service.txt":    {lines: serviceLines},
 		"usage.txt":      {lines: usageLines},
+
+		"repository.txt": {lines: repositoryLines, fail: map[string]error{
+			`CheckRepository "Dev" "gone"`:           errkind.New(errkind.Offline, "repository gone cannot be checked: /srv/backup/gone holds no repository"),
+			`CreateRepository "Dev" {"name":"wrong"`: errkind.New(errkind.WrongKey, "the key does not open the repository at /srv/backup/dev"),
+		}},
+		"backup.txt": {lines: backupLines, fail: map[string]error{
+			`Backup "Ops"`:                         errkind.New(errkind.NotFound, "Vmgroup Ops does not exist"),
+			`DeletePoint "Dev" "` + string(pid(1)): errkind.New(errkind.InUse, "recovery point is held"),
+		}},
+		"policy.txt":            {lines: policyLines},
+		"job.txt":               {lines: jobLines},
+		"backup-usage.txt":      {lines: backupUsageLines},
+		"backup-person-no.txt":  {lines: backupAskingLines, in: "n\n"},
+		"backup-person-yes.txt": {lines: backupAskingLines, in: "y\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var all strings.Builder
