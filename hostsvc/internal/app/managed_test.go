@@ -111,7 +111,6 @@ func TestManagedDatastore(t *testing.T) {
 	assert.Contains(t, f.Detail, "cannot shrink")
 	p.signal(t, syscall.SIGTERM)
 	require.Equal(t, 0, p.exit(t))
-	t.Log(p.out.String()) // XXX
 }
 
 // Under systemd mooringd has a mount namespace of its own, which ends with it,

@@ -11,6 +11,9 @@
 //	dockvols/<vmgroup>/<volume>.<id>.snap      a snapshot
 //	dockvols/<vmgroup>/<any of these>.tmp      being made: no reader sees it
 //
+// A snapshot's name that is a second one of the image itself is no snapshot
+// but what a crash left, see Build.
+//
 // An attached disk is a loop device whose name says for whom: "m:", serial,
 // ":", VM id. The kernel keeps it, so nothing is lost when the service ends.
 // A loop device whose name begins with "f:" was cut off by Fence and lives
@@ -71,7 +74,8 @@ func VMID(name string) volspec.VMID {
 	return volspec.VMID(uuid.NewSHA1(namespace, []byte(name)).String())
 }
 
-// Local implements hypervisor.Hypervisor, Snapshotter, Watcher and Adopter.
+// Local implements hypervisor.Hypervisor, Snapshotter, Imager,
+// FrozenSnapshotter, Watcher and Adopter.
 type Local struct {
 	conf   atomic.Pointer[conf]
 	powers powers
