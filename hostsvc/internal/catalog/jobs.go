@@ -87,7 +87,7 @@ func (t *tx) JobByUnique(unique string) (job.Job, error) {
 	return j, err
 }
 
-// open selects what the index jobs_open holds.
+// openJobs selects what the index jobs_open holds.
 const openJobs = "state IN ('queued', 'running')"
 
 func (t *tx) OpenJobs() ([]job.Job, error) {
@@ -132,8 +132,13 @@ func (t *tx) Jobs(q job.Query) ([]job.Job, error) {
 	return list(t, scanJob, query, args...)
 }
 
-func (t *tx) TrimJobs(before time.Time) (int, error) {
-	n, err := t.exec("DELETE FROM jobs WHERE state NOT IN ('queued', 'running') AND ended < ?", fromTime(before))
+// TrimJobs counts by policy, and what has none by vmgroup.
+func (t *tx) TrimJobs(before time.Time, keep int) (int, error) {
+	n, err := t.exec(`DELETE FROM jobs WHERE ended < ? AND state NOT IN ('queued', 'running') AND id IN (
+		SELECT id FROM (
+			SELECT id, ROW_NUMBER() OVER (PARTITION BY group_id, policy_id ORDER BY created DESC, id DESC) AS place
+			FROM jobs WHERE state NOT IN ('queued', 'running')) AS ranked
+		WHERE place > ?)`, fromTime(before), keep)
 	return int(n), err
 }
 
@@ -156,5 +161,10 @@ func (t *tx) Mark(p volspec.PolicyID, task string) (since, last time.Time, err e
 
 func (t *tx) PutMark(p volspec.PolicyID, task string, since, last time.Time) error {
 	_, err := t.exec(upsert("schedule_marks", "policy_id, task, since, last", "policy_id, task"), p, task, fromTime(since), fromTime(last))
+	return err
+}
+
+func (t *tx) DeleteMarks(p volspec.PolicyID) error {
+	_, err := t.exec("DELETE FROM schedule_marks WHERE policy_id = ?", p)
 	return err
 }

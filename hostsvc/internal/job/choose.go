@@ -8,40 +8,70 @@ type busyOn struct {
 	kind, object string
 }
 
-// next chooses the queued job that should begin now. It is pure. open is in
-// the order of priority and age. Among jobs of the same priority the vmgroup
-// that has fewer running goes first, so that one with a thousand jobs does
-// not keep the others waiting.
-func next(open []Job, o Options, free func(kind string) bool) (Job, bool) {
-	total, perGroup := 0, map[volspec.VMGroupID]int{}
-	busy := map[busyOn]bool{}
+func (j Job) on() busyOn { return busyOn{j.Group, j.Kind, j.Object} }
+
+// load is what the running jobs take of the limits.
+type load struct {
+	total  int // here; the others in all processes
+	groups map[volspec.VMGroupID]int
+	kinds  map[string]int
+	busy   map[busyOn]bool
+}
+
+func loadOf(open []Job, o Options) load {
+	l := load{groups: map[volspec.VMGroupID]int{}, kinds: map[string]int{}, busy: map[busyOn]bool{}}
 	for _, j := range open {
 		if j.State != Running {
 			continue
 		}
-		busy[j.on()] = true
-		if !free(j.Kind) && j.Owner == o.Instance {
-			total++
+		l.busy[j.on()] = true
+		l.kinds[j.Kind]++
+		if o.Kinds[j.Kind].Free {
+			continue
 		}
-		if !free(j.Kind) {
-			perGroup[j.Group]++
+		l.groups[j.Group]++
+		if j.Owner == o.Instance {
+			l.total++
 		}
 	}
+	return l
+}
+
+// room reports whether j may begin now.
+func (l load) room(j Job, o Options) bool {
+	h, ours := o.Kinds[j.Kind]
+	switch {
+	case !ours, j.State != Queued:
+		return false
+	case j.Object != "" && l.busy[j.on()]:
+		return false
+	case h.Limit > 0 && l.kinds[j.Kind] >= h.Limit:
+		return false
+	}
+	return h.Free || l.total < o.Total && l.groups[j.Group] < o.PerGroup
+}
+
+// next chooses the queued job that should begin now. It is pure. open is in
+// the order of priority and age. Among jobs of one priority the vmgroup with
+// fewer running ones goes first, then the one whose last turn is longer ago:
+// one with a thousand jobs does not keep the others waiting.
+func next(open []Job, o Options, turns map[volspec.VMGroupID]uint64) (Job, bool) {
+	l := loadOf(open, o)
 	best := -1
+	before := func(a, b Job) bool {
+		if x, y := l.groups[a.Group], l.groups[b.Group]; x != y {
+			return x < y
+		}
+		return turns[a.Group] < turns[b.Group]
+	}
 	for i, j := range open {
-		if j.State != Queued || j.Object != "" && busy[j.on()] {
+		if !l.room(j, o) {
 			continue
 		}
-		if _, ours := o.Kinds[j.Kind]; !ours {
-			continue
+		if best >= 0 && j.Priority != open[best].Priority {
+			break
 		}
-		if !free(j.Kind) && (total >= o.Total || perGroup[j.Group] >= o.PerGroup) {
-			continue
-		}
-		if free(j.Kind) {
-			return j, true
-		}
-		if best < 0 || j.Priority == open[best].Priority && perGroup[j.Group] < perGroup[open[best].Group] {
+		if best < 0 || before(j, open[best]) {
 			best = i
 		}
 	}
@@ -50,5 +80,3 @@ func next(open []Job, o Options, free func(kind string) bool) (Job, bool) {
 	}
 	return open[best], true
 }
-
-func (j Job) on() busyOn { return busyOn{j.Group, j.Kind, j.Object} }

@@ -1,6 +1,13 @@
 // Package job is a durable queue: jobs are rows that survive every crash, one
 // runner in each process works on them under leases with fencing, schedules
 // enqueue them. What a job does is its Handler's business.
+//
+// A running job is leased to one process, which renews the lease three times
+// in its length, on the catalog's clock. Every write of the row by its owner
+// checks state, owner and fence in the same transaction, so that a process
+// that slept too long changes nothing; its handler's context ends as soon as
+// the lease cannot be relied on any more. A job whose lease is over is given
+// back to the queue or ends failed: none is running for ever.
 package job
 
 import (
@@ -36,11 +43,11 @@ type Job struct {
 	Created  time.Time
 	Begun    time.Time // of the newest attempt
 	EndedAt  time.Time
-	Priority int // 1 is first, 5 is last
+	Priority int // 1 is first, 5 is last; who may use which is the use case's matter
 	Policy   volspec.PolicyID
-	Owner    string // instance that runs it
-	Fence    int64
-	Expires  time.Time // of the lease
+	Owner    string    // instance that runs it
+	Fence    int64     // grows with every lease; an older one may not write
+	Expires  time.Time // of the lease, on the catalog's clock
 	Cancel   bool      // its end was asked for
 	// Unique makes a repeated Enqueue the same job; "" never.
 	Unique string
@@ -54,7 +61,7 @@ type Job struct {
 	Warnings []string
 	Error    string       // the sentence, "" unless failed, partial or canceled
 	Kept     errkind.Kind // of Error
-	Attempts int
+	Attempts int          // how often it was begun and not stopped in order
 }
 
 // Step is one stage that a job went through.
@@ -117,14 +124,22 @@ type Query struct {
 }
 
 // Handler does the jobs of one kind. An error ends the job failed; one that
-// PartialError made, partial. While ctx ends because the service stops, or
-// when the process dies, the job is queued again if Resume is set, with what
-// it saved; otherwise it ends failed as interrupted.
+// PartialError made, partial. When the service stops, ctx ends and the job is
+// queued again, with what it saved. When the process dies, or loses the lease
+// since the catalog is away, the job is queued again if Resume is set, and
+// otherwise ends failed as interrupted.
+//
+// A handler returns soon after ctx has ended. Whoever loses the lease may
+// write nothing more of the job: Task sees to the row, the handler to the
+// rest, see Task.Stopping.
 type Handler struct {
 	Run    func(ctx context.Context, t *Task) error
 	Resume bool
 	// Free jobs take no place among the running ones: they only wait for others.
 	Free bool
-	// Ended, if not nil, is told of a job of this kind that has ended.
+	// Limit is how many of the kind may run at a time, in all processes; 0: any.
+	Limit int
+	// Ended, if not nil, is told of a job of this kind that has ended, once, by
+	// the process that ended it; not if that dies in this moment.
 	Ended func(ctx context.Context, j Job)
 }

@@ -9,7 +9,11 @@ import (
 
 // Store is the catalog as this package sees it; see volume.Store.
 type Store interface {
+	// View runs fn on a consistent snapshot.
 	View(ctx context.Context, fn func(Tx) error) error
+	// Update runs fn in a transaction that no other Update overlaps, in this
+	// process or another on the same catalog; an error of fn undoes it and comes
+	// back as it is. fn may run more than once.
 	Update(ctx context.Context, fn func(Tx) error) error
 }
 
@@ -18,13 +22,15 @@ type Tx interface {
 	Job(id volspec.JobID) (Job, error)
 	JobByUnique(unique string) (Job, error)
 	Jobs(q Query) ([]Job, error)
-	// OpenJobs lists all queued and running jobs: queued ones in the order in
-	// which they should run, by priority and age.
+	// OpenJobs lists all queued and running jobs, in the order in which queued
+	// ones should run: by priority and age.
 	OpenJobs() ([]Job, error)
-	// PutJob inserts or replaces by ID.
+	// PutJob inserts or replaces by ID. A Unique that another job has is
+	// errkind.Exists.
 	PutJob(j Job) error
-	// TrimJobs deletes ended jobs that ended before t.
-	TrimJobs(t time.Time) (int, error)
+	// TrimJobs deletes jobs that ended before t, except the newest keep of each
+	// vmgroup and policy.
+	TrimJobs(t time.Time, keep int) (int, error)
 	// Clock is the time on the clock that all processes on the catalog share.
 	Clock() (time.Time, error)
 
@@ -32,4 +38,6 @@ type Tx interface {
 	// enqueued; zero times before.
 	Mark(p volspec.PolicyID, task string) (since, last time.Time, err error)
 	PutMark(p volspec.PolicyID, task string, since, last time.Time) error
+	// DeleteMarks forgets the marks of a policy that is gone. Absent: nil.
+	DeleteMarks(p volspec.PolicyID) error
 }

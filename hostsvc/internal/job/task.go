@@ -1,9 +1,11 @@
 package job
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,12 +43,24 @@ type Task struct {
 	fence int64
 	id    volspec.JobID
 	end   context.CancelCauseFunc
+	lease *time.Timer   // ends the context when the lease may be over
+	turn  chan struct{} // full while the row is being written: one at a time
 
-	mu    sync.Mutex // guards job, dirty and meter
-	job   Job
-	dirty bool
-	meter meter
+	mu      sync.Mutex // guards the fields below
+	job     Job
+	dirty   bool // what was reported is not written yet
+	written time.Time
+	meter   meter
 }
+
+func newTask(r *Runner, j Job, end context.CancelCauseFunc) *Task {
+	t := &Task{r: r, fence: j.Fence, id: j.ID, end: end, job: j, turn: make(chan struct{}, 1), written: time.Now()}
+	t.lease = time.AfterFunc(r.o.Lease, func() { end(errLost) })
+	return t
+}
+
+// held tells that the lease was good when it was asked for at that time.
+func (t *Task) held(asked time.Time) { t.lease.Reset(t.r.o.Lease - time.Since(asked)) }
 
 // ID is the job's.
 func (t *Task) ID() volspec.JobID { return t.id }
@@ -82,7 +96,8 @@ func (t *Task) Save(ctx context.Context, v any) error {
 // maxSteps bounds the list of steps of a job that is begun again and again.
 const maxSteps = 100
 
-// Stage ends the step before and begins another, durably.
+// Stage ends the step before and begins another, durably: it is the one that
+// an error is shown with.
 func (t *Task) Stage(ctx context.Context, name string) error {
 	return t.change(ctx, func(j *Job) {
 		at := now()
@@ -103,7 +118,8 @@ func endStep(j *Job, at time.Time, problem string) {
 	}
 }
 
-// Report tells of progress. It reaches the catalog about once a second.
+// Report tells of progress. It costs nothing: the catalog is told about once a
+// second. Rate is computed.
 func (t *Task) Report(p Progress) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -134,37 +150,37 @@ func (t *Task) Result(v any) {
 	t.job.Result, t.dirty = b, true
 }
 
-// Stopping reports whether ctx ended because the service stops or the lease
-// was lost: the job goes on elsewhere or later, nothing of it is to be undone.
+// Stopping reports whether ctx, or one that it was made of, ended because the
+// service stops or the lease was lost: the job goes on elsewhere or later,
+// nothing of it is to be undone.
 func (t *Task) Stopping(ctx context.Context) bool {
 	cause := context.Cause(ctx)
 	return errors.Is(cause, errStopping) || errors.Is(cause, errLost)
 }
 
-// change writes the row with fn applied, if the lease is still held.
-func (t *Task) change(ctx context.Context, fn func(*Job)) error {
+// stale reports whether something was reported that should be written now.
+func (t *Task) stale() bool {
 	t.mu.Lock()
-	next := t.job
-	t.mu.Unlock()
-	if fn != nil {
-		fn(&next)
+	defer t.mu.Unlock()
+	return t.dirty && time.Since(t.written) >= flushEvery
+}
+
+// change writes the row with fn applied, if the lease is still held, and so
+// renews it. If the job's end was asked for, its context ends.
+func (t *Task) change(ctx context.Context, fn func(*Job)) error {
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	var cancel bool
-	err := t.r.o.Store.Update(ctx, func(tx Tx) error {
-		have, err := tx.Job(t.id)
-		if err != nil {
-			return err
+	asked := time.Now()
+	var next Job
+	err := t.owned(ctx, func(j *Job) {
+		if fn != nil {
+			fn(j)
 		}
-		if have.State != Running || have.Owner != t.r.o.Instance || have.Fence != t.fence {
-			return errLost
-		}
-		clock, err := tx.Clock()
-		if err != nil {
-			return err
-		}
-		cancel = have.Cancel
-		next.Cancel, next.Expires = have.Cancel, clock.Add(t.r.o.Lease)
-		return tx.PutJob(next)
+		next = *j
 	})
 	if errors.Is(err, errLost) {
 		t.end(errLost)
@@ -172,40 +188,42 @@ func (t *Task) change(ctx context.Context, fn func(*Job)) error {
 	if err != nil {
 		return err
 	}
+	t.held(asked)
 	t.mu.Lock()
-	// Progress and warnings may have gone on meanwhile.
+	// More may have been reported meanwhile.
+	t.dirty = !slices.Equal(next.Warnings, t.job.Warnings) || next.Progress != t.job.Progress || !bytes.Equal(next.Result, t.job.Result)
 	next.Progress, next.Warnings, next.Result = t.job.Progress, t.job.Warnings, t.job.Result
-	t.job = next
+	t.job, t.written = next, asked
 	t.mu.Unlock()
-	if cancel {
+	if next.Cancel {
 		t.end(errCanceled)
-		return errCanceled
 	}
 	return nil
 }
 
-// meter measures bytes per second over the last seconds.
-type meter struct {
-	at   time.Time
-	done int64
-	last float64
-}
-
-func (m *meter) rate(at time.Time, done int64) float64 {
-	if m.at.IsZero() || done < m.done {
-		m.at, m.done, m.last = at, done, 0
-		return 0
-	}
-	if passed := at.Sub(m.at).Seconds(); passed >= 1 {
-		fresh := float64(done-m.done) / passed
-		if m.last == 0 {
-			m.last = fresh
-		} else {
-			m.last = 0.6*m.last + 0.4*fresh
+// owned changes the row in a transaction in which the lease is still held.
+func (t *Task) owned(ctx context.Context, fn func(*Job)) error {
+	return t.r.o.Store.Update(ctx, func(tx Tx) error {
+		j, err := tx.Job(t.id)
+		if errkind.Is(err, errkind.NotFound) {
+			return errLost
 		}
-		m.at, m.done = at, done
-	}
-	return m.last
+		if err != nil {
+			return err
+		}
+		if j.State != Running || j.Owner != t.r.o.Instance || j.Fence != t.fence {
+			return errLost
+		}
+		clock, err := tx.Clock()
+		if err != nil {
+			return err
+		}
+		live := t.Job()
+		j.Progress, j.Warnings, j.Result = live.Progress, live.Warnings, live.Result
+		j.Expires = clock.Add(t.r.o.Lease)
+		fn(&j)
+		return tx.PutJob(j)
+	})
 }
 
 func newID() string { return uuid.NewString() }
