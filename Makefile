@@ -47,15 +47,25 @@ completion: build ## shell completion scripts in dist/completion
 setup: ## install the Debian packages the tests need
 	tools/setup.sh test
 
+# Programs that tests compare with and run against, built from the versions in
+# tools/peers/go.mod; nothing of them is in the product's go.mod.
+PEERS := .cache/bin/kopia .cache/bin/versitygw
+
+.PHONY: peers
+peers: $(PEERS) ## the programs that tests run against: kopia, an S3 server
+
+$(PEERS) &: tools/peers/go.mod tools/peers/go.sum
+	cd tools/peers && CGO_ENABLED=0 $(GO) build -o ../../.cache/bin/ github.com/kopia/kopia github.com/versity/versitygw/cmd/versitygw
+
 .PHONY: test
 test: setup race e2e ## all tests: packages with the race detector, then end to end (root)
 
 .PHONY: unit
-unit: ## tests of the packages, without the race detector
+unit: peers ## tests of the packages, without the race detector
 	$(GO) test -count=1 $(PACKAGES)
 
 .PHONY: race
-race: ## tests of the packages with the race detector
+race: peers ## tests of the packages with the race detector
 	$(GO) test -race -count=1 -timeout 25m $(PACKAGES)
 
 .PHONY: e2e
@@ -63,7 +73,7 @@ e2e: ## end-to-end tests; RUN=pattern selects some
 	$(if $(RUN),$(GO) test -count=1 -timeout 40m -v -run '$(RUN)' ./e2e,tools/e2e.sh)
 
 .PHONY: cover
-cover: ## coverage of the packages in dist/cover.html
+cover: peers ## coverage of the packages in dist/cover.html
 	mkdir -p dist
 	$(GO) test -count=1 -coverprofile=dist/cover.out -coverpkg=./... $(PACKAGES)
 	$(GO) tool cover -func=dist/cover.out | tail -1
