@@ -56,7 +56,9 @@ func gone(t testing.TB, w *world) {
 	assert.Empty(t, list.Volumes)
 }
 
-var scenarios = []scenario{
+var scenarios = slices.Concat(volumeScenarios, backupScenarios)
+
+var volumeScenarios = []scenario{
 	{"create", func(testing.TB, *world) {}, func(ctx context.Context, w *world) error {
 		return create(ctx, w, "db", map[string]string{"size": "1gb"})
 	}, state("detached")},
@@ -159,8 +161,8 @@ var scenarios = []scenario{
 	}},
 }
 
-// points are the crash points that a scenario passes, in order.
-func points(t *testing.T, s scenario) []string {
+// crashPoints are the crash points that a scenario passes, in order.
+func crashPoints(t *testing.T, s scenario) []string {
 	w := newWorld(t)
 	s.prepare(t, w)
 	var mu sync.Mutex
@@ -175,7 +177,7 @@ func points(t *testing.T, s scenario) []string {
 // case, starts a new one, and expects that all agree and a retry succeeds.
 func TestCrashAtEveryPoint(t *testing.T) {
 	for _, s := range scenarios {
-		for _, point := range points(t, s) {
+		for _, point := range crashPoints(t, s) {
 			t.Run(s.name+" at "+point, func(t *testing.T) { crashAt(t, s, point) })
 		}
 	}
@@ -217,9 +219,9 @@ func crashAt(t *testing.T, s scenario, point string) {
 
 	// Let the dead goroutine go, without its undo reaching the world.
 	cancel()
-	wg.Wait()
 	w.hv.SetDatastore(offline("fast"))
 	close(end)
+	wg.Wait()
 	require.NoError(t, old.svc.Close(context.WithoutCancel(t.Context())))
 	crashpoint.Set(nil)
 }

@@ -89,7 +89,7 @@ func (x *shot) take(ctx context.Context) (outcome, error) {
 }
 
 // takeStill takes a snapshot of a disk that nobody writes to.
-func (x *shot) takeStill(ctx context.Context) (err error) {
+func (x *shot) takeStill(ctx context.Context) error {
 	take := x.how.simple
 	if x.rec.Holder.VM != "" && !x.rec.Holder.ReadOnly && x.how.frozen != nil {
 		take = x.how.frozen // the storage cannot know that a blank disk is not written to
@@ -97,7 +97,7 @@ func (x *shot) takeStill(ctx context.Context) (err error) {
 	if x.how.cost == 0 {
 		return x.expose(ctx, take)
 	}
-	x.unlock, err = x.s.apart(ctx, x.rec.ID, x.unlock, func() error { return x.expose(ctx, take) })
+	err := x.s.apart(ctx, x.rec.ID, &x.unlock, func() error { return x.expose(ctx, take) })
 	x.s.notifyReleased() // whoever waited to attach it
 	return err
 }

@@ -90,7 +90,7 @@ func (s *Service) restoreInPlace(ctx context.Context, c volspec.Caller, group, n
 		return v, err
 	}
 	crashpoint.Here("volume.replace.intent")
-	unlock, err = s.apart(ctx, r.ID, unlock, func() error {
+	err = s.apart(ctx, r.ID, &unlock, func() error {
 		// Whatever happens from here on, a catalog that is rebuilt from the metadata
 		// knows the snapshot and takes the disk for one with data.
 		m := asReady(r)

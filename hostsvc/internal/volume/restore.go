@@ -140,7 +140,7 @@ func (s *Service) makeRestored(ctx context.Context, im hypervisor.Imager, rec Re
 		}
 	}()
 	u.Add("forget the volume", func(ctx context.Context) error { return s.dropDisk(ctx, rec) })
-	unlock, err = s.apart(ctx, rec.ID, unlock, func() error {
+	err = s.apart(ctx, rec.ID, &unlock, func() error {
 		if err := s.putMeta(ctx, asReady(rec)); err != nil {
 			return err
 		}

@@ -160,16 +160,19 @@ func (s *Service) lock(ctx context.Context, k lockKey, what string) (func(), err
 // apart runs a deed that may take long without the volume's lock, which the
 // caller holds and gets back. Its intent is recorded, and until the lock is
 // back whoever needs the volume is told that it is busy, at once: see settle.
-// Without the lock at the end relock is nil, and the intent is for settle.
-func (s *Service) apart(ctx context.Context, id volspec.VolumeID, unlock func(), deed func() error) (relock func(), err error) {
+// If the lock cannot be had again *unlock is nil, and the intent is for settle.
+func (s *Service) apart(ctx context.Context, id volspec.VolumeID, unlock *func(), deed func() error) error {
 	s.setAway(id, true)
-	unlock()
-	err = deed()
+	defer s.setAway(id, false) // under the lock again: no settle sees an intent that this is about to end
+	give := *unlock
+	*unlock = nil
+	give()
+	err := deed()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undo.Limit)
 	defer cancel()
 	relock, e := s.lock(ctx, lockKey{id: id}, "recording the result")
-	s.setAway(id, false)
-	return relock, joined(err, e)
+	*unlock = relock
+	return joined(err, e)
 }
 
 func (s *Service) setAway(id volspec.VolumeID, away bool) {

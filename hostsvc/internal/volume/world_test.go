@@ -46,6 +46,8 @@ type world struct {
 	opts   volume.Options
 	dev    volspec.VMGroupID
 	test   volspec.VMGroupID
+	points *points
+	guests *guests
 }
 
 var (
@@ -59,7 +61,7 @@ var (
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	hv := memory.New(memory.Options{
-		Datastores: []hypervisor.Datastore{{Name: "fast", Reflink: true}, {Name: "slow", Reflink: true}},
+		Datastores: []hypervisor.Datastore{{Name: "fast", Reflink: true}, {Name: "slow", Reflink: true}, pointsDatastore(hypervisor.ReadOnlyStore)},
 		VMs: []hypervisor.VM{
 			{ID: vm1.VM, Name: "vm1", Datastore: "fast"}, {ID: vm2.VM, Name: "vm2", Datastore: "fast"},
 			{ID: vm3.VM, Name: "vm3", Datastore: "slow"}, {ID: stray.VM, Name: "vm9", Datastore: "fast"},
@@ -97,7 +99,10 @@ func newWorld(t testing.TB) *world {
 			})
 		},
 		Installation: "test", TrashKeep: time.Hour, AttachWait: time.Second, Reconcile: time.Minute,
+		FreezeLease: 10 * time.Second, FreezeCopyLimit: 5 * time.Second,
 	}
+	w.points, w.guests = newPoints(w), &guests{held: true, stall: 7 * time.Millisecond}
+	w.opts.Points, w.opts.Freezer = w.points, w.guests
 	w.start(t)
 	return w
 }
@@ -157,13 +162,19 @@ func (w *world) agree(t testing.TB) {
 	for _, d := range devices {
 		holder[d.Volume] = d.VM
 	}
-	used := map[volume.Key]volspec.Size{}
+	used, views := map[volume.Key]volspec.Size{}, w.points.shown()
 	require.NoError(t, w.store.View(t.Context(), func(tx volume.Tx) error {
 		all, err := tx.Volumes(volume.Filter{})
 		require.NoError(t, err)
 		for _, r := range all {
 			assert.Empty(t, r.Op.Kind, "%s has an intent left", r.Name())
 			assert.NotEqual(t, volspec.Creating, r.State)
+			if r.ViewOf != "" {
+				assert.Equal(t, holder[r.ID], r.Holder.VM, "holder of %s", r.Name())
+				assert.Equal(t, r.ViewOf, views[r.ID], "view %s", r.Name())
+				delete(views, r.ID)
+				continue
+			}
 			assert.Equal(t, r.Size, disks[r.ID].Size, "size of %s", r.Name())
 			assert.Equal(t, holder[r.ID], r.Holder.VM, "holder of %s", r.Name())
 			delete(disks, r.ID)
@@ -175,6 +186,9 @@ func (w *world) agree(t testing.TB) {
 			assert.Len(t, ids, len(snaps), "snapshots of %s", r.Name())
 			for _, s := range snaps {
 				assert.Contains(t, ids, s.ID)
+				if s.Owner != "" {
+					continue
+				}
 				used[volume.Key{Group: r.Key.Group, Datastore: r.Key.Datastore}] += s.Size
 			}
 		}
@@ -188,6 +202,7 @@ func (w *world) agree(t testing.TB) {
 		return nil
 	}))
 	assert.Empty(t, disks, "disks without a volume")
+	assert.Empty(t, views, "points that no volume shows")
 }
 
 func requireKind(t testing.TB, k errkind.Kind, err error) {
@@ -200,6 +215,10 @@ func requireKind(t testing.TB, k errkind.Kind, err error) {
 func (w *world) leave(t testing.TB, vm volspec.VMID) {
 	t.Helper()
 	require.NoError(t, w.groups.Update(t.Context(), func(tx tenancy.Tx) error { return tx.DeleteMember(vm) }))
+}
+
+func hvStore(name string, reflink bool) hypervisor.Datastore {
+	return hypervisor.Datastore{Name: name, ID: "memory-" + name, State: hypervisor.Online, Reflink: reflink}
 }
 
 func offline(name string) hypervisor.Datastore {
