@@ -77,8 +77,8 @@ func putPolicy(ctx context.Context, s *Server, c *call, in wire.Policy) (wire.Po
 }
 
 var jobParams = slices.Concat([]param{
-	{"state", "string", "queued, running, done, partial, failed or canceled"},
-	{"kind", "string", "backup, verify, drill, restore, copy, prune or maintain"},
+	{"state", "string", "queued, running, open (one of these two), done, partial, failed or canceled"},
+	{"kind", "string", "backup, verify, drill, restore, copy, policy or maintain"},
 	{"object", "string", "only on this object"},
 }, pageParams)
 

@@ -43,6 +43,7 @@ var repositoryLines = []string{
 	"repository attach Dev/main --kit=testdata/main.kit",
 	"repository attach Dev/main --kit=testdata/main.kit --credentials-file=testdata/s3.keys",
 	"repository attach Dev/main --kit=testdata/main.kit --type=directory --path=/mnt",
+	"repository attach Dev/main --kit=testdata/main.kit --path=/mnt",
 	"repository attach Dev/main --type=directory --path=/mnt --key-file=testdata/main.key",
 	"repository attach Dev/main --type=directory --path=/mnt",
 	"repository attach Dev/main --kit=testdata/main.kit --key-file=testdata/main.key",
@@ -503,7 +504,7 @@ func TestCompletionOfBackup(t *testing.T) {
 		"job inspect ":                       "Dev/60000000-0000-4000-8000-000000000001",
 		"job watch --vmgroup Dev ":           "60000000-0000-4000-8000-000000000001",
 		"job ls --state ":                    "queued running open done partial failed canceled",
-		"job ls --kind ":                     "backup verify drill restore copy prune maintain",
+		"job ls --kind ":                     "backup verify drill restore copy policy maintain",
 		"alarm ls ":                          "_DEFAULT Dev",
 	} {
 		s := newSession(world())

@@ -103,11 +103,11 @@ func (t *tool) jobList() *cobra.Command {
 	group.register(t, cmd, "jobs")
 	f := cmd.Flags()
 	f.StringVar(&q.State, "state", "", "only in `state` queued, running, open (queued or running), done, partial, failed or canceled")
-	f.StringVar(&q.Kind, "kind", "", "only of `kind` backup, verify, drill, restore, copy, prune or maintain")
+	f.StringVar(&q.Kind, "kind", "", "only of `kind` backup, verify, drill, restore, copy, policy (a run of a policy) or maintain")
 	f.StringVar(&q.Object, "object", "", "only on `object`")
 	f.IntVar(&limit, "limit", 100, "at most `number` jobs")
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{"queued", "running", "open", "done", "partial", "failed", "canceled"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"backup", "verify", "drill", "restore", "copy", "prune", "maintain"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"backup", "verify", "drill", "restore", "copy", "policy", "maintain"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

@@ -21,7 +21,7 @@ type policyFlags struct {
 
 func (p *policyFlags) register(t *tool, cmd *cobra.Command, which *thingFlags) {
 	f, g := cmd.Flags(), &p.given
-	f.StringVar(&p.volumes, "volumes", "", "comma-separated `patterns` of names, with * and ?; empty: only volumes made with -o backup-policy")
+	f.StringVar(&p.volumes, "volumes", "", "comma-separated `patterns` of names, with *, ? and [a-z]; empty: only volumes made with -o backup-policy")
 	f.StringVar(&p.exclude, "exclude", "", "comma-separated `patterns` of names that are left out")
 	f.StringVar(&g.Repository, "repository", "", "the `repository`")
 	f.StringVar(&g.Schedule, "schedule", "", "`when`, such as 02:30, \"Mon..Fri 20:00\", hourly or \"every 6h\"; empty: only by hand")
@@ -35,10 +35,10 @@ func (p *policyFlags) register(t *tool, cmd *cobra.Command, which *thingFlags) {
 	f.Float64Var(&g.Verify.Share, "verify-share", 0, "`share` of the blocks that --verify-mode=sampled reads, such as 0.1")
 	f.StringVar(&g.DrillSched, "drill-schedule", "", "`when` the newest points are restored to scratch and checked")
 	f.StringVar(&g.Copy.Repository, "copy-to", "", "second `repository` that recovery points are copied to")
-	f.StringVar(&g.Copy.Schedule, "copy-schedule", "", "`when` they are copied; empty: after every backup")
+	f.StringVar(&g.Copy.Schedule, "copy-schedule", "", "`when` they are copied; empty: only by hand")
 	registerKeep(cmd, &g.Copy.Keep, "copy-", " in the second repository")
 	f.StringVar(&p.limit, "limit", "", "most bytes per second that a backup stores, as a `size` such as 50mb; unset removes the limit")
-	f.IntVar(&g.Priority, "priority", 0, "jobs with a lower `number` wait less")
+	f.IntVar(&g.Priority, "priority", 0, "`number` from 1, whose jobs go first, to 5")
 	f.BoolVar(&p.enable, "enable", false, "let the schedules run")
 	f.BoolVar(&p.disable, "disable", false, "keep the policy, but let no schedule run")
 	f.BoolVar(&p.dryRun, "dry-run", false, "only show what the policy would do")

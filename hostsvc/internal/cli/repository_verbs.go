@@ -62,7 +62,8 @@ func (t *tool) repositoryAttach() *cobra.Command {
 		Long: `Takes up a repository that exists, of this or of another installation, with the
 recovery points in it. The recovery kit alone is enough; what it does not hold,
 such as credentials, or what has changed since, such as the place, is added with
-the flags of 'create'. Without a kit, --key-file has the repository's key.`,
+the flags of 'create'; of a folder that was moved, --path alone is enough. Without a
+kit, --key-file has the repository's key.`,
 		Example: `  mooring repository attach Dev/main --kit=old.kit
   mooring repository attach Dev/main --type=directory --path=/mnt/old --key-file=main.key`,
 		Args:              args(1, 1, "one repository"),
@@ -92,6 +93,9 @@ func attachRequest(cmd *cobra.Command, place *placeFlags, name, keyFile, kitFile
 		return body, usagef(cmd, "nothing here opens the repository: add --kit with its recovery kit, or --key-file with its key")
 	case keyFile != "" && kitFile != "":
 		return body, usagef(cmd, "--key-file and --kit exclude each other: the kit holds the key")
+	}
+	if kitFile != "" && place.location == (wire.Location{Path: place.location.Path}) && place.location.Path != "" {
+		place.location.Type = "directory" // one that was moved
 	}
 	if kitFile != "" && place.location == (wire.Location{}) {
 		body.Name = name
