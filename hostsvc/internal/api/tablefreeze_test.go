@@ -9,7 +9,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"mooring.dev/mooring/hostsvc/internal/freeze"
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/hostclient"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -54,4 +56,56 @@ func TestWaitingForOrdersEndsWithTheListener(t *testing.T) {
 	require.NoError(t, <-served)
 	assert.Less(t, time.Since(begin), 5*time.Second, "the drain limit was not used")
 	assert.Equal(t, http.StatusOK, (<-answered).status)
+}
+
+// The client that the plugin has, the server and the broker together: a
+// freeze that is held, and one whose guest goes away.
+func TestFreezeOverTheWire(t *testing.T) {
+	b := freeze.New()
+	g := newRig(t, func(o *Options) { o.Freezes = b })
+	c := hostclient.New("unix://"+g.channel(as(callerA)), hostclient.Options{})
+	defer c.Close()
+	after := ""
+	order := func() wire.FreezeOrder {
+		got, err := c.Freezes(t.Context(), after, 10*time.Second)
+		require.NoError(t, err)
+		require.Len(t, got.Orders, 1)
+		after = got.Next
+		return got.Orders[0]
+	}
+	type outcome struct {
+		r   freeze.Result
+		err error
+	}
+	ended := make(chan outcome, 1)
+	hold := func(do func(context.Context) error) {
+		go func() {
+			r, err := b.Hold(t.Context(), freeze.Order{VM: callerA.VM, Volume: "v", Name: "v@ds", Epoch: 3, Lease: 10 * time.Second}, do)
+			ended <- outcome{r, err}
+		}()
+	}
+
+	hold(func(context.Context) error { return nil })
+	o := order()
+	assert.Equal(t, wire.FreezeOrder{ID: o.ID, Volume: "v", Name: "v@ds", Epoch: 3, LeaseMS: 10000}, o)
+	a, err := c.ReportFreeze(t.Context(), o.ID, wire.FreezeReport{State: wire.FreezeFrozen, LeftMS: 9000})
+	require.NoError(t, err)
+	assert.True(t, a.Done)
+	_, err = c.ReportFreeze(t.Context(), o.ID, wire.FreezeReport{State: wire.FreezeThawed, Held: true, StallMS: 12})
+	require.NoError(t, err)
+	assert.Equal(t, outcome{freeze.Result{Held: true, Stall: 12 * time.Millisecond}, nil}, <-ended)
+
+	gone, leave := context.WithCancel(t.Context())
+	hold(func(ctx context.Context) error {
+		leave()
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	begin := time.Now()
+	_, err = c.ReportFreeze(gone, order().ID, wire.FreezeReport{State: wire.FreezeFrozen, LeftMS: 9000})
+	assert.Equal(t, errkind.Unavailable, errkind.Of(err))
+	lost := <-ended
+	assert.ErrorContains(t, lost.err, "went away or thawed early")
+	assert.False(t, lost.r.Held)
+	assert.Less(t, time.Since(begin), 8*time.Second, "noticed before the lease was over")
 }
