@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,10 +26,8 @@ type vaults struct {
 
 // find is what every use case does first.
 func (v vaults) find(group, name string) error {
-	for _, n := range v.names[group] {
-		if n == name {
-			return nil
-		}
+	if slices.Contains(v.names[group], name) {
+		return nil
 	}
 	return errkind.New(errkind.NotFound, "%s does not exist in vmgroup %s", name, group)
 }

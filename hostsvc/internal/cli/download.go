@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -163,11 +164,7 @@ func (m *meter) Read(p []byte) (int, error) {
 		if m.size > 0 && p.Rate > 0 {
 			p.ETASeconds = int64(float64(m.size-m.done) / p.Rate)
 		}
-		line := ""
-		for _, part := range progress(p) {
-			line += part + "  "
-		}
-		fmt.Fprintf(m.t.Err, "\r%s\x1b[K", line)
+		fmt.Fprintf(m.t.Err, "\r%s\x1b[K", strings.Join(progress(p), "  "))
 	}
 	return n, err
 }
