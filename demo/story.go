@@ -21,7 +21,10 @@ const (
 )
 
 func story() []chapter {
-	return []chapter{teams(), members(), limits(), refusals(), containers(), isolation(), care(), trash(), service()}
+	return []chapter{
+		teams(), members(), limits(), refusals(), containers(), isolation(), care(), trash(),
+		backup(), loss(), proof(), service(),
+	}
 }
 
 func teams() chapter {
