@@ -300,7 +300,7 @@ func TestAttachedByAnEarlierService(t *testing.T) {
 	} {
 		for _, away := range []bool{false, true} {
 			r := w.disk(t, 16*volspec.MiB)
-			spec, err := json.Marshal(crashWork{Options: w.o, VM: w.a.id, Disk: r, Attach: true})
+			spec, err := json.Marshal(crashWork{Datastores: w.o.Datastores, VMs: w.o.VMs, Settle: w.o.Settle, VM: w.a.id, Disk: r, Attach: true})
 			require.NoError(t, err)
 			cmd := exec.Command("unshare", "--mount", "--propagation", "private", os.Args[0])
 			cmd.Env = append(os.Environ(), crashEnv+"="+string(spec))

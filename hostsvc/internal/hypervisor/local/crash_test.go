@@ -28,14 +28,16 @@ const crashEnv = "MOORING_TEST_CRASH"
 
 // crashWork is what the process that is killed works on.
 type crashWork struct {
-	Options  Options
-	VM       volspec.VMID
-	Disk     hypervisor.Ref
-	Copy     hypervisor.Ref
-	Snapshot volspec.SnapshotID
-	Attach   bool   // only attach the disk, and end
-	Replace  bool   // only build the disk, or build it anew if it is there
-	At       string // the crash point to die at; "": at any moment
+	Datastores []Datastore
+	VMs        []VM
+	Settle     time.Duration
+	VM         volspec.VMID
+	Disk       hypervisor.Ref
+	Copy       hypervisor.Ref
+	Snapshot   volspec.SnapshotID
+	Attach     bool   // only attach the disk, and end
+	Replace    bool   // only build the disk, or build it anew if it is there
+	At         string // the crash point to die at; "": at any moment
 }
 
 const crashSize = 8 * volspec.MiB
@@ -53,7 +55,7 @@ func crashChild() bool {
 	if err := json.Unmarshal([]byte(spec), &c); err != nil {
 		panic(err)
 	}
-	l, err := New(c.Options)
+	l, err := New(Options{Datastores: c.Datastores, VMs: c.VMs, Settle: c.Settle})
 	if err != nil {
 		panic(err)
 	}
@@ -137,7 +139,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	for _, store := range []string{"ext4", "xfs"} {
 		t.Run(store, func(t *testing.T) {
 			w := newWorld(t, mounted(t, store, 500))
-			c := crashWork{Options: w.o, VM: w.a.id, Disk: newRef(), Copy: newRef(), Snapshot: "s1"}
+			c := crashWork{Datastores: w.o.Datastores, VMs: w.o.VMs, Settle: w.o.Settle, VM: w.a.id, Disk: newRef(), Copy: newRef(), Snapshot: "s1"}
 			c.Copy.Group = c.Disk.Group
 			for range 25 {
 				c.kill(t, time.Duration(rand.IntN(int(300*time.Millisecond))))
@@ -238,7 +240,7 @@ func TestKilledWhileReplacing(t *testing.T) {
 	for _, point := range []string{"local.build.img", "local.replace.filled", "local.replace.linked", "local.replace.renamed"} {
 		for _, next := range []string{"build", "other id", "delete snapshot", "snapshot", "delete"} {
 			t.Run(point+", then "+next, func(t *testing.T) {
-				c := crashWork{Options: w.o, Disk: newRef(), At: point, Replace: true}
+				c := crashWork{Datastores: w.o.Datastores, VMs: w.o.VMs, Settle: w.o.Settle, Disk: newRef(), At: point, Replace: true}
 				w.killedWhileReplacing(t, c, next)
 				require.NoError(t, w.Delete(t.Context(), c.Disk))
 				assert.Empty(t, w.left(t, c.Disk))

@@ -263,8 +263,8 @@ func TestCopyAndAttachExcludeEachOther(t *testing.T) {
 	dst := newRef()
 	go func() { done <- w.Clone(context.Background(), src, "", dst, volspec.EagerZeroedThick) }()
 	require.Eventually(t, func() bool {
-		_, err := os.Stat(w.path(dst) + tmpExt)
-		return err == nil
+		st, err := os.Stat(w.path(dst) + tmpExt)
+		return err == nil && st.Size() > 0 // the copy has begun: it has the disk's lock
 	}, 5*time.Second, time.Millisecond)
 	dev, err := w.Attach(t.Context(), w.a.id, src, false)
 	if err == nil { // it had to wait for the copy
