@@ -19,6 +19,8 @@ type model struct {
 	snaps map[string]map[string]volspec.Size
 	trash volspec.Size // with the snapshots of what lies in it
 	names []string     // of trashed volumes
+	// restored are volumes made of the recovery point p1.
+	restored map[string]bool
 }
 
 const modelLimit = 10 * volspec.GiB
@@ -35,12 +37,13 @@ func (m *model) used() volspec.Size {
 }
 
 // TestUsageAlwaysEqualsReality drives random creates, clones, snapshots,
-// growths, removals, undeletes and purges, and compares every answer and the
+// growths, removals and purges, snapshots for backup, restores and views, and compares every answer and the
 // usage with the model.
 func TestUsageAlwaysEqualsReality(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(t)
-		m := &model{live: map[string]volspec.Size{}, snaps: map[string]map[string]volspec.Size{}}
+		m := &model{live: map[string]volspec.Size{}, snaps: map[string]map[string]volspec.Size{}, restored: map[string]bool{}}
+		w.points.add(w.dev, "p", "p1", "content")
 		name := rapid.SampledFrom([]string{"a", "b", "c", "d"})
 		size := rapid.Map(rapid.Int64Range(1, 6), func(n int64) volspec.Size { return volspec.Size(n) * volspec.GiB })
 		expect := func(err error, allowed bool, kinds ...errkind.Kind) bool {
@@ -108,6 +111,55 @@ func TestUsageAlwaysEqualsReality(t *testing.T) {
 					delete(m.snaps, n)
 				}
 			},
+			"snapshot for backup": func(rt *rapid.T) { // counts in no quota
+				n := name.Draw(rt, "name")
+				v, err := w.svc.BackupTarget(t.Context(), admin, "dev", n)
+				if _, ok := m.live[n]; !expect(err, ok, errkind.NotFound) {
+					return
+				}
+				id := volspec.SnapshotID(rapid.SampledFrom([]string{"b1", "b2"}).Draw(rt, "id") + "-" + string(v.ID))
+				if rapid.Bool().Draw(rt, "drop") {
+					require.NoError(rt, w.svc.DropBackupSnapshot(t.Context(), v.ID, id))
+					return
+				}
+				_, err = w.svc.TakeBackupSnapshot(t.Context(), v.ID, id, "job", "")
+				require.NoError(rt, err)
+			},
+			"restore": func(rt *rapid.T) {
+				n := name.Draw(rt, "name")
+				_, exists := m.live[n]
+				_, err := w.create(t, vm1, n, "restore-from", "p1")
+				switch {
+				case exists && err == nil: // it is a restored one, of that size
+					require.True(rt, m.restored[n])
+				case exists:
+					expect(err, false, errkind.Exists)
+				case expect(err, m.used()+volspec.GiB <= modelLimit, errkind.Quota):
+					m.live[n], m.restored[n] = volspec.GiB, true
+				}
+			},
+			"restore in place": func(rt *rapid.T) {
+				n := name.Draw(rt, "name")
+				have, ok := m.live[n]
+				_, err := w.inPlace(t.Context(), n, "p1", "s")
+				switch {
+				case !ok:
+					expect(err, false, errkind.NotFound)
+				case m.snaps[n] != nil:
+					expect(err, false, errkind.Exists)
+				case expect(err, m.used()+have <= modelLimit, errkind.Quota):
+					m.snaps[n] = map[string]volspec.Size{"s": have}
+				}
+			},
+			"view": func(rt *rapid.T) { // takes no room
+				n := rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "name")
+				if rapid.Bool().Draw(rt, "remove") {
+					require.NoError(rt, w.svc.Remove(t.Context(), vm1, "", n, false))
+					return
+				}
+				_, err := w.create(t, vm1, n, "view-of", "p1")
+				require.NoError(rt, err)
+			},
 			"remove": func(rt *rapid.T) {
 				n, purge := name.Draw(rt, "name"), rapid.Bool().Draw(rt, "purge")
 				have, ok := m.live[n]
@@ -121,6 +173,7 @@ func TestUsageAlwaysEqualsReality(t *testing.T) {
 				}
 				delete(m.live, n)
 				delete(m.snaps, n)
+				delete(m.restored, n)
 			},
 			"empty the trash": func(rt *rapid.T) {
 				list, err := w.svc.List(t.Context(), admin, volume.ListFilter{State: "trashed"})
