@@ -105,7 +105,7 @@ func (r *Repository) readTo(ctx context.Context, dst []byte, id content.ID) ([]b
 	out, err := r.readOnce(ctx, dst, id)
 	if (errors.Is(err, blob.ErrBlobNotFound) || errors.Is(err, content.ErrContentNotFound)) && r.stale() {
 		// Another process may have moved it.
-		if rerr := r.kopia.Refresh(ctx); rerr != nil {
+		if rerr := r.fresh(ctx); rerr != nil {
 			return nil, errors.Join(rerr, err)
 		}
 		out, err = r.readOnce(ctx, dst, id)

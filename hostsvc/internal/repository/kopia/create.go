@@ -35,7 +35,10 @@ func (o *opener) Create(ctx context.Context, p repository.Place, key string, id 
 	if err != nil {
 		return repository.Identity{}, err
 	}
-	id, err = o.create(ctx, g, p.Location, key, id)
+	inner, why, cancel := stoppable(ctx)
+	defer cancel()
+	id, err = o.create(inner, g, p.Location, key, id)
+	err = why(err)
 	return id, errors.Join(err, g.Close(ctx))
 }
 

@@ -142,15 +142,7 @@ func (w *backup) manifest(ctx context.Context, p repository.Point, top object.ID
 	if err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(pointFile{Version: recordVersion, Point: p}, "", "  ")
-	if err != nil {
-		return err
-	}
-	doc, err := w.object(ctx, "", func(o object.Writer) error { _, err := o.Write(text); return err })
-	if err != nil {
-		return err
-	}
-	root, err := w.folder(ctx, p, image, doc, int64(len(text)))
+	root, err := w.folder(ctx, p, image)
 	if err != nil {
 		return err
 	}
@@ -162,15 +154,25 @@ func (w *backup) manifest(ctx context.Context, p repository.Point, top object.ID
 		Source:      snapshot.SourceInfo{Host: host(p.Source.Tenant), UserName: userName, Path: "/" + p.Source.Name},
 		Description: about,
 		StartTime:   fs.UTCTimestampFromTime(p.Created), EndTime: fs.UTCTimestampFromTime(p.Ended),
-		Stats:     snapshot.Stats{TotalFileCount: 2, TotalFileSize: p.Size + int64(len(text)), TotalDirectoryCount: 1},
+		Stats:     snapshot.Stats{TotalFileCount: 2, TotalFileSize: root.DirSummary.TotalFileSize, TotalDirectoryCount: 1},
 		RootEntry: root,
 		Tags:      map[string]string{pointTag: string(p.ID)},
 	})
 	return err
 }
 
-// folder writes the folder of the snapshot.
-func (w *backup) folder(ctx context.Context, p repository.Point, image, doc object.ID, docSize int64) (*snapshot.DirEntry, error) {
+// folder writes point.json and the folder of the snapshot. Both follow from
+// the record, so that they can be written again.
+func (s *session) folder(ctx context.Context, p repository.Point, image object.ID) (*snapshot.DirEntry, error) {
+	about, err := json.MarshalIndent(pointFile{Version: recordVersion, Point: p}, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	docID, _, err := s.put(ctx, "", about)
+	if err != nil {
+		return nil, err
+	}
+	doc, docSize := object.DirectObjectID(docID), int64(len(about))
 	at := fs.UTCTimestampFromTime(p.Created)
 	summary := &fs.DirectorySummary{TotalFileSize: p.Size + docSize, TotalFileCount: 2, TotalDirCount: 1, MaxModTime: at}
 	text, err := json.Marshal(snapshot.DirManifest{
@@ -184,11 +186,11 @@ func (w *backup) folder(ctx context.Context, p repository.Point, image, doc obje
 	if err != nil {
 		return nil, err
 	}
-	id, err := w.object(ctx, "k", func(o object.Writer) error { _, err := o.Write(text); return err })
+	id, _, err := s.put(ctx, "k", text)
 	if err != nil {
 		return nil, err
 	}
 	return &snapshot.DirEntry{
-		Name: p.Source.Name, Type: snapshot.EntryTypeDirectory, Permissions: 0o700, ModTime: at, ObjectID: id, DirSummary: summary,
+		Name: p.Source.Name, Type: snapshot.EntryTypeDirectory, Permissions: 0o700, ModTime: at, ObjectID: object.DirectObjectID(id), DirSummary: summary,
 	}, nil
 }

@@ -147,9 +147,60 @@ func (g *guard) GetMetadata(ctx context.Context, id blob.ID) (m blob.Metadata, e
 	return m, g.read(err)
 }
 
-// ListBlobs lists blobs. It is not repeated: half of them were told of already.
+// ListBlobs lists blobs. Packs are many and told of as they come; a list of
+// others is tried again before anybody hears of it. When it fails for good,
+// the work that wanted it is stopped: kopia would ask again for ever.
 func (g *guard) ListBlobs(ctx context.Context, prefix blob.ID, f func(blob.Metadata) error) error {
-	return g.read(g.Storage.ListBlobs(ctx, prefix, f))
+	if prefix == "" || isPack(prefix) {
+		return g.list(ctx, prefix, f)
+	}
+	var all []blob.Metadata
+	err := repeat(ctx, func() error {
+		all = all[:0]
+		return g.Storage.ListBlobs(ctx, prefix, func(m blob.Metadata) error { all = append(all, m); return nil })
+	})
+	if err = g.read(err); err != nil {
+		stop(ctx, err)
+		return err
+	}
+	for _, m := range all {
+		if err := f(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *guard) list(ctx context.Context, prefix blob.ID, f func(blob.Metadata) error) error {
+	var own error // of f: not the storage's
+	err := g.Storage.ListBlobs(ctx, prefix, func(m blob.Metadata) error { own = f(m); return own })
+	if err != nil && own == nil {
+		err = g.read(err)
+		stop(ctx, err)
+	}
+	return err
+}
+
+type stopKey struct{}
+
+// stoppable is a context that the guard can end: see ListBlobs. why gives the
+// reason for it in place of err, if that is why err came.
+func stoppable(ctx context.Context) (inner context.Context, why func(err error) error, cancel func()) {
+	outer := ctx
+	ctx, end := context.WithCancelCause(ctx)
+	why = func(err error) error {
+		if c := context.Cause(ctx); err != nil && outer.Err() == nil && c != nil && !errors.Is(c, context.Canceled) {
+			return c
+		}
+		return err
+	}
+	return context.WithValue(ctx, stopKey{}, end), why, func() { end(nil) }
+}
+
+func stop(ctx context.Context, err error) {
+	if end, ok := ctx.Value(stopKey{}).(context.CancelCauseFunc); ok {
+		end(err)
+	}
 }
 
 // read leaves alone what kopia wants to recognise.

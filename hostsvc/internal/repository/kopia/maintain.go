@@ -89,6 +89,8 @@ func (r *Repository) maintain(ctx context.Context, full bool) (repository.Mainta
 	if full {
 		mode = maintenance.ModeFull
 	}
+	ctx, why, cancel := stoppable(ctx)
+	defer cancel()
 	_, w, err := r.kopia.NewDirectWriter(ctx, repo.WriteSessionOptions{Purpose: "maintenance"})
 	if err != nil {
 		return m, failed(err, "write to %s", r.g.where)
@@ -110,7 +112,7 @@ func (r *Repository) maintain(ctx context.Context, full bool) (repository.Mainta
 		}
 		return maintenance.Run(ctx, p, maintenance.SafetyFull)
 	})
-	err = errors.Join(err, w.Close(context.WithoutCancel(ctx)))
+	err = errors.Join(why(err), w.Close(context.WithoutCancel(ctx)))
 	if other, ok := errors.AsType[maintenance.NotOwnedError](err); ok {
 		return repository.Maintained{Note: "it is maintained by " + other.Owner}, nil
 	}
@@ -148,5 +150,7 @@ func (r *Repository) Own(ctx context.Context) error {
 	if err := r.g.check(ctx, true); err != nil {
 		return err
 	}
-	return failed(own(ctx, r.kopia), "become the owner of the repository in %s", r.g.where)
+	ctx, why, cancel := stoppable(ctx)
+	defer cancel()
+	return failed(why(own(ctx, r.kopia)), "become the owner of the repository in %s", r.g.where)
 }

@@ -39,6 +39,7 @@ type Repository struct {
 	refreshed    time.Time  // when a missing content made us read the indexes
 	zeroSegments map[int64]object.ID
 
+	cancel func()       // of the context that kopia was opened with
 	users  atomic.Int64 // what still uses kopia: its indexes are mapped memory
 	closed atomic.Bool
 	once   sync.Once
@@ -104,14 +105,22 @@ func (o *opener) open(ctx context.Context, g *guard, key string, want volspec.Re
 		}
 	}()
 	now := &clock{real: o.Now}
-	k, err := o.openKopia(ctx, unclosed{g}, key, dir, o.cache(file.Identity.Unique), now)
+	inner, why, cancel := stoppable(ctx)
+	defer func() {
+		if err != nil {
+			cancel()
+		}
+	}()
+	k, err := o.openKopia(inner, unclosed{g}, key, dir, o.cache(file.Identity.Unique), now)
+	err = why(err)
 	if errors.Is(err, format.ErrInvalidPassword) {
 		return nil, errkind.New(errkind.WrongKey, "the key does not open the repository in %s", g.where)
 	}
 	if err != nil {
 		return nil, failed(err, "open the repository in %s", g.where)
 	}
-	r := &Repository{o: o, g: g, kopia: k, identity: file.Identity, dir: dir, clock: now, zeroSegments: map[int64]object.ID{}}
+	k.DisableIndexRefresh() // we say when: see fresh
+	r := &Repository{o: o, g: g, cancel: cancel, kopia: k, identity: file.Identity, dir: dir, clock: now, zeroSegments: map[int64]object.ID{}}
 	r.users.Store(1)
 	s, err := seal(k, file.Identity)
 	if err == nil && !hmac.Equal([]byte(s), []byte(file.Seal)) {
@@ -155,6 +164,7 @@ func (r *Repository) release() {
 	r.once.Do(func() {
 		ctx := context.Background() // nobody waits any more, and nothing of it blocks
 		r.end = errors.Join(r.kopia.Close(ctx), r.g.Close(ctx), os.RemoveAll(r.dir))
+		r.cancel()
 	})
 }
 
@@ -173,5 +183,10 @@ func (r *Repository) Close(context.Context) error {
 
 // fresh makes what other processes wrote visible.
 func (r *Repository) fresh(ctx context.Context) error {
-	return failed(r.kopia.Refresh(ctx), "read the indexes of %s", r.g.where)
+	ctx, why, cancel := stoppable(ctx)
+	defer cancel()
+	if err := r.g.check(ctx, false); err != nil {
+		return err
+	}
+	return failed(why(r.kopia.Refresh(ctx)), "read the indexes of %s", r.g.where)
 }

@@ -29,9 +29,6 @@ type plan struct {
 	jobs    chan<- job
 	data    *cursor
 	changed *cursor // nil: everything may have changed
-	// everything makes each segment of the parent be looked at, because
-	// something in the repository is known to be damaged.
-	everything bool
 	// spare is a segment taken over, chosen by chance from seen, of which a block
 	// is compared if chance took none.
 	spare   *segment
@@ -61,10 +58,6 @@ func (p *plan) run(ctx context.Context) error {
 	p.data = newCursor(w.b.Image.Data(ctx))
 	if w.parent != nil && w.b.Changed != nil {
 		p.changed = newCursor(w.b.Changed)
-	}
-	var err error
-	if p.everything, err = w.r.anyDamage(ctx); err != nil {
-		return err
 	}
 	for i := range w.top {
 		if ctx.Err() != nil {
@@ -159,13 +152,13 @@ func (p *plan) unchanged(ctx context.Context, s *segment, old object.ID) error {
 		return failedSource(err, s.start)
 	}
 	empty := old == w.r.zeroSegmentID(s.length)
-	if empty && !has && !p.everything {
+	if empty && !has && !w.everything {
 		sampled = nil // zeros before and now
 	}
 	if !empty || has {
 		p.candidate(s, old)
 	}
-	if p.everything || !empty && rand.IntN(len(w.top)) < checkedSegments {
+	if w.everything || !empty && rand.IntN(len(w.top)) < checkedSegments {
 		return p.checked(ctx, s, old, sampled)
 	}
 	if len(sampled) == 0 {

@@ -12,6 +12,7 @@ import (
 
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/volspec"
 )
 
 // A damaged content is marked deleted in kopia's index: then it is stored anew
@@ -24,10 +25,19 @@ type damageFile struct {
 	Version  int          `json:"mooring"`
 	Contents []content.ID `json:"contents"`
 	More     bool         `json:"more,omitempty"` // there were too many to name
+	// Checked are points that were made since, and looked into as they were:
+	// they use none of it.
+	Checked []volspec.PointID `json:"checked,omitempty"`
 }
 
-// maxNamed bounds the blob.
-const maxNamed = 10000
+// has reports whether something is known to be damaged.
+func (f damageFile) has() bool { return len(f.Contents) > 0 || f.More }
+
+// What bounds the blob.
+const (
+	maxNamed   = 10000
+	maxChecked = 1000
+)
 
 func (r *Repository) damage(ctx context.Context) (damageFile, error) {
 	var b buffer
@@ -45,14 +55,8 @@ func (r *Repository) damage(ctx context.Context) (damageFile, error) {
 	return f, nil
 }
 
-// anyDamage reports whether something is known to be damaged.
-func (r *Repository) anyDamage(ctx context.Context) (bool, error) {
-	f, err := r.damage(ctx)
-	return len(f.Contents) > 0 || f.More, err
-}
-
 func (r *Repository) setDamage(ctx context.Context, f damageFile) error {
-	if len(f.Contents) == 0 && !f.More {
+	if !f.has() {
 		return r.g.DeleteBlob(ctx, quarantineBlob)
 	}
 	f.Version = 1
@@ -79,6 +83,9 @@ func (r *Repository) withdraw(ctx context.Context, ids map[content.ID]bool) erro
 	all := maps.Clone(ids)
 	for _, id := range f.Contents {
 		all[id] = true
+	}
+	if len(all) > len(f.Contents) {
+		f.Checked = nil
 	}
 	f.Contents = slices.Collect(maps.Keys(all))
 	if len(f.Contents) > maxNamed {
@@ -112,26 +119,28 @@ func (r *Repository) restore(ctx context.Context, ids map[content.ID]bool) error
 		return nil
 	})
 	if err == nil {
-		r.healed(ctx)
+		r.healed(ctx, "")
 	}
 	return err
 }
 
-// healed forgets damage that is no more: contents that were stored anew, or
-// that nothing knows. An error only means that it is looked at again.
-func (r *Repository) healed(ctx context.Context) {
+// healed forgets damage that is no more: contents that were stored anew, and
+// notes that point, if it is not "", uses nothing of the rest. An error only
+// means that it is looked at again.
+func (r *Repository) healed(ctx context.Context, point volspec.PointID) {
 	r.noting.Lock()
 	defer r.noting.Unlock()
 	f, err := r.damage(ctx)
-	if err == nil && len(f.Contents) > 0 {
-		before := len(f.Contents)
+	if err == nil && f.has() {
 		f.Contents = slices.DeleteFunc(f.Contents, func(id content.ID) bool {
 			i, err := r.kopia.ContentInfo(ctx, id)
 			return err == nil && !i.Deleted
 		})
-		if len(f.Contents) < before {
-			err = r.setDamage(ctx, f)
+		if point != "" {
+			f.Checked = append(f.Checked, point)
+			f.Checked = f.Checked[max(0, len(f.Checked)-maxChecked):]
 		}
+		err = r.setDamage(ctx, f)
 	}
 	if err != nil {
 		log.G(ctx).WithField(log.Err, err).Warn("what is damaged in a repository could not be updated")

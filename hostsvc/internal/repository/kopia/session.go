@@ -21,6 +21,9 @@ type session struct {
 	r *Repository
 	w repo.DirectRepositoryWriter
 	m *meter
+	// doubt makes contents that are there be read before they are relied on:
+	// something is damaged, and no index tells what.
+	doubt bool
 
 	mu   sync.Mutex            // guards what follows
 	bad  map[content.ID]bool   // stored, but damaged
@@ -44,11 +47,14 @@ func (r *Repository) session(ctx context.Context, purpose string, m *meter, f fu
 	if m == nil {
 		m = &meter{}
 	}
-	ctx = withMeter(ctx, m)
+	outer := ctx
+	ctx, why, cancel := stoppable(withMeter(ctx, m))
+	defer cancel()
 	_, w, err := r.kopia.NewDirectWriter(ctx, repo.WriteSessionOptions{Purpose: purpose})
 	if err != nil {
 		return failed(err, "write to %s", r.g.where)
 	}
+	w.DisableIndexRefresh()
 	s := &session{r: r, w: w, m: m, bad: map[content.ID]bool{}, gone: map[content.ID]bool{}, pack: map[blob.ID]packState{}}
 	err = f(ctx, s)
 	if err == nil {
@@ -57,10 +63,11 @@ func (r *Repository) session(ctx context.Context, purpose string, m *meter, f fu
 	if err == nil {
 		err = failed(w.Flush(ctx), "write to %s", r.g.where)
 	}
+	err = why(err)
 	m.mu.Lock()
 	r.g.forget(m.packs)
 	m.mu.Unlock()
-	return errors.Join(err, failed(w.Close(context.WithoutCancel(ctx)), "end writing to %s", r.g.where))
+	return errors.Join(err, failed(w.Close(context.WithoutCancel(outer)), "end writing to %s", r.g.where))
 }
 
 // lock takes a lock of this machine on a repository. ok is false if somebody

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/kopia/kopia/repo/blob"
@@ -226,7 +227,7 @@ func (r *remote) PutBlobInPath(ctx context.Context, _, name string, data blob.By
 		}
 		if err != nil {
 			_ = c.Remove(temp)
-			return err
+			return r.explain(c, err)
 		}
 		if !o.SetModTime.IsZero() {
 			if err := c.Chtimes(name, o.SetModTime, o.SetModTime); err != nil {
@@ -242,6 +243,26 @@ func (r *remote) PutBlobInPath(ctx context.Context, _, name string, data blob.By
 		}
 		return nil
 	})
+}
+
+// readOnlyFlag is SSH_FXE_STATVFS_ST_RDONLY.
+const readOnlyFlag = 1
+
+// explain finds out what a failure was: SFTP has no words for a filesystem
+// that is read-only or full.
+func (r *remote) explain(c *sftp.Client, err error) error {
+	if se, ok := errors.AsType[*sftp.StatusError](err); !ok || se.FxCode() != sftp.ErrSSHFxFailure {
+		return err
+	}
+	fsys, serr := c.StatVFS(r.root)
+	switch {
+	case serr != nil:
+	case fsys.Flag&readOnlyFlag != 0:
+		return errors.Join(syscall.EROFS, err)
+	case fsys.Bavail*fsys.Frsize < 32<<20:
+		return errors.Join(syscall.ENOSPC, err)
+	}
+	return err
 }
 
 func (r *remote) write(c *sftp.Client, name string, data blob.Bytes) error {

@@ -71,6 +71,12 @@ func (s *session) stored(ctx context.Context, id content.ID) (stored, known bool
 		return false, true, nil
 	}
 	ok, err := s.whole(ctx, i)
+	if ok && s.doubt {
+		if _, err = s.r.read(ctx, id); lost(err) {
+			s.damaged(id)
+			return false, true, nil
+		}
+	}
 	return ok, true, err
 }
 

@@ -27,6 +27,7 @@ type verification struct {
 	report *progress
 	look   *session // only for its memory of packs
 
+	folderParts   []content.ID // of the folder, that are damaged
 	blocks, bytes atomic.Int64
 
 	mu    sync.Mutex // guards the rest
@@ -34,6 +35,7 @@ type verification struct {
 	bad   map[content.ID]bool
 	fine  map[content.ID]bool // noted as damaged, and readable
 	noted map[content.ID]bool
+	again map[content.ID][]byte // lost, and known without the repository
 	all   []image.Extent
 }
 
@@ -64,7 +66,7 @@ func (r *Repository) Verify(ctx context.Context, id volspec.PointID, v repositor
 	w := &verification{
 		r: r, v: v, rate: newRate(v.Limit), report: newProgress(report, l.Point.Size, nil),
 		look: &session{r: r, pack: map[blob.ID]packState{}},
-		bad:  map[content.ID]bool{}, fine: map[content.ID]bool{}, noted: map[content.ID]bool{},
+		bad:  map[content.ID]bool{}, fine: map[content.ID]bool{}, noted: map[content.ID]bool{}, again: map[content.ID][]byte{},
 	}
 	for _, id := range f.Contents {
 		w.noted[id] = true
@@ -116,15 +118,10 @@ func (w *verification) run(ctx context.Context, l listed) error {
 	return context.Cause(ctx)
 }
 
-// folder looks at what only the standard program needs.
+// folder looks at what only the standard program needs. What is damaged of it
+// is written again from the manifest.
 func (w *verification) folder(ctx context.Context, l listed, whole image.Extent) error {
-	text, err := w.r.readObject(ctx, l.root)
-	if err == nil {
-		var doc object.ID
-		if doc, err = documentIn(text); err == nil {
-			_, err = w.r.readObject(ctx, doc)
-		}
-	}
+	err := w.readFolder(ctx, l)
 	if err == nil {
 		return nil
 	}
@@ -132,8 +129,53 @@ func (w *verification) folder(ctx context.Context, l listed, whole image.Extent)
 	if !errkind.Is(err, errkind.Corrupt) {
 		return err
 	}
-	w.damage(whole, content.EmptyID, err)
+	if w.r.g.readOnly.Load() {
+		w.damage(whole, content.EmptyID, err)
+		return nil
+	}
+	rerr := w.r.session(ctx, "folder", nil, func(ctx context.Context, s *session) error {
+		img, err := object.ParseID(l.Image)
+		if err != nil {
+			return errIndex
+		}
+		for _, id := range w.folderParts {
+			s.damaged(id)
+		}
+		root, err := s.folder(ctx, l.Point, img)
+		if err == nil && root.ObjectID != l.root {
+			err = errIndex // from a version that wrote it in another way
+		}
+		return err
+	})
+	if rerr != nil && !errkind.Is(rerr, errkind.Corrupt) {
+		return rerr
+	}
+	if rerr != nil || w.readFolder(ctx, l) != nil {
+		w.damage(whole, content.EmptyID, err)
+	}
 	return nil
+}
+
+func (w *verification) readFolder(ctx context.Context, l listed) error {
+	w.folderParts = nil
+	read := func(id object.ID) ([]byte, error) {
+		b, err := w.r.readObject(ctx, id)
+		if lost(err) {
+			if cid, _, ok := id.ContentID(); ok {
+				w.folderParts = append(w.folderParts, cid)
+			}
+		}
+		return b, err
+	}
+	text, err := read(l.root)
+	if err != nil {
+		return err
+	}
+	doc, err := documentIn(text)
+	if err == nil {
+		_, err = read(doc)
+	}
+	return err
 }
 
 func (w *verification) segment(ctx context.Context, i int, id object.ID, size int64) error {
@@ -211,8 +253,42 @@ func (w *verification) content(ctx context.Context, id content.ID, e image.Exten
 	if !errkind.Is(err, errkind.Corrupt) {
 		return err
 	}
+	if b := w.r.known(id, e.Length); b != nil && !w.r.g.readOnly.Load() {
+		w.mu.Lock()
+		w.again[id] = b
+		w.mu.Unlock()
+		return nil
+	}
 	w.damage(e, id, err)
 	return nil
+}
+
+// known is the content id if it needs no repository to know it: zeros, and the
+// index of zeros. We read it without looking, the standard program does not.
+func (r *Repository) known(id content.ID, length int64) []byte {
+	if length <= blockSize && id == r.hash.zero(int(length)) {
+		return make([]byte, length)
+	}
+	if cid, err := segmentContent(r.zeroSegmentID(length)); err == nil && cid == id {
+		return r.zeroSegmentIndex(length)
+	}
+	return nil
+}
+
+// rewrite stores again what was lost and is known.
+func (w *verification) rewrite(ctx context.Context) error {
+	if len(w.again) == 0 {
+		return nil
+	}
+	return w.r.session(ctx, "zeros", nil, func(ctx context.Context, s *session) error {
+		for id, b := range w.again {
+			s.damaged(id)
+			if _, _, err := s.put(ctx, id.Prefix(), b); err != nil {
+				return failed(err, "store zeros in %s", w.r.g.where)
+			}
+		}
+		return nil
+	})
 }
 
 func (w *verification) readBack(ctx context.Context, id content.ID, length int64) error {
@@ -253,6 +329,9 @@ func (w *verification) conclude(ctx context.Context) (repository.Verified, error
 	}
 	w.out.Damaged = all[:min(len(all), maxDamage)]
 	w.report.end()
+	if err := w.rewrite(ctx); err != nil {
+		return w.out, err
+	}
 	if err := w.r.withdraw(ctx, w.bad); err != nil {
 		return w.out, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,9 @@ type backup struct {
 	parent *parent // nil: there is none that can be used
 	top    []object.ID
 	report *progress
+	// everything makes each segment of the parent be looked at, because something
+	// in the repository is known to be damaged.
+	everything bool
 
 	read, fresh, data, old atomic.Int64 // bytes; data and old of segments made anew
 	passed                 atomic.Int64 // blocks taken over that were compared
@@ -78,7 +82,7 @@ func (r *Repository) Write(ctx context.Context, b repository.Backup, report repo
 	if err != nil {
 		return repository.Point{}, err
 	}
-	r.healed(ctx)
+	r.healed(ctx, p.ID)
 	return p, nil
 }
 
@@ -89,6 +93,12 @@ func (w *backup) run(ctx context.Context) (repository.Point, error) {
 	if err != nil {
 		return repository.Point{}, err
 	}
+	f, err := w.r.damage(ctx)
+	if err != nil {
+		return repository.Point{}, err
+	}
+	w.everything = f.has() && (w.parent == nil || !slices.Contains(f.Checked, w.parent.id))
+	w.session.doubt = w.everything && w.parent == nil
 	w.top = make([]object.ID, segmentsIn(w.size))
 	if err := w.blocks(ctx); err != nil {
 		if ctx.Err() != nil {
