@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,6 +77,20 @@ func (c *channel) tried() int {
 	return c.tries
 }
 
+// sent are the delivered batches.
+func (c *channel) sent() [][]notify.Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([][]notify.Event(nil), c.batches...)
+}
+
+// moments are when Send was called.
+func (c *channel) moments() []time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]time.Time(nil), c.times...)
+}
+
 // during runs a notifier in a bubble with its own clock.
 func during(t *testing.T, o notify.Options, f func(n *notify.Notifier)) {
 	t.Helper()
@@ -141,11 +157,11 @@ func TestEventsGoTogether(t *testing.T) {
 			tell(n, notify.JobFailed, fmt.Sprint(i))
 		}
 		time.Sleep(time.Minute)
-		require.Len(t, c.batches, 3)
-		assert.Len(t, c.batches[0], 20)
-		assert.Len(t, c.batches[2], 10)
+		require.Len(t, c.sent(), 3)
+		assert.Len(t, c.sent()[0], 20)
+		assert.Len(t, c.sent()[2], 10)
 		ids := map[string]bool{}
-		for i, e := range append(append(c.batches[0], c.batches[1]...), c.batches[2]...) {
+		for i, e := range slices.Concat(c.sent()...) {
 			assert.Equal(t, fmt.Sprint(i), e.Object, "in order")
 			assert.False(t, e.Time.IsZero())
 			ids[e.ID] = true
@@ -167,10 +183,10 @@ func TestFailuresAreRepeatedWithLongerPauses(t *testing.T) {
 		tell(n, notify.JobFailed, "b") // meanwhile
 		time.Sleep(3 * time.Hour)
 		assert.Equal(t, []string{"job-failed a", "job-failed b"}, c.said())
-		require.Len(t, c.batches, 1, "what came meanwhile goes with it")
-		require.Len(t, c.times, 4)
+		require.Len(t, c.sent(), 1, "what came meanwhile goes with it")
+		require.Len(t, c.moments(), 4)
 		for i, want := range []time.Duration{time.Second, time.Minute, time.Hour} {
-			assert.Equal(t, want, c.times[i+1].Sub(c.times[i]))
+			assert.Equal(t, want, c.moments()[i+1].Sub(c.moments()[i]))
 		}
 	})
 }
@@ -244,18 +260,19 @@ func TestAReceiverThatSaysWhen(t *testing.T) {
 	during(t, notify.Options{Senders: []notify.Sender{c}}, func(n *notify.Notifier) {
 		tell(n, notify.JobFailed, "a")
 		time.Sleep(2 * time.Hour)
-		require.Len(t, c.times, 3)
-		assert.Equal(t, 10*time.Minute, c.times[1].Sub(c.times[0]))
-		assert.Equal(t, time.Hour, c.times[2].Sub(c.times[1]), "bounded")
+		require.Len(t, c.moments(), 3)
+		assert.Equal(t, 10*time.Minute, c.moments()[1].Sub(c.moments()[0]))
+		assert.Equal(t, time.Hour, c.moments()[2].Sub(c.moments()[1]), "bounded")
 	})
 }
 
 // A dead receiver holds up neither callers nor other channels, and its queue
 // is bounded; what was dropped is told.
 func TestADeadReceiverHoldsUpNobody(t *testing.T) {
-	away := true
+	var away atomic.Bool
+	away.Store(true)
 	dead := &channel{name: "dead", answer: func(_ int, events []notify.Event) (int, error) {
-		if away {
+		if away.Load() {
 			return 0, errors.New("away")
 		}
 		return len(events), nil
@@ -272,14 +289,14 @@ func TestADeadReceiverHoldsUpNobody(t *testing.T) {
 		for i := range 7 {
 			tell(n, notify.JobFailed, fmt.Sprint("more ", i))
 		}
-		away = false
+		away.Store(false)
 		time.Sleep(10 * time.Minute)
 		assert.Len(t, good.said(), 15)
 		said := dead.said()
 		require.Len(t, said, 11)
 		assert.Equal(t, "job-failed more 1", said[9])
 		assert.Equal(t, "notifications-lost ", said[10])
-		last := dead.batches[len(dead.batches)-1]
+		last := dead.sent()[len(dead.sent())-1]
 		assert.Contains(t, last[len(last)-1].Sentence, "5 notifications were dropped because dead")
 	})
 }

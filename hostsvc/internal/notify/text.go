@@ -85,7 +85,7 @@ func body(events []Event, host string) string {
 		row("since", stamp(e.Again))
 		row("request", oneLine(e.Request, 40))
 	}
-	fmt.Fprintf(&b, "\n-- \nmooringd on %s. An alarm is told again from time to time until it ends.\n", oneLine(host, 100))
+	fmt.Fprintf(&b, "\n-- \nmooringd on %s. Standing alarms are listed by: mooring alarm ls\n", oneLine(host, 100))
 	return b.String()
 }
 

@@ -14,7 +14,8 @@ import (
 // instructions is what a person does with the kit.
 func instructions(k Kit) string {
 	var b strings.Builder
-	name, group := shell(cmp.Or(k.Name, "repository")), shell(cmp.Or(k.Tenant, "restored"))
+	group := cmp.Or(k.Tenant, "restored")
+	name := group + "/" + cmp.Or(k.Name, "repository")
 	fmt.Fprintf(&b, `
 HOW TO RESTORE WITH MOORING
 
@@ -22,18 +23,19 @@ On any machine with Mooring, also a new and empty one. Save this text as
 kit.txt, readable for you only.
 %s
   mooring vmgroup create --name=%s
-  mooring repository attach --vmgroup=%s --name=%s --kit=kit.txt
-  mooring point ls --vmgroup=%s
+  mooring repository attach %s --kit=kit.txt
+  mooring backup ls %s
+  mooring backup restore %s
 
-The first command is not needed where the vmgroup exists. The last one lists
-the recovery points; "mooring point restore" makes a volume of one.
+The first command is not needed where the vmgroup exists. The third one lists
+the recovery points; the last one makes a volume of the one that is named.
 
 HOW TO RESTORE WITHOUT MOORING
 
 The repository has the format of kopia (https://kopia.io), version 0.22. The
 kopia program asks for a password: that is the key above.
 
-`, needs(k), group, group, name, group)
+`, needs(k), shell(group), shell(name), shell(group), shell(group+"/POINT"))
 	for _, l := range kopia(k) {
 		b.WriteString("  " + l + "\n")
 	}

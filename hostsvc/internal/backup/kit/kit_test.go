@@ -176,7 +176,7 @@ func TestAKitDoesNotShowItself(t *testing.T) {
 	assert.Contains(t, b.String(), "recovery kit of repository")
 }
 
-func FuzzParse(f *testing.F) {
+func FuzzKit(f *testing.F) {
 	for _, k := range samples {
 		f.Add(kit.Render(k))
 	}

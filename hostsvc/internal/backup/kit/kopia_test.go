@@ -85,6 +85,22 @@ func TestStockKopiaKnowsTheFlags(t *testing.T) {
 	}
 }
 
+// The commands of Mooring that a kit names exist, with their flags.
+func TestMooringKnowsTheCommands(t *testing.T) {
+	for name, k := range samples {
+		n := 0
+		for _, m := range regexp.MustCompile(`(?m)^  mooring ([a-z]+) ([a-z]+) (.*)$`).FindAllStringSubmatch(kit.Render(k), -1) {
+			n++
+			page, err := os.ReadFile("../../../../docs/cli/mooring_" + m[1] + "_" + m[2] + ".md")
+			require.NoError(t, err, name)
+			for _, flag := range regexp.MustCompile(`--[a-z-]+`).FindAllString(m[3], -1) {
+				assert.Regexp(t, `(?m)^ +`+flag+` `, string(page), "%s: %s", name, m[0])
+			}
+		}
+		assert.Equal(t, 4, n)
+	}
+}
+
 // The line that takes the private key out of a saved kit does.
 func TestThePrivateKeyComesOut(t *testing.T) {
 	dir := t.TempDir()
