@@ -89,9 +89,8 @@ func (r *Runner) Run(ctx context.Context) error {
 
 // loop takes jobs until ctx ends.
 func (r *Runner) loop(ctx, jobs context.Context) {
-	poll, renew := time.NewTicker(r.o.Poll), time.NewTicker(r.o.Lease/3)
-	flush, trim := time.NewTicker(flushEvery), time.NewTicker(trimEvery)
-	for _, t := range []*time.Ticker{poll, renew, flush, trim} {
+	poll, tend, trim := time.NewTicker(r.o.Poll), time.NewTicker(r.tendEvery()), time.NewTicker(trimEvery)
+	for _, t := range []*time.Ticker{poll, tend, trim} {
 		defer t.Stop()
 	}
 	for look := true; ; {
@@ -106,10 +105,8 @@ func (r *Runner) loop(ctx, jobs context.Context) {
 			look = true
 		case <-poll.C:
 			look = true
-		case <-renew.C:
-			r.renew(ctx)
-		case <-flush.C:
-			r.flush(ctx)
+		case <-tend.C:
+			r.tend(ctx)
 		case <-trim.C:
 			r.trim(ctx)
 		}
@@ -118,14 +115,14 @@ func (r *Runner) loop(ctx, jobs context.Context) {
 
 // keep keeps the leases of jobs that are being stopped.
 func (r *Runner) keep(ctx context.Context, done <-chan struct{}) {
-	renew := time.NewTicker(r.o.Lease / 3)
-	defer renew.Stop()
+	tend := time.NewTicker(r.tendEvery())
+	defer tend.Stop()
 	for {
 		select {
 		case <-done:
 			return
-		case <-renew.C:
-			r.renew(ctx)
+		case <-tend.C:
+			r.tend(ctx)
 		}
 	}
 }
@@ -174,17 +171,15 @@ func (r *Runner) briefly(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(context.WithoutCancel(ctx), r.o.Lease/3)
 }
 
-// renew keeps the leases of the jobs that run here.
-func (r *Runner) renew(ctx context.Context) {
-	for _, t := range r.running() {
-		r.write(ctx, t)
-	}
-}
+// tendEvery is the pause between two looks at the jobs that run here: short,
+// so that a renewal that failed is soon tried again.
+func (r *Runner) tendEvery() time.Duration { return min(flushEvery, r.o.Lease/9) }
 
-// flush writes what jobs have reported, of each at most once in a while.
-func (r *Runner) flush(ctx context.Context) {
+// tend keeps the leases of the jobs that run here, and writes what they have
+// reported.
+func (r *Runner) tend(ctx context.Context) {
 	for _, t := range r.running() {
-		if t.stale() {
+		if t.due() {
 			r.write(ctx, t)
 		}
 	}

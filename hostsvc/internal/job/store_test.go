@@ -190,6 +190,7 @@ type link struct {
 	count  int // Updates so far
 	fatal  int // number of the Update at which the process dies; 0: none
 	commit bool
+	delay  time.Duration // of each Update, half before and half after it
 }
 
 func (l *link) View(ctx context.Context, fn func(job.Tx) error) error {
@@ -205,7 +206,10 @@ func (l *link) Update(ctx context.Context, fn func(job.Tx) error) error {
 	die := l.fatal > 0 && l.count == l.fatal
 	down := l.down
 	l.down = l.down || die
+	delay := l.delay / 2
 	l.mu.Unlock()
+	time.Sleep(delay)
+	defer time.Sleep(delay)
 	if down || die && !l.commit {
 		return errkind.New(errkind.Unavailable, "the catalog is away")
 	}

@@ -158,11 +158,13 @@ func (t *Task) Stopping(ctx context.Context) bool {
 	return errors.Is(cause, errStopping) || errors.Is(cause, errLost)
 }
 
-// stale reports whether something was reported that should be written now.
-func (t *Task) stale() bool {
+// due reports whether the row should be written now: the lease wants to be
+// renewed, or something was reported and the last write is a while ago.
+func (t *Task) due() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.dirty && time.Since(t.written) >= flushEvery
+	age := time.Since(t.written)
+	return age >= t.r.o.Lease/3 || t.dirty && age >= flushEvery
 }
 
 // change writes the row with fn applied, if the lease is still held, and so
