@@ -52,3 +52,23 @@ func TestManyWaiters(t *testing.T) {
 		assert.Empty(t, m.locks)
 	})
 }
+
+func TestTryLock(t *testing.T) {
+	var m Map[string]
+	unlock, ok := m.TryLock("a")
+	require.True(t, ok)
+	_, ok = m.TryLock("a")
+	assert.False(t, ok)
+	got := make(chan func())
+	go func() {
+		u, err := m.Lock(t.Context(), "a")
+		assert.NoError(t, err)
+		got <- u
+	}()
+	unlock()
+	(<-got)()
+	unlock, ok = m.TryLock("a")
+	require.True(t, ok)
+	unlock()
+	assert.Empty(t, m.locks)
+}

@@ -69,10 +69,28 @@ func describe(v wire.Volume) string {
 	if v.CloneFrom != "" {
 		facts = append(facts, [2]string{"Clone of", v.CloneFrom})
 	}
+	if v.ViewOf != "" {
+		facts = append(facts, [2]string{"Shows point", string(v.ViewOf)})
+	}
+	if v.Backup != nil {
+		facts = append(facts, backupFacts(*v.Backup)...)
+	}
 	if !v.TrashedAt.IsZero() {
 		facts = append(facts, [2]string{"Removed", moment(v.TrashedAt)}, [2]string{"Kept until", moment(v.PurgeAfter)})
 	}
 	return lines(facts)
+}
+
+// backupFacts say what protects a volume.
+func backupFacts(b wire.VolumeBackup) [][2]string {
+	last := "none"
+	if !b.LastSuccess.IsZero() {
+		last = moment(b.LastSuccess)
+		if b.LastPoint != "" {
+			last += ", point " + b.LastPoint
+		}
+	}
+	return [][2]string{{"Backup", b.State}, {"Backup policy", cmp.Or(b.Policy, "none")}, {"Last backup", last}}
 }
 
 // lines aligns facts behind their names.

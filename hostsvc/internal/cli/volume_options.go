@@ -51,7 +51,7 @@ func (o *optionFlags) get(cmd *cobra.Command) (map[string]string, error) {
 }
 
 // editable are the options that volume set changes.
-var editable = []string{"access", "attach-as", "mountopts", "protect"}
+var editable = []string{"access", "attach-as", "mountopts", "protect", "backup-policy"}
 
 // change translates options into a request. The first words of the error are
 // the old script's.
@@ -73,11 +73,15 @@ func change(cmd *cobra.Command, o object, options map[string]string) (wire.SetVo
 		}
 		return body, fail("Invalid options: ['%s'] Options that can be edited: ['%s'].%s", strings.Join(unknown, "', '"), strings.Join(editable, "', '"), hint)
 	}
-	if options["mountopts"] == "" {
-		if _, cleared := options["mountopts"]; cleared {
-			body.MountOpts = &[]string{}
+	none := ""
+	for k, clear := range map[string]func(){
+		"mountopts":     func() { body.MountOpts = &[]string{} },
+		"backup-policy": func() { body.BackupPolicy = &none },
+	} {
+		if v, given := options[k]; given && v == "" {
+			clear()
 			options = maps.Clone(options)
-			delete(options, "mountopts")
+			delete(options, k)
 		}
 	}
 	spec, err := volspec.ParseOptions(options)
@@ -94,6 +98,8 @@ func change(cmd *cobra.Command, o object, options map[string]string) (wire.SetVo
 			body.MountOpts = &spec.MountOpts
 		case "protect":
 			body.Protect = &spec.Protect
+		case "backup-policy":
+			body.BackupPolicy = &spec.BackupPolicy
 		}
 	}
 	return body, nil
@@ -111,19 +117,27 @@ func pairs(options map[string]string) string {
 func (t *tool) volumeSet() *cobra.Command {
 	var which volumeFlags
 	var given optionFlags
+	var policy string
 	cmd := &cobra.Command{
 		Use:   "set [VMGROUP/]VOLUME",
 		Short: "Change options of a volume",
 		Long: `Changes options of a volume: access (read-write or read-only), attach-as,
-mountopts and protect. It works while the volume is attached and takes effect
-when it is attached next.`,
+mountopts, protect and backup-policy. It works while the volume is attached;
+access, attach-as and mountopts take effect when it is attached next.`,
 		Example: `  mooring volume set --volume=db@fast --vmgroup=Dev --options="access=read-only"
-  mooring volume set Dev/db --option mountopts=noatime,discard`,
+  mooring volume set Dev/db --option mountopts=noatime,discard
+  mooring volume set Dev/db --backup-policy=nightly`,
 		ValidArgsFunction: first(t.complete(which.names)),
 		RunE: t.onVolume(&which, 0, "", func(cmd *cobra.Command, admin Admin, o object, _ []string) error {
 			options, err := given.get(cmd)
 			if err != nil {
 				return err
+			}
+			if cmd.Flags().Changed("backup-policy") {
+				if _, twice := options["backup-policy"]; twice {
+					return usagef(cmd, "the backup policy is given twice: as --backup-policy and as an option")
+				}
+				options["backup-policy"] = policy
 			}
 			if len(options) == 0 {
 				return usagef(cmd, "nothing to change: add --options \"key=value\" with %s", strings.Join(editable, ", "))
@@ -141,5 +155,6 @@ when it is attached next.`,
 	}
 	which.register(t, cmd, which.names)
 	given.register(cmd)
+	cmd.Flags().StringVar(&policy, "backup-policy", "", "`name` of the vmgroup's policy that backs the volume up, \"\" for none of its own")
 	return cmd
 }

@@ -54,6 +54,12 @@ func Status(v wire.Volume, mounts int) map[string]any {
 	if v.FSBytes > 0 {
 		m["filesystem-bytes"] = v.FSBytes
 	}
+	if v.ViewOf != "" {
+		m["view-of"] = string(v.ViewOf)
+	}
+	if b := v.Backup; b != nil {
+		m["backup"] = map[string]any{"policy": orNone(b.Policy), "last-success": orNone(stamp(b.LastSuccess)), "state": b.State}
+	}
 	if v.Health == "" {
 		m["health"] = "ok"
 	}

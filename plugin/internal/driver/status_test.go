@@ -50,8 +50,13 @@ func TestStatus(t *testing.T) {
  "vsan-policy-name": "gold"
 }`, string(got))
 
-	v.AttachedTo, v.CloneFrom, v.Health = "", "", ""
+	v.AttachedTo, v.CloneFrom, v.Health, v.ViewOf = "", "", "", "p1"
+	v.Backup = &wire.VolumeBackup{State: "unprotected"}
 	s := Status(v, 0)
+	assert.Equal(t, "p1", s["view-of"])
+	assert.Equal(t, map[string]any{"policy": "None", "last-success": "None", "state": "unprotected"}, s["backup"])
+	v.Backup = &wire.VolumeBackup{Policy: "nightly", LastSuccess: made, LastPoint: "p1", State: "ok"}
+	assert.Equal(t, map[string]any{"policy": "nightly", "last-success": "2026-03-04T04:06:07Z", "state": "ok"}, Status(v, 0)["backup"])
 	assert.Equal(t, "detached", s["status"])
 	assert.Equal(t, "None", s["clone-from"])
 	assert.Equal(t, "ok", s["health"])
