@@ -127,7 +127,7 @@ func (g *guard) DeleteBlob(ctx context.Context, id blob.ID) error {
 		return err
 	}
 	g.mu.Lock()
-	kept := g.packs[id]
+	kept := g.packs[id] || id == identityBlob
 	g.mu.Unlock()
 	if kept {
 		return nil

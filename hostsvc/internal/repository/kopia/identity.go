@@ -18,12 +18,13 @@ import (
 	"mooring.dev/mooring/pkg/volspec"
 )
 
-// Our blobs beside kopia's. No blob of kopia begins like these, and its
-// maintenance only looks at those that begin like its own.
+// Our blobs beside kopia's. kopia's maintenance removes blobs by how their
+// names begin, those with "_" after thirty days; nothing of it begins with a
+// capital letter.
 const (
-	identityBlob   blob.ID = "_mooring.identity"
-	accessBlob     blob.ID = "_mooring.access"
-	quarantineBlob blob.ID = "_mooring.damage"
+	identityBlob   blob.ID = "Mooring.identity"
+	accessBlob     blob.ID = "Mooring.access"
+	quarantineBlob blob.ID = "Mooring.damage"
 )
 
 // userName is ours as a client of kopia.

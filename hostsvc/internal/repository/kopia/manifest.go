@@ -241,15 +241,19 @@ func (r *Repository) Delete(ctx context.Context, id volspec.PointID) error {
 	}
 	all, err := r.snapshots(ctx)
 	var gone []manifest.ID
+	var newest time.Time
 	for _, l := range all {
 		if l.Labels[pointTag] == string(id) {
 			gone = append(gone, l.ID)
-			r.clock.after(l.ModTime)
+			if l.ModTime.After(newest) {
+				newest = l.ModTime
+			}
 		}
 	}
 	if len(gone) == 0 {
 		return err // an error hides points: then it is not known to be absent
 	}
+	defer r.clock.after(newest)()
 	return r.session(ctx, "delete", nil, func(ctx context.Context, s *session) error {
 		for _, m := range gone {
 			if err := s.w.DeleteManifest(ctx, m); err != nil {

@@ -75,7 +75,7 @@ func TestIdentityIsSealed(t *testing.T) {
 	s := directory(t, kopia.Options{})
 	_, p := s.Create(t, "r-1")
 	_, q := s.Create(t, "r-2")
-	name := "_mooring.identity.f"
+	name := "Mooring.identity.f"
 	mine, err := os.ReadFile(filepath.Join(p.Location.Path, name))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(q.Location.Path, name), mine, 0o600))
@@ -103,7 +103,7 @@ func TestCreationThatBrokeOff(t *testing.T) {
 	s := directory(t, kopia.Options{})
 	r, p := s.Create(t, "r-1")
 	require.NoError(t, r.Close(ctx))
-	require.NoError(t, os.Remove(filepath.Join(p.Location.Path, "_mooring.identity.f")))
+	require.NoError(t, os.Remove(filepath.Join(p.Location.Path, "Mooring.identity.f")))
 	_, err := s.Opener.Create(ctx, p, "another key", repository.Identity{ID: "r-1"})
 	assert.Equal(t, errkind.Exists, errkind.Of(err), "%v", err)
 	id, err := s.Opener.Create(ctx, p, repositorytest.Key, repository.Identity{ID: "r-1"})

@@ -79,11 +79,22 @@ func (r *Repository) Write(ctx context.Context, b repository.Backup, report repo
 		p, err = w.run(ctx)
 		return err
 	})
-	if err != nil {
+	if err != nil && (p.ID == "" || !r.arrived(ctx, p.ID)) {
 		return repository.Point{}, err
 	}
 	r.healed(ctx, p.ID)
 	return p, nil
+}
+
+// arrived reports whether a point is there although the last write of it
+// failed: what came after its index did not matter, or only the answer was
+// lost.
+func (r *Repository) arrived(ctx context.Context, id volspec.PointID) bool {
+	if err := r.fresh(ctx); err != nil {
+		return false
+	}
+	_, err := r.find(ctx, id)
+	return err == nil
 }
 
 func (w *backup) run(ctx context.Context) (repository.Point, error) {
