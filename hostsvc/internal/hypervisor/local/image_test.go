@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -54,6 +55,35 @@ func TestFreezeEndsDuringTheCopy(t *testing.T) {
 	}
 	assert.Greater(t, failed, 8, "it is looked at throughout the copy")
 	assert.Equal(t, bytes.Repeat([]byte("a"), 8<<20), w.content(t, r, "s1")[:8<<20])
+}
+
+// endsWhen is a context that ends when something is so.
+type endsWhen struct {
+	context.Context
+	so func() bool
+}
+
+func (c endsWhen) Err() error {
+	if c.so() {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// The freeze has ended when the last byte was copied: whether it was read in
+// time cannot be known.
+func TestFreezeEndsWithTheLastByte(t *testing.T) {
+	w := newWorld(t, mounted(t, "ext4", 600))
+	r := w.disk(t, 2*volspec.MiB)
+	w.attach(t, w.a, r, false)
+	require.NoError(t, os.WriteFile(w.path(r), bytes.Repeat([]byte("a"), 2<<20), 0o600))
+	tmp := filepath.Join(filepath.Dir(w.path(r)), snapName(r, "s1")+tmpExt)
+	copied := func() bool {
+		b, err := os.ReadFile(tmp)
+		return err == nil && bytes.HasSuffix(b, []byte("a"))
+	}
+	requireKind(t, errkind.Unavailable, w.SnapshotFrozen(endsWhen{t.Context(), copied}, r, "s1"))
+	assert.Equal(t, []string{imgName(r)}, w.left(t, r))
 }
 
 // The datastore fills up while a disk is built: the writer is told, and
