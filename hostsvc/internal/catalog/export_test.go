@@ -73,3 +73,10 @@ func Fleet(tb testing.TB, c *Catalog, groups int) {
 
 // ListQuery is the statement of Volumes.
 var ListQuery = listQuery
+
+// SchemaVersion is the newest that this build knows.
+func SchemaVersion(t *testing.T) int {
+	all, err := migrations()
+	require.NoError(t, err)
+	return len(all)
+}

@@ -12,6 +12,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(writerEnv) != "" {
 		os.Exit(writer())
 	}
+	if os.Getenv(jobsEnv) != "" {
+		os.Exit(jobRunner())
+	}
 	if dir := os.Getenv(lockEnv); dir != "" {
 		os.Exit(holdLock(dir))
 	}

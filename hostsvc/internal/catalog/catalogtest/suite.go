@@ -1,5 +1,5 @@
-// Package catalogtest is the contract of a catalog: what volume.Store and
-// tenancy.Store promise, over one database, whatever keeps it.
+// Package catalogtest is the contract of a catalog: what volume.Store,
+// tenancy.Store and job.Store promise, over one database, whatever keeps it.
 package catalogtest
 
 import (
@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/volspec"
@@ -19,6 +20,7 @@ import (
 type Catalog interface {
 	Volumes() volume.Store
 	Tenancy() tenancy.Store
+	Jobs() job.Store
 	Check(ctx context.Context) error
 	Close() error
 }
@@ -44,6 +46,12 @@ func Run(t *testing.T, b Backend) {
 	t.Run("audit", func(t *testing.T) { audit(t, b) })
 	t.Run("facts", func(t *testing.T) { facts(t, b) })
 	t.Run("instances", func(t *testing.T) { instances(t, b) })
+	t.Run("jobs", func(t *testing.T) { jobRecords(t, b) })
+	t.Run("lists of jobs", func(t *testing.T) { jobLists(t, b) })
+	t.Run("old jobs", func(t *testing.T) { jobTrim(t, b) })
+	t.Run("marks of schedules", func(t *testing.T) { jobMarks(t, b) })
+	t.Run("runners", func(t *testing.T) { runners(t, b) })
+	t.Run("schedulers", func(t *testing.T) { schedulers(t, b) })
 	t.Run("rollback", func(t *testing.T) { rollback(t, b) })
 	t.Run("view is read-only", func(t *testing.T) { readOnly(t, b) })
 	t.Run("ended request", func(t *testing.T) { ended(t, b) })
