@@ -2,7 +2,6 @@ package backup
 
 import (
 	"fmt"
-	"iter"
 	"slices"
 	"time"
 
@@ -61,31 +60,10 @@ func plan(f facts) decision {
 	}
 }
 
-// peek finds out whether extents can be had at all: their first error, or the
-// same extents again.
-func peek(in image.Extents) (image.Extents, error) {
-	next, stop := iter.Pull2(in)
-	first, err, ok := next()
-	if ok && err != nil {
-		stop()
-		return nil, err
+// peek finds out whether extents can be had at all: their first error.
+func peek(in image.Extents) error {
+	for _, err := range in {
+		return err
 	}
-	used := false
-	return func(yield func(image.Extent, error) bool) {
-		if used { // once is what a pulled sequence gives
-			for e, err := range in {
-				if !yield(e, err) {
-					return
-				}
-			}
-			return
-		}
-		used = true
-		defer stop()
-		for ; ok; first, err, ok = next() {
-			if !yield(first, err) {
-				return
-			}
-		}
-	}, nil
+	return nil
 }

@@ -237,8 +237,8 @@ func (r *run) write(ctx context.Context, d decision) (repository.Point, error) {
 		Limit: lower(r.p.Limit, r.s.o.UploadLimit),
 	}
 	if d.base != "" {
-		changed, err := peek(r.s.o.Volumes.Changed(ctx, r.p.Volume, d.base, r.n.Snapshot))
-		switch {
+		changed := r.s.o.Volumes.Changed(ctx, r.p.Volume, d.base, r.n.Snapshot)
+		switch err := peek(changed); {
 		case err == nil:
 			b.Changed = changed
 		case ctx.Err() != nil:
@@ -303,7 +303,7 @@ func (r *run) keep(ctx context.Context, point repository.Point) error {
 		r.t.warn("the repository could not be measured: " + errkind.Text(err))
 	}
 	if err := r.s.reverify(ctx, r.row, r.p.Volume); err != nil {
-		return err
+		r.t.warn("damaged recovery points could not be looked at again yet: " + errkind.Text(err))
 	}
 	res := backupResult{Point: point.ID, Tracking: point.Tracking, Consistency: point.Consistency, Stats: point.Stats, Removed: removed}
 	if r.n.Taken != nil {
@@ -317,7 +317,7 @@ func (r *run) keep(ctx context.Context, point repository.Point) error {
 // base is the record of the snapshot for the next increment, nil where the
 // storage cannot compare snapshots: it would only take room.
 func (r *run) base(ctx context.Context, point repository.Point) *Base {
-	if _, err := peek(r.s.o.Volumes.Changed(ctx, r.p.Volume, r.n.Snapshot, r.n.Snapshot)); err != nil {
+	if err := peek(r.s.o.Volumes.Changed(ctx, r.p.Volume, r.n.Snapshot, r.n.Snapshot)); err != nil {
 		return nil
 	}
 	return &Base{Volume: r.p.Volume, Repository: r.row.ID, Snapshot: r.n.Snapshot, Point: point.ID, Size: volspec.Size(point.Size)}
