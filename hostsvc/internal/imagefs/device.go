@@ -118,7 +118,7 @@ func labelled(name string) string {
 
 // released is how long the kernel is waited for after the last user of a
 // device has let go. Probes of the system, as by udev, may look at it meanwhile.
-const released = 10 * time.Second
+const released = 30 * time.Second
 
 // release closes the device and waits until the kernel has unbound it.
 func (l *loop) release(ctx context.Context) error {

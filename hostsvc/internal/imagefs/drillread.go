@@ -17,7 +17,7 @@ import (
 
 // read walks the tree of the restored filesystem.
 func (d *drill) read(ctx context.Context) (string, error) {
-	root, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(int(d.tree.Fd())))
+	root, err := os.OpenRoot("/proc/thread-self/fd/" + strconv.Itoa(int(d.tree.Fd())))
 	if err != nil {
 		return "", fail(err, "opening the root folder")
 	}

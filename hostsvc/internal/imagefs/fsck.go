@@ -31,17 +31,24 @@ var checks = map[string]check{
 var toolDirs = []string{"/usr/sbin", "/usr/bin", "/sbin", "/bin"}
 
 // checker is the program for a filesystem. Not installed: unsupported.
-func checker(fstype string) (check, error) {
-	c := checks[fstype]
+func checker(fstype string) (c check, err error) {
+	c = checks[fstype]
+	c.path, err = findTool(c.name, c.deb)
+	return c, err
+}
+
+// findTool is the path of a program that a Debian package has.
+func findTool(name, deb string) (string, error) {
 	for _, dir := range toolDirs {
-		p := filepath.Join(dir, c.name)
+		p := filepath.Join(dir, name)
 		if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
-			c.path = p
-			return c, nil
+			return p, nil
 		}
 	}
-	return c, errkind.New(errkind.Unsupported, "the %s filesystem of the point cannot be checked: %s is missing; install the Debian package %s", fstype, c.name, c.deb)
+	return "", errkind.New(errkind.Unsupported, "the program %s is missing: install the Debian package %s", name, deb)
 }
+
+func toolEnv() []string { return []string{"PATH=" + strings.Join(toolDirs, ":"), "LC_ALL=C"} }
 
 // run checks the filesystem in a file. Errors in it: corrupt, with the end of
 // what the program said.
@@ -49,7 +56,7 @@ func (c check) run(ctx context.Context, file string) error {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, c.path, append(append([]string{}, c.args...), file)...)
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.Env = []string{"PATH=" + strings.Join(toolDirs, ":"), "LC_ALL=C"}
+	cmd.Env = toolEnv()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a signal to the service is not for its tools
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 2 * time.Second

@@ -10,7 +10,8 @@
 // like any other. The mounts are read-only, without device nodes, setuid bits
 // and programs, and in no mount namespace. Loop devices and scratch files have
 // no other keeper than this process. So what a killed process leaves is taken
-// away by the kernel; Sweep is for what it may keep all the same.
+// away by the kernel; Sweep is for what it may keep all the same, such as a
+// replay that was under way.
 //
 // Loop devices are named "i:<mark of the folder>:<what>".
 package imagefs
@@ -85,7 +86,7 @@ func Open(ctx context.Context, img image.Image, o Options) (_ *FS, err error) {
 	if err := s.mountFiles(ctx, sb); err != nil {
 		return nil, err
 	}
-	if f.root, err = os.OpenRoot("/proc/self/fd/" + strconv.Itoa(int(s.tree.Fd()))); err != nil {
+	if f.root, err = os.OpenRoot("/proc/thread-self/fd/" + strconv.Itoa(int(s.tree.Fd()))); err != nil {
 		return nil, fail(err, "opening the root folder of the filesystem")
 	}
 	return f, nil
@@ -162,27 +163,36 @@ func private(dir string) (string, error) {
 	return dir, fail(err, "making the folder %s for scratch files", dir)
 }
 
-// mountFiles mounts the filesystem for reading. Whether the journal of an xfs
-// filesystem has to be replayed is found out by trying.
+// mountFiles mounts the filesystem for reading, on a device that cannot be
+// written to. Whether the journal of an xfs filesystem has to be replayed before
+// is found out by trying.
 func (s *stack) mountFiles(ctx context.Context, sb super) error {
-	writable := sb.Dirty
-	err := s.mountOn(sb.Type, writable, true)
-	if !writable && readOnlyDevice(err) {
-		if err := s.unmount(ctx); err != nil {
+	replayed := sb.Dirty
+	if replayed {
+		if err := s.replay(ctx, sb.Type); err != nil {
 			return err
 		}
-		err = s.mountOn(sb.Type, true, true)
+	}
+	err := s.mountOn(sb.Type)
+	if !replayed && readOnlyDevice(err) {
+		if err = s.unmount(ctx); err == nil {
+			err = s.replay(ctx, sb.Type)
+		}
+		if err != nil {
+			return err
+		}
+		err = s.mountOn(sb.Type)
 	}
 	return s.explain(err, "mounting the %s filesystem", sb.Type)
 }
 
 // mountOn makes the loop device and mounts it.
-func (s *stack) mountOn(fstype string, writable, readOnly bool) error {
-	if err := s.plug(writable); err != nil {
+func (s *stack) mountOn(fstype string) error {
+	if err := s.plug(false); err != nil {
 		return err
 	}
 	var err error
-	s.tree, err = mount(s.loop.path(), fstype, readOnly)
+	s.tree, err = mount(s.loop.path(), fstype, true)
 	return err
 }
 

@@ -140,6 +140,7 @@ func ourLoops(dir string) ([]string, error) {
 func sweepLoops(ctx context.Context, dir string) error {
 	names, err := ourLoops(dir)
 	for _, name := range names {
+		giveUp(name) // a mount of it may still try to write
 		f, e := os.Open(filepath.Join("/dev", name))
 		if e != nil {
 			continue // gone meanwhile

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -327,12 +328,29 @@ func (t *archive) copy(ctx context.Context, f *os.File, full string, s image.Ext
 	return nil
 }
 
-// salvage reads what can be read, in pages, and returns how many bytes not.
+// salvage reads what can be read of a part, in pages and past the cache, which
+// reads much more at a time. It returns how many bytes cannot.
 func salvage(f *os.File, b []byte, at int64) (lost int64) {
 	const page = 4096
+	raw, err := os.OpenFile("/proc/thread-self/fd/"+strconv.Itoa(int(f.Fd())), os.O_RDONLY|unix.O_DIRECT, 0)
+	if err == nil {
+		defer raw.Close()
+	}
+	aligned, uerr := unix.Mmap(-1, 0, page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if uerr == nil {
+		defer unix.Munmap(aligned)
+	}
 	for i := 0; i < len(b); {
-		n := min(page-int((at+int64(i))%page), len(b)-i)
-		if got, _ := f.ReadAt(b[i:i+n], at+int64(i)); got < n {
+		off := at + int64(i)
+		n := min(page-int(off%page), len(b)-i)
+		got, _ := f.ReadAt(b[i:i+n], off)
+		if got < n && err == nil && uerr == nil {
+			start := off - off%page
+			if have, _ := raw.ReadAt(aligned, start); int64(have) >= off-start+int64(n) {
+				got = copy(b[i:i+n], aligned[off-start:])
+			}
+		}
+		if got < n {
 			clear(b[i : i+n])
 			lost += int64(n)
 		}

@@ -116,7 +116,7 @@ func (v *view) settle(ctx context.Context, img image.Image) (*fuseimg.Overlay, e
 	if err != nil {
 		return nil, err
 	}
-	over, err := replay(ctx, img, sb, Options{Dir: v.dir, Name: string(v.key.Volume)})
+	over, err := settled(ctx, img, sb, Options{Dir: v.dir, Name: string(v.key.Volume)})
 	if err != nil && ctx.Err() == nil {
 		log.G(ctx).WithField(log.Err, err.Error()).Warn("journal of a recovery point could not be replayed: it is shown without")
 		return nil, nil
@@ -124,9 +124,9 @@ func (v *view) settle(ctx context.Context, img image.Image) (*fuseimg.Overlay, e
 	return over, err
 }
 
-// replay mounts the filesystem of an image over an overlay, which is what is
+// settled replays the journal of an image into an overlay, which is what is
 // returned; nil when nothing had to be written.
-func replay(ctx context.Context, img image.Image, sb super, o Options) (_ *fuseimg.Overlay, err error) {
+func settled(ctx context.Context, img image.Image, sb super, o Options) (_ *fuseimg.Overlay, err error) {
 	s, err := newStack(img, o)
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 // also those for capabilities and access control lists. The last step of the
 // path is not followed, and is one name.
 func xattrs(dir *os.File, name string) ([]record, error) {
-	at := "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + name
+	at := "/proc/thread-self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + name
 	names, err := sized(func(b []byte) (int, error) { return unix.Llistxattr(at, b) })
 	if errors.Is(err, unix.ENOTSUP) || len(names) == 0 {
 		return nil, nil

@@ -25,12 +25,11 @@ import (
 	"mooring.dev/mooring/pkg/errkind"
 )
 
-// maxRead is the largest request that the kernel may send. With background
-// requests and the budget for input it bounds the memory of a server.
+// maxRead is the largest request that the kernel may send. With maxBusy it
+// bounds the memory of a server.
 const (
 	maxRead       = 1 << 20
 	maxBackground = 12
-	maxInput      = 16 << 20
 )
 
 // Options of a mount.
@@ -48,7 +47,6 @@ type Server struct {
 	path string
 	root *node
 	tree *os.File // the root of the mount
-	srv  *fuse.Server
 	wait sync.WaitGroup
 	once sync.Once
 	err  error
@@ -57,16 +55,22 @@ type Server struct {
 // Mount mounts an empty tree and serves it until Close. Where FUSE is
 // missing: unsupported.
 func Mount(o Options) (*Server, error) {
-	dev, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
+	if err := haveFUSE(); err != nil {
 		return nil, errkind.Wrap(errkind.Unsupported, err, "showing an image as a file needs FUSE: load the kernel module fuse, and give this service /dev/fuse")
 	}
-	tree, err := mountTree(dev, o)
-	if err != nil {
-		_ = unix.Close(dev)
+	s := &Server{path: o.Path, root: &node{}}
+	if err := s.mount(o); err != nil {
+		s.wait.Wait()
 		return nil, errkind.Wrap(errkind.Unavailable, err, "mounting a FUSE file system: this service must be root in a kernel of version 5.4 or newer")
 	}
-	s := &Server{path: o.Path, tree: tree, root: &node{}}
+	if err := s.noPoll(); err != nil {
+		return nil, errors.Join(errkind.Wrap(errkind.Unavailable, err, "serving a FUSE file system"), s.Close())
+	}
+	return s, nil
+}
+
+// protocol answers the requests.
+func (s *Server) protocol(name string) *fuse.ProtocolServer {
 	forever := 365 * 24 * time.Hour
 	raw := fs.NewNodeFS(s.root, &fs.Options{
 		RootStableAttr: &fs.StableAttr{Ino: 1, Mode: fuse.S_IFDIR},
@@ -75,38 +79,34 @@ func Mount(o Options) (*Server, error) {
 		// on it what it is.
 		AttrTimeout: &forever,
 	})
-	s.srv, err = fuse.NewServer(raw, "/dev/fd/"+strconv.Itoa(dev), &fuse.MountOptions{
-		Name: o.Name, MaxWrite: maxRead, MaxBackground: maxBackground, MaxInflightRequestBytes: maxInput,
-		DisableXAttrs: true, DisableReadDirPlus: true, DisableSplice: true,
+	return fuse.NewProtocolServer(raw, &fuse.MountOptions{
+		Name: name, MaxWrite: maxRead, MaxBackground: maxBackground, DisableXAttrs: true, DisableReadDirPlus: true,
 	})
-	if err != nil {
-		return nil, errors.Join(errkind.Wrap(errkind.Internal, err, "serving a FUSE file system"), s.unmount())
-	}
-	s.wait.Go(s.srv.Serve)
-	if err := s.noPoll(); err != nil {
-		return nil, errors.Join(errkind.Wrap(errkind.Unavailable, err, "serving a FUSE file system"), s.Close())
-	}
-	return s, nil
 }
 
-// mountTree makes the mount. The device is given in, not opened by the
-// library: a child of this process must not inherit it and keep it alive.
-func mountTree(dev int, o Options) (*os.File, error) {
+// mount makes the mount and has it served.
+func (s *Server) mount(o Options) error {
 	ctx, err := unix.Fsopen("fuse", unix.FSOPEN_CLOEXEC)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer unix.Close(ctx)
 	for _, kv := range [][2]string{
-		{"source", "mooring"}, {"subtype", o.Name}, {"fd", strconv.Itoa(dev)}, {"rootmode", "40000"},
+		{"source", "mooring"}, {"subtype", o.Name}, {"rootmode", "40000"},
 		{"user_id", "0"}, {"group_id", "0"}, {"max_read", strconv.Itoa(maxRead)},
 	} {
 		if err := unix.FsconfigSetString(ctx, kv[0], kv[1]); err != nil {
-			return nil, fmt.Errorf("option %s: %w", kv[0], err)
+			return fmt.Errorf("option %s: %w", kv[0], err)
 		}
 	}
-	if err := unix.FsconfigCreate(ctx); err != nil {
-		return nil, err
+	w, err := newWire(s.protocol(o.Name))
+	if err != nil {
+		return err
+	}
+	ready := make(chan error, 1)
+	s.wait.Go(func() { w.serve(ctx, ready) })
+	if err := <-ready; err != nil {
+		return err
 	}
 	attr := unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
 	if o.ReadOnly {
@@ -114,15 +114,15 @@ func mountTree(dev int, o Options) (*os.File, error) {
 	}
 	fd, err := unix.Fsmount(ctx, unix.FSMOUNT_CLOEXEC, attr)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	tree := os.NewFile(uintptr(fd), "fuse root")
+	s.tree = os.NewFile(uintptr(fd), "fuse root")
 	if o.Path != "" {
 		if err := unix.MoveMount(fd, "", unix.AT_FDCWD, o.Path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-			return nil, errors.Join(fmt.Errorf("on %s: %w", o.Path, err), tree.Close())
+			return errors.Join(fmt.Errorf("on %s: %w", o.Path, err), s.tree.Close())
 		}
 	}
-	return tree, nil
+	return nil
 }
 
 // noPoll lets the kernel learn that the files cannot be polled. Go's runtime
