@@ -39,7 +39,7 @@ type Options struct {
 	// one process at a time may use it: see Sweep.
 	Dir string
 	// Name is for people who look at loop devices, such as the id of the point.
-	// What does not fit in 44 bytes is cut off.
+	// What does not fit in 48 bytes is cut off.
 	Name string
 	// Limit is how many bytes the replay of a journal may write to Dir; 0: no
 	// limit.

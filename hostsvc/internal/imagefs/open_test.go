@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -97,4 +98,21 @@ func TestNoFilesystem(t *testing.T) {
 	_, err = Open(context.Background(), openImage(t, path), Options{Dir: t.TempDir()})
 	requireKind(t, errkind.Invalid, err)
 	assert.NotContains(t, err.Error(), "never formatted")
+}
+
+// A journal that needs more room than there is: an error, and no waiting for
+// better times.
+func TestNoRoomForTheJournal(t *testing.T) {
+	eachType(t, func(t *testing.T, fstype string) {
+		d := newDisk(t, fstype)
+		for i := range 50 {
+			d.write(fmt.Sprintf("dir%d/f", i), pattern(5000, byte(i)))
+		}
+		dir := filepath.Join(t.TempDir(), "imagefs")
+		start := time.Now()
+		_, err := Open(t.Context(), openImage(t, d.crash()), Options{Dir: dir, Limit: 12 << 10})
+		requireKind(t, errkind.Quota, err)
+		assert.Less(t, time.Since(start), 20*time.Second)
+		requireNothing(t, dir)
+	})
 }

@@ -28,6 +28,9 @@ func (s *stack) replay(ctx context.Context, fstype string) error {
 		return err
 	}
 	err := errors.Join(mountOnce(ctx, s.loop.name, fstype, s.dir), s.unmount(ctx))
+	if full := s.over.Err(); err != nil && full != nil {
+		return fail(full, "replaying the journal of the %s filesystem", fstype)
+	}
 	return s.explain(err, "replaying the journal of the %s filesystem", fstype)
 }
 

@@ -1,6 +1,7 @@
 package fuseimg
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -23,10 +24,11 @@ type Overlay struct {
 	dir  string
 	max  int64
 
-	mu      sync.RWMutex // guards file, taken and used
+	mu      sync.RWMutex // guards file, taken, used and failed
 	file    *os.File
 	taken   map[int64]*[wordsPer]uint64
 	used    int64
+	failed  error
 	stripes [64]sync.Mutex // each guards the bytes of the pieces that share it, so it is held while those are copied
 }
 
@@ -50,6 +52,13 @@ func (o *Overlay) Used() int64 {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.used
+}
+
+// Err is the first error of a write to the scratch file, nil for none.
+func (o *Overlay) Err() error {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.failed
 }
 
 // Close gives the scratch file back. The image is not closed.
@@ -128,6 +137,9 @@ func (o *Overlay) WriteAt(p []byte, off int64) (n int, err error) {
 		at := off + int64(n)
 		length := min(piece-at%piece, int64(len(p)-n))
 		if err := o.writePiece(p[n:n+int(length)], at); err != nil {
+			o.mu.Lock()
+			o.failed = cmp.Or(o.failed, err)
+			o.mu.Unlock()
 			return n, err
 		}
 		n += int(length)
