@@ -64,11 +64,13 @@ func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Cat
 		Views:   shows{views},
 		Notify:  tells{b.notifier},
 		Streams: cfg.Backup.Streams, Sample: cfg.Backup.Sample, Zone: zone.String(),
+		VerifyAfter: time.Duration(cfg.Backup.VerifyAfter),
 		UploadLimit: int64(cfg.Backup.UploadLimit), DownloadLimit: int64(cfg.Backup.DownloadLimit),
 	})
 	b.queue = job.New(job.Options{
 		Store: c.Jobs(), Instance: instance, Kinds: b.service.Handlers(),
 		Total: cfg.Backup.Jobs, PerGroup: cfg.Backup.JobsPerVMGroup, Keep: time.Duration(cfg.Backup.KeepJobs),
+		Sole: cfg.Catalog.Driver == config.SQLite, // the state directory's lock keeps others off
 	})
 	b.service.Use(b.queue)
 	v.SetPoints(volumePoints{b.service})

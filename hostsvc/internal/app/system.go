@@ -99,6 +99,7 @@ func (s *system) Doctor(ctx context.Context) ([]wire.Finding, error) {
 		{"loop devices", checkLoop},
 		{"sockets", s.checkSockets},
 		{"clock", s.checkClock},
+		{"backup", s.checkBackups},
 	} {
 		found, err := check.run(ctx)
 		if err != nil {

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"mooring.dev/mooring/hostsvc/internal/job"
@@ -71,6 +72,8 @@ func (s *Service) Run(ctx context.Context, queue Ticker) error {
 			s.sessions.dropIdle(ctx, time.Now().Add(-sessionIdle))
 			s.complain(ctx, "ages of recovery points cannot be looked at", s.watchAges(ctx))
 			s.complain(ctx, "repositories cannot be looked at", s.watchPlaces(ctx))
+			s.complain(ctx, "points that are to be verified cannot be looked at", s.watchProofs(ctx))
+			s.complain(ctx, "starts of increments cannot be looked at", s.sweepBases(ctx))
 			s.complain(ctx, "snapshots that are not needed cannot be removed", s.sweepSnapshots(ctx))
 		}
 	}
@@ -138,6 +141,43 @@ func (s *Service) watchPlaces(ctx context.Context) error {
 	return nil
 }
 
+// proofBatch bounds how many verifications are enqueued at a time.
+const proofBatch = 10
+
+// watchProofs verifies points that are older than Options.VerifyAfter and were
+// never verified, oldest first.
+func (s *Service) watchProofs(ctx context.Context) error {
+	if s.o.VerifyAfter <= 0 {
+		return nil
+	}
+	open, err := s.o.Jobs.List(ctx, job.Query{Kind: kindVerify, Open: true})
+	if err != nil || len(open) >= proofBatch {
+		return err
+	}
+	var due []Point
+	err = s.o.Store.View(ctx, func(tx Tx) error {
+		all, err := tx.Points(PointQuery{Before: now().Add(-s.o.VerifyAfter)})
+		due = slices.DeleteFunc(all, func(p Point) bool { return !p.good() || !p.Body.VerifiedAt.IsZero() })
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	slices.Reverse(due)
+	for _, pt := range due[:min(len(due), proofBatch)] {
+		p := paramsOf(pt)
+		p.Mode = repository.Full
+		_, err := s.enqueue(ctx, job.Job{
+			Group: pt.Group, Kind: kindVerify, Object: objectOf(p), Priority: 5,
+			Unique: fmt.Sprintf("proof %s %s", pt.ID, now().Format(time.DateOnly)),
+		}, p)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // maintainParams say which repository a job cleans.
 type maintainParams struct {
 	Repository volspec.RepositoryID `json:"repository"`
@@ -174,7 +214,7 @@ func (s *Service) runMaintain(ctx context.Context, t task) error {
 		if err != nil {
 			return err
 		}
-		res := maintainResult{Maintained: m, Summary: fmt.Sprintf("%s freed", volspec.Size(m.Freed))}
+		res := maintainResult{Maintained: m, Summary: fmt.Sprintf("%s freed", amount(m.Freed))}
 		if !m.Ran {
 			res.Summary = "nothing was due: " + m.Note
 		}

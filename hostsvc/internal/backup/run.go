@@ -309,7 +309,7 @@ func (r *run) keep(ctx context.Context, point repository.Point) error {
 	if r.n.Taken != nil {
 		res.StallMS = r.n.Taken.Stall.Milliseconds()
 	}
-	res.Summary = fmt.Sprintf("%s read, %s stored, %s", volspec.Size(point.Stats.Read), volspec.Size(point.Stats.Stored), point.Tracking)
+	res.Summary = fmt.Sprintf("%s read, %s stored, %s", amount(point.Stats.Read), amount(point.Stats.Stored), point.Tracking)
 	r.t.result(res)
 	return nil
 }
@@ -357,6 +357,14 @@ func (s *Service) recordPoint(ctx context.Context, p Point, b *Base) error {
 		}
 		return tx.PutBase(*b)
 	})
+}
+
+// amount is a number of bytes as people read it.
+func amount(n int64) string {
+	if n == 0 {
+		return "0B"
+	}
+	return volspec.Size(n).Table()
 }
 
 // lower is the smaller of two limits of which 0 is none.

@@ -29,6 +29,7 @@ type Options struct {
 	DownloadLimit int64         // bytes per second from repositories; 0: none
 	Sample        float64       // share of blocks taken over that is read again
 	Zone          string        // of schedules that name none
+	VerifyAfter   time.Duration // age at which an unverified point is verified by itself; 0: never
 	Tick          time.Duration // between two looks at ages and places; 0: a minute
 }
 

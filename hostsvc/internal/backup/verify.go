@@ -52,9 +52,9 @@ func (s *Service) runVerify(ctx context.Context, t task) error {
 			return err
 		}
 		res := verifyResult{Point: p.Point, Mode: p.Mode, Blocks: v.Blocks, Bytes: v.Bytes, Lost: v.Lost}
-		res.Summary = fmt.Sprintf("%d blocks looked at, %s read back and hashed", v.Blocks, volspec.Size(v.Bytes))
+		res.Summary = fmt.Sprintf("%d blocks looked at, %s read back and hashed", v.Blocks, amount(v.Bytes))
 		if v.Lost > 0 {
-			res.Summary = fmt.Sprintf("%s cannot be read: %s", volspec.Size(v.Lost), v.Why)
+			res.Summary = fmt.Sprintf("%s cannot be read: %s", amount(v.Lost), v.Why)
 		}
 		t.result(res)
 		return s.judge(ctx, r, p, v)
@@ -92,7 +92,7 @@ func damageText(v repository.Verified) string {
 		return v.Why
 	}
 	e := v.Damaged[0]
-	return fmt.Sprintf("%s are lost, first at byte %d (%s)", volspec.Size(v.Lost), e.Offset, v.Why)
+	return fmt.Sprintf("%s are lost, first at byte %d (%s)", amount(v.Lost), e.Offset, v.Why)
 }
 
 // setProof changes what is known of a point. One that is gone: nil.
@@ -143,9 +143,9 @@ func (s *Service) runDrill(ctx context.Context, t task) error {
 			return err
 		}
 		res := drillResult{Point: p.Point, Drilled: d}
-		res.Summary = fmt.Sprintf("restored, compared (%s), checked and mounted: %d files", volspec.Size(d.Bytes), d.Files)
+		res.Summary = fmt.Sprintf("restored, compared (%s), checked and mounted: %d files", amount(d.Bytes), d.Files)
 		if d.Filesystem == "" {
-			res.Summary = fmt.Sprintf("restored and compared (%s); the volume was never formatted", volspec.Size(d.Bytes))
+			res.Summary = fmt.Sprintf("restored and compared (%s); the volume was never formatted", amount(d.Bytes))
 		}
 		if d.Failed != "" {
 			res.Summary = d.Failed + ": " + d.Why
@@ -228,7 +228,7 @@ func (s *Service) copyPoint(ctx context.Context, t task, p pointParams, id volsp
 	if err := s.measure(ctx, r, dst); err != nil {
 		t.warn("the repository could not be measured: " + errkind.Text(err))
 	}
-	t.result(copyResult{Point: id, Stats: point.Stats, Summary: fmt.Sprintf("%s stored in %s", volspec.Size(point.Stats.Stored), r.Name)})
+	t.result(copyResult{Point: id, Stats: point.Stats, Summary: fmt.Sprintf("%s stored in %s", amount(point.Stats.Stored), r.Name)})
 	return nil
 }
 

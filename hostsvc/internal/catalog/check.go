@@ -17,6 +17,10 @@ var references = []struct{ what, query string }{
 	{"access rows without a vmgroup", "SELECT COUNT(*) FROM access_rows a LEFT JOIN vmgroups g ON g.id = a.group_id WHERE g.id IS NULL"},
 	{"volumes without a vmgroup", "SELECT COUNT(*) FROM volumes v LEFT JOIN vmgroups g ON g.id = v.group_id WHERE g.id IS NULL"},
 	{"snapshots without a volume", "SELECT COUNT(*) FROM snapshots s LEFT JOIN volumes v ON v.id = s.volume_id WHERE v.id IS NULL"},
+	{"repositories without a vmgroup", "SELECT COUNT(*) FROM repositories r LEFT JOIN vmgroups g ON g.id = r.group_id WHERE g.id IS NULL AND r.group_id > ''"},
+	{"repositories without a key", "SELECT COUNT(*) FROM repositories r LEFT JOIN repository_secrets s ON s.repository_id = r.id WHERE s.repository_id IS NULL"},
+	{"recovery points without a repository", "SELECT COUNT(*) FROM points p LEFT JOIN repositories r ON r.id = p.repository_id WHERE r.id IS NULL"},
+	{"policies without a vmgroup", "SELECT COUNT(*) FROM policies p LEFT JOIN vmgroups g ON g.id = p.group_id WHERE g.id IS NULL"},
 	{"volumes in an unknown state", "SELECT COUNT(*) FROM volumes WHERE state NOT IN ('creating', 'ready', 'trashed', 'deleting')"},
 	{"volumes of negative size", "SELECT COUNT(*) FROM volumes WHERE size < 0 OR op_size < 0"},
 }

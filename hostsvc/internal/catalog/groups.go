@@ -77,9 +77,20 @@ func (t *tx) DeleteGroup(id volspec.VMGroupID) error {
 	if n > 0 {
 		return errkind.New(errkind.InUse, "Vmgroup %s has %d volumes: remove them first", id, n)
 	}
+	repos, err := t.RepositoryNames(id)
+	if err != nil {
+		return err
+	}
+	if len(repos) > 0 {
+		return errkind.New(errkind.InUse, "Vmgroup %s has %d repositories: detach them first", id, len(repos))
+	}
 	for _, s := range []string{
 		"DELETE FROM members WHERE group_id = ?",
 		"DELETE FROM access_rows WHERE group_id = ?",
+		"DELETE FROM schedule_marks WHERE policy_id IN (SELECT id FROM policies WHERE group_id = ?)",
+		"DELETE FROM policies WHERE group_id = ?",
+		"DELETE FROM backup_limits WHERE group_id = ?",
+		"DELETE FROM alarms WHERE group_id = ?",
 		"DELETE FROM vmgroups WHERE id = ?",
 	} {
 		if _, err := t.exec(s, id); err != nil {

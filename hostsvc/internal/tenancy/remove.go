@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 
 	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
@@ -75,7 +76,12 @@ func beginRemoval(tx Tx, name string, force, removeVolumes bool) (r removal, err
 	if len(r.volumes) > 0 && !removeVolumes {
 		return r, hasVolumes(r.volumes)
 	}
-	return r, nil
+	repos, err := tx.RepositoryNames(r.group.ID)
+	if err == nil && len(repos) > 0 {
+		err = errkind.New(errkind.InUse, "Vmgroup %s has repositories (%s): detach them first with 'mooring repository detach', which leaves their data where they are",
+			name, strings.Join(repos, ", "))
+	}
+	return r, err
 }
 
 func hasVolumes(states map[volspec.State]int) error {

@@ -34,8 +34,9 @@ type Tx interface {
 	// PutGroup inserts or replaces by ID. Another group of that name:
 	// errkind.Exists.
 	PutGroup(g volspec.VMGroup) error
-	// DeleteGroup removes a group, its members and rows. Absent: nil. While it
-	// has volumes: in-use, with nothing changed.
+	// DeleteGroup removes a group, its members, rows, backup policies and limits.
+	// Absent: nil. While it has volumes or repositories: in-use, with nothing
+	// changed.
 	DeleteGroup(id volspec.VMGroupID) error
 
 	// Members lists a group's, or with "" those of all groups, by name.
@@ -56,6 +57,8 @@ type Tx interface {
 	Usages() (map[Place]volspec.Usage, error)
 	// VolumeStates counts the group's volumes by state.
 	VolumeStates(g volspec.VMGroupID) (map[volspec.State]int, error)
+	// RepositoryNames lists the group's repositories.
+	RepositoryNames(g volspec.VMGroupID) ([]string, error)
 	// StaleMeta notes that the records beside the group's disks are out of
 	// date: they carry its name.
 	StaleMeta(g volspec.VMGroupID) error

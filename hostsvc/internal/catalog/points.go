@@ -1,0 +1,101 @@
+package catalog
+
+import (
+	"mooring.dev/mooring/hostsvc/internal/backup"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+const baseCols = "volume_id, repository_id, snapshot_id, point_id, size"
+
+func scanBase(s scanner) (b backup.Base, err error) {
+	err = s.Scan(&b.Volume, &b.Repository, &b.Snapshot, &b.Point, &b.Size)
+	return b, err
+}
+
+func (t *tx) Bases(v volspec.VolumeID) ([]backup.Base, error) {
+	if v == "" {
+		return list(t, scanBase, "SELECT "+baseCols+" FROM bases ORDER BY volume_id, repository_id")
+	}
+	return list(t, scanBase, "SELECT "+baseCols+" FROM bases WHERE volume_id = ? ORDER BY repository_id", v)
+}
+
+func (t *tx) PutBase(b backup.Base) error {
+	_, err := t.exec(upsert("bases", baseCols, "volume_id, repository_id"), b.Volume, b.Repository, b.Snapshot, b.Point, b.Size)
+	return err
+}
+
+func (t *tx) DeleteBase(v volspec.VolumeID, r volspec.RepositoryID) error {
+	_, err := t.exec("DELETE FROM bases WHERE volume_id = ? AND repository_id = ?", v, r)
+	return err
+}
+
+const pointCols = "id, group_id, repository_id, volume_id, volume, datastore, created, state, hold, deleting, body"
+
+func scanPoint(s scanner) (p backup.Point, err error) {
+	var text string
+	var created int64
+	if err = s.Scan(&p.ID, &p.Group, &p.Repository, &p.VolumeID, &p.Volume, &p.Datastore, &created, &p.State, &p.Hold, &p.Deleting, &text); err != nil {
+		return p, err
+	}
+	p.Created = toTime(created)
+	return p, body(text, &p.Body, "recovery point", string(p.ID))
+}
+
+func (t *tx) Points(q backup.PointQuery) ([]backup.Point, error) {
+	query, args := "SELECT "+pointCols+" FROM points WHERE 1 = 1", []any{}
+	add := func(term string, values ...any) {
+		query += " AND " + term
+		args = append(args, values...)
+	}
+	if q.Group != "" {
+		add("group_id = ?", q.Group)
+	}
+	if q.Repository != "" {
+		add("repository_id = ?", q.Repository)
+	}
+	if q.Volume != "" {
+		add("volume = ?", q.Volume)
+	}
+	if q.VolumeID != "" {
+		add("volume_id = ?", q.VolumeID)
+	}
+	if q.Deleting {
+		add("deleting = 1")
+	}
+	switch {
+	case q.BeforeID != "":
+		add("(created, id) < (?, ?)", fromTime(q.Before), q.BeforeID)
+	case !q.Before.IsZero():
+		add("created <= ?", fromTime(q.Before))
+	}
+	query += " ORDER BY created DESC, id DESC"
+	if q.Limit > 0 {
+		query += " LIMIT ?"
+		args = append(args, q.Limit)
+	}
+	return list(t, scanPoint, query, args...)
+}
+
+func (t *tx) Point(id volspec.PointID) (backup.Point, error) {
+	p, found, err := one(t, scanPoint, "SELECT "+pointCols+" FROM points WHERE id = ?", id)
+	if err == nil && !found {
+		err = errkind.New(errkind.NotFound, "Recovery point %s not found", id)
+	}
+	return p, err
+}
+
+func (t *tx) PutPoint(p backup.Point) error {
+	text, err := document(p.Body, "recovery point", string(p.ID))
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(upsert("points", pointCols, "id"),
+		p.ID, p.Group, p.Repository, p.VolumeID, p.Volume, p.Datastore, fromTime(p.Created), p.State, p.Hold, p.Deleting, text)
+	return err
+}
+
+func (t *tx) DeletePoint(id volspec.PointID) error {
+	_, err := t.exec("DELETE FROM points WHERE id = ?", id)
+	return err
+}
