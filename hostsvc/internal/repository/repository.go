@@ -7,9 +7,9 @@
 // recovery points it holds an identity. A place without the expected identity
 // is never written to: absence is no reason to delete anything.
 //
-// Every error has a kind of package errkind: not-found for a point or a place
-// that holds no repository, denied for a wrong key, conflict kinds (exists,
-// in-use), unavailable for a place that does not answer or cannot be written
+// Every error has a kind of package errkind: not-found for a point, wrong-key for a wrong key, conflict kinds (exists,
+// in-use), offline for a place that is away or shows another identity,
+// unavailable for a place that does not answer or cannot be written
 // now, corrupt for damaged blobs, quota for a full place. Errors never hold
 // secrets. All methods are safe for concurrent use.
 package repository
@@ -239,7 +239,7 @@ type Opener interface {
 	// identity. One that holds anything: exists.
 	Create(ctx context.Context, p Place, key string, id Identity) (Identity, error)
 	// Open opens the repository at a place. want "" accepts any identity; another
-	// identity than want, an empty place or one without the identity: unavailable,
-	// nothing is touched. Wrong key: denied.
+	// identity than want, an empty place or one without the identity: offline,
+	// nothing is touched. Wrong key: wrong-key.
 	Open(ctx context.Context, p Place, key string, want volspec.RepositoryID) (Repository, error)
 }

@@ -27,7 +27,7 @@ func (r *Repository) Copy(ctx context.Context, point volspec.PointID, dst reposi
 	if err != nil {
 		return repository.Point{}, err
 	}
-	defer src.Close()
+	defer func() { _ = src.Close() }() // only reads
 	l, err := r.find(ctx, point)
 	if err != nil {
 		return repository.Point{}, err
@@ -35,7 +35,7 @@ func (r *Repository) Copy(ctx context.Context, point volspec.PointID, dst reposi
 	b := repository.Backup{
 		Point: repository.Point{
 			ID: id, Source: l.Point.Source, Created: l.Point.Created, Consistency: l.Point.Consistency, Meta: l.Point.Meta, CopyOf: point,
-			Tracking: "differences of the points it was copied from",
+			Tracking: "copy: everything was read",
 		},
 		Image: src, Limit: limit,
 	}
@@ -43,6 +43,9 @@ func (r *Repository) Copy(ctx context.Context, point volspec.PointID, dst reposi
 		b.Parent = parent
 		if b.Changed, err = r.since(ctx, dst, parent, src); err != nil {
 			return repository.Point{}, err
+		}
+		if b.Changed != nil {
+			b.Point.Tracking = "copy: the differences of the points it was copied from"
 		}
 	}
 	return dst.Write(ctx, b, report)
@@ -61,15 +64,21 @@ func (r *Repository) since(ctx context.Context, dst repository.Repository, paren
 	if p.CopyOf == "" {
 		return nil, nil
 	}
-	old, err := r.find(ctx, p.CopyOf)
-	if err != nil || old.Point.Size != p.Size {
-		return nil, nil //nolint:nilerr // then everything is read
+	top, ok := r.topOf(ctx, p)
+	if !ok { // then everything is read
+		return nil, nil
 	}
-	top, err := r.segments(ctx, old.record)
-	if err != nil {
-		return nil, nil //nolint:nilerr // then everything is read
+	return r.difference(ctx, top, p.Size, src), nil
+}
+
+// topOf are the segments of the point here that p is a copy of.
+func (r *Repository) topOf(ctx context.Context, p repository.Point) (top []object.ID, ok bool) {
+	l, err := r.find(ctx, p.CopyOf)
+	if err == nil && l.Point.Size == p.Size {
+		top, err = r.segments(ctx, l.record)
+		return top, err == nil
 	}
-	return r.difference(ctx, top, old.Point.Size, src), nil
+	return nil, false
 }
 
 // difference yields the blocks in which src differs from an image of another

@@ -21,7 +21,7 @@ type pointImage struct {
 	segments *cache[int, []content.ID]
 	blocks   *cache[int64, []byte]
 
-	ctx   context.Context //nolint:containedctx // of reading ahead, which ends with the image
+	ctx   context.Context // of reads, which have none of their own; it ends with the image
 	stop  context.CancelFunc
 	ahead sync.WaitGroup
 

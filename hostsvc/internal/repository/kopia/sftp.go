@@ -177,7 +177,7 @@ func (r *remote) GetBlobFromPath(_ context.Context, _, name string, offset, leng
 		if err != nil {
 			return err
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // only read
 		if length < 0 {
 			_, err := f.WriteTo(out)
 			return err
@@ -278,7 +278,7 @@ func (r *remote) write(c *sftp.Client, name string, data blob.Bytes) error {
 	}
 	// One large piece at a time, so that the writes are on their way together.
 	rd := data.Reader()
-	defer rd.Close()
+	defer func() { _ = rd.Close() }() // in memory
 	if _, err := f.ReadFromWithConcurrency(rd, 16); err != nil {
 		return errors.Join(err, f.Close())
 	}
