@@ -83,7 +83,9 @@ func deathAt(t *testing.T, fatal int, commit, resume bool) (died bool) {
 	j = wait(t, two, j)
 	stop()
 	assert.Empty(t, j.Owner)
+	mu.Lock()
 	assert.LessOrEqual(t, ended, 1)
+	mu.Unlock()
 	if j.State == job.Failed {
 		assert.False(t, resume)
 		assert.Regexp(t, `^interrupted in step (start|plan|copy|record): mooringd stopped while the job ran; run it again$`, j.Error)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,9 +151,9 @@ func TestCatalogAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newStore()
 		l := &link{Store: store}
-		attempts := 0
+		var attempts atomic.Int64
 		h := handler(func(ctx context.Context, task *job.Task) error {
-			attempts++
+			attempts.Add(1)
 			select {
 			case <-ctx.Done():
 				assert.ErrorContains(t, context.Cause(ctx), "lease on the job was lost")
@@ -169,7 +170,7 @@ func TestCatalogAway(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		l.cut(false)
 		time.Sleep(15 * time.Second)
-		assert.Equal(t, 1, attempts)
+		assert.EqualValues(t, 1, attempts.Load())
 		l.cut(true)
 		time.Sleep(29 * time.Second)
 		assert.Empty(t, row(t, store, j).Steps)
@@ -179,7 +180,7 @@ func TestCatalogAway(t *testing.T) {
 		l.cut(false)
 		j = wait(t, r, j)
 		assert.Equal(t, job.Done, j.State)
-		assert.Equal(t, 2, attempts)
+		assert.EqualValues(t, 2, attempts.Load())
 	})
 }
 
@@ -187,9 +188,9 @@ func TestCatalogAway(t *testing.T) {
 func TestEndIsWrittenWhenTheCatalogIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &link{Store: newStore()}
-		attempts := 0
+		var attempts atomic.Int64
 		r, stop := start(t, job.Options{Store: l, Kinds: kinds(job.Handler{Run: func(context.Context, *job.Task) error {
-			attempts++
+			attempts.Add(1)
 			l.cut(true)
 			return nil
 		}})})
@@ -198,7 +199,7 @@ func TestEndIsWrittenWhenTheCatalogIsBack(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		l.cut(false)
 		assert.Equal(t, job.Done, wait(t, r, j).State)
-		assert.Equal(t, 1, attempts)
+		assert.EqualValues(t, 1, attempts.Load())
 	})
 }
 

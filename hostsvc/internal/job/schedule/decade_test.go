@@ -40,7 +40,7 @@ func TestEachDayOnce(t *testing.T) {
 			from := time.Date(year, 1, 1, 0, 0, 0, 0, loc)
 			to := time.Date(year+10, 1, 1, 0, 0, 0, 0, loc)
 			days := localDays(loc, from, to)
-			for _, clock := range []string{"00:00", "00:00:30", "00:30", "01:00", "01:45", "02:00", "02:30", "02:59:59", "03:00", "12:00", "22:00", "23:15", "23:59:59"} {
+			for _, clock := range []string{"00:00", "00:00:30", "00:30", "01:45", "02:30", "03:00", "23:15", "23:59:59"} {
 				s := parse(t, clock, zone)
 				i := 0
 				for due := range s.Between(from.Add(-time.Second), to.Add(-time.Second)) {
