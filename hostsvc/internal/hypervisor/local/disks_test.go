@@ -307,3 +307,21 @@ func TestDiscard(t *testing.T) {
 		}
 	}
 }
+
+// A device that takes no discards any more, and that something has open, is
+// not used again for a disk that could give back room.
+func TestDiscardOnADeviceThatIsHeld(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	thick, thin := newRef(), newRef()
+	require.NoError(t, w.Create(t.Context(), thick, 16*volspec.MiB, volspec.ZeroedThick))
+	require.NoError(t, w.Create(t.Context(), thin, 16*volspec.MiB, volspec.Thin))
+	w.attach(t, w.a, thick, false)
+	name := w.loopsOf(t, thick)[0].name
+	require.NoError(t, w.Detach(t.Context(), w.a.id, thick))
+	held, err := os.Open("/dev/" + name)
+	require.NoError(t, err)
+	defer held.Close()
+	require.True(t, spoilt(name))
+	w.attach(t, w.a, thin, false)
+	assert.False(t, spoilt(w.loopsOf(t, thin)[0].name))
+}

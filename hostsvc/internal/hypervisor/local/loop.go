@@ -111,19 +111,11 @@ func look(name string) (*loop, error) {
 	if err != nil {
 		return nil, nil // the device is gone
 	}
-	f, err := openLoop(name, dev, os.O_RDONLY)
-	if errors.Is(err, unix.ENXIO) {
-		return nil, nil
-	}
+	info, err := status(name, dev)
 	if err != nil {
-		return nil, fail(err, "looking at loop device %s", name)
-	}
-	defer f.Close()
-	info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
-	if errors.Is(err, unix.ENXIO) {
-		return nil, nil
-	}
-	if err != nil {
+		if _, now := readSys(name, "loop/backing_file"); errors.Is(err, unix.ENXIO) || errors.Is(now, fs.ErrNotExist) {
+			return nil, nil // unbound meanwhile
+		}
 		return nil, fail(err, "looking at loop device %s", name)
 	}
 	l := &loop{name: name, dev: dev, info: *info}
@@ -132,6 +124,15 @@ func look(name string) (*loop, error) {
 		l.size = volspec.Size(n) * 512
 	}
 	return l, nil
+}
+
+func status(name string, dev uint64) (*unix.LoopInfo64, error) {
+	f, err := openLoop(name, dev, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return unix.IoctlLoopGetStatus64(int(f.Fd()))
 }
 
 func devNumber(name string) (uint64, error) {
@@ -221,16 +222,11 @@ func bind(img *os.File, readOnly bool, label string) (*loop, error) {
 			break
 		}
 		var n int
-		if n, err = unix.IoctlRetInt(int(ctl.Fd()), unix.LOOP_CTL_GET_FREE); err != nil {
-			return nil, err
-		}
-		name := "loop" + strconv.Itoa(n)
-		if renew(ctl, n, name) {
-			err = unix.EBUSY
+		if n, err = fresh(ctl); err != nil {
 			continue
 		}
 		var l *loop
-		if l, err = configure(name, readOnly, &conf); err == nil {
+		if l, err = configure("loop"+strconv.Itoa(n), readOnly, &conf); err == nil {
 			return l, nil
 		}
 	}
@@ -238,15 +234,18 @@ func bind(img *os.File, readOnly bool, label string) (*loop, error) {
 }
 
 func configure(name string, readOnly bool, conf *unix.LoopConfig) (*loop, error) {
-	dev, err := devNumber(name)
-	if err != nil {
-		return nil, err
-	}
 	mode := os.O_RDWR
 	if readOnly {
 		mode = os.O_RDONLY
 	}
-	f, err := openLoop(name, dev, mode)
+	dev, err := devNumber(name)
+	var f *os.File
+	if err == nil {
+		f, err = openLoop(name, dev, mode)
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENXIO) {
+		return nil, unix.EBUSY // somebody has just removed it: see fresh
+	}
 	if err != nil {
 		return nil, err
 	}
