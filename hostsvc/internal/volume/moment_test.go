@@ -164,6 +164,47 @@ func TestDetachDoesNotWaitForAFreeze(t *testing.T) {
 	w.agree(t)
 }
 
+func TestAnotherAttachmentIsAskedAnew(t *testing.T) {
+	w := newWorld(t)
+	id := busyWriter(t, w)
+	w.guests.before = func() {
+		w.guests.before = nil
+		require.NoError(t, w.svc.Detach(t.Context(), vm1, "db", wire.Detach{}))
+		_, err := w.attach(t, vm1, "db")
+		require.NoError(t, err)
+	}
+	got, err := w.svc.TakeBackupSnapshot(t.Context(), id, "snap-1", "job", fsLevel)
+	require.NoError(t, err)
+	assert.Equal(t, 2, w.guests.asked, "the first answer was about another mount")
+	assert.Equal(t, "vm1", got.Volume.AttachedTo)
+	v, err := w.svc.Get(t.Context(), vm1, "", "db")
+	require.NoError(t, err)
+	assert.Equal(t, v.Epoch, w.guests.epoch)
+	w.agree(t)
+}
+
+// A round passes by what somebody works on under the lock.
+func TestRoundsDoNotWaitForASnapshot(t *testing.T) {
+	w := newWorld(t)
+	id := busyWriter(t, w)
+	slow := &slowSnapshots{Hypervisor: w.hv, Snapshotter: w.hv, begun: make(chan struct{}), goOn: make(chan struct{})}
+	w.opts.Hypervisor = slow
+	w.svc = volume.New(w.opts)
+	done := make(chan error, 1)
+	go func() {
+		_, err := w.svc.TakeBackupSnapshot(t.Context(), id, "snap-1", "job", "")
+		done <- err
+	}()
+	<-slow.begun
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	w.svc.Round(ctx)
+	assert.NoError(t, ctx.Err())
+	close(slow.goOn)
+	require.NoError(t, <-done)
+	w.agree(t)
+}
+
 // What waits for a volume waits for the lease at most.
 func TestOthersWaitForTheLeaseOnly(t *testing.T) {
 	w := newWorld(t)

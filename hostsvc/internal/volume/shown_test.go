@@ -102,6 +102,7 @@ func TestViewsHaveNothingOnTheirDatastore(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, res.Items, "neither missing nor adoptable")
 	require.NoError(t, w.groups.Update(t.Context(), func(tx tenancy.Tx) error { return tx.StaleMeta(w.dev) }))
+	w.hv.SetDatastore(offline("fast"))
 	w.svc.Round(t.Context())
 	require.NoError(t, w.store.View(t.Context(), func(tx volume.Tx) error {
 		r, err := tx.Volume(v.ID)
@@ -109,7 +110,6 @@ func TestViewsHaveNothingOnTheirDatastore(t *testing.T) {
 		assert.Empty(t, r.Health)
 		return err
 	}))
-	w.hv.SetDatastore(offline("fast"))
 	_, err = w.attach(t, vm1, "past")
 	require.NoError(t, err)
 	require.NoError(t, w.svc.Detach(t.Context(), vm1, "past", wire.Detach{}))
