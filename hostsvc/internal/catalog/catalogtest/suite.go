@@ -1,5 +1,5 @@
 // Package catalogtest is the contract of a catalog: what volume.Store,
-// tenancy.Store and job.Store promise, over one database, whatever keeps it.
+// tenancy.Store, backup.Store and job.Store promise, over one database, whatever keeps it.
 package catalogtest
 
 import (
@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"mooring.dev/mooring/hostsvc/internal/backup"
 	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/volume"
@@ -21,6 +22,7 @@ type Catalog interface {
 	Volumes() volume.Store
 	Tenancy() tenancy.Store
 	Jobs() job.Store
+	Backup() backup.Store
 	Check(ctx context.Context) error
 	Close() error
 }
@@ -46,6 +48,8 @@ func Run(t *testing.T, b Backend) {
 	t.Run("audit", func(t *testing.T) { audit(t, b) })
 	t.Run("facts", func(t *testing.T) { facts(t, b) })
 	t.Run("instances", func(t *testing.T) { instances(t, b) })
+	t.Run("backup", func(t *testing.T) { backupRecords(t, b) })
+	t.Run("recovery points", func(t *testing.T) { recoveryPoints(t, b) })
 	t.Run("jobs", func(t *testing.T) { jobRecords(t, b) })
 	t.Run("lists of jobs", func(t *testing.T) { jobLists(t, b) })
 	t.Run("old jobs", func(t *testing.T) { jobTrim(t, b) })
