@@ -163,8 +163,3 @@ func (t *tx) PutMark(p volspec.PolicyID, task string, since, last time.Time) err
 	_, err := t.exec(upsert("schedule_marks", "policy_id, task, since, last", "policy_id, task"), p, task, fromTime(since), fromTime(last))
 	return err
 }
-
-func (t *tx) DeleteMarks(p volspec.PolicyID) error {
-	_, err := t.exec("DELETE FROM schedule_marks WHERE policy_id = ?", p)
-	return err
-}

@@ -38,6 +38,4 @@ type Tx interface {
 	// enqueued; zero times before.
 	Mark(p volspec.PolicyID, task string) (since, last time.Time, err error)
 	PutMark(p volspec.PolicyID, task string, since, last time.Time) error
-	// DeleteMarks forgets the marks of a policy that is gone. Absent: nil.
-	DeleteMarks(p volspec.PolicyID) error
 }

@@ -175,11 +175,6 @@ func (t memTx) PutMark(p volspec.PolicyID, task string, since, last time.Time) e
 	return nil
 }
 
-func (t memTx) DeleteMarks(p volspec.PolicyID) error {
-	maps.DeleteFunc(t.s.marks, func(k markKey, _ mark) bool { return k.policy == p })
-	return nil
-}
-
 // link is a process's way to the store. It can be cut, as when the catalog
 // is away, and it can be cut for good, as by death: what comes after the
 // fatal transaction fails, and everything that waits is told nothing.

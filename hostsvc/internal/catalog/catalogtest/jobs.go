@@ -223,12 +223,6 @@ func jobMarks(t *testing.T, b Backend) {
 	check("p", "verify", two, one)
 	jobs(t, c, func(tx job.Tx) error { return tx.PutMark("p", "backup", one, two) })
 	check("p", "backup", one, two)
-	jobs(t, c, func(tx job.Tx) error {
-		require.NoError(t, tx.DeleteMarks("none"))
-		return tx.DeleteMarks("p")
-	})
-	check("p", "backup", zero, zero)
-	check("p", "verify", zero, zero)
 	check("q", "backup", two, two)
 
 	viewJobs(t, c, func(tx job.Tx) error {
