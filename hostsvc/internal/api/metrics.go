@@ -75,6 +75,14 @@ var (
 		"attached":   gauge("volumes_attached", "Volumes attached to a VM."),
 		"trashed":    gauge("volumes_trashed", "Volumes in the trash."),
 		"datastores": gauge("datastores", "Datastores."),
+
+		"repositories":         gauge("repositories", "Repositories of recovery points."),
+		"repositories_offline": gauge("repositories_offline", "Repositories whose place is away or is not the right one."),
+		"recovery_points":      gauge("recovery_points", "Recovery points in all repositories."),
+		"stored_bytes":         gauge("backup_stored_bytes", "Bytes in all repositories."),
+		"jobs_queued":          gauge("jobs_queued", "Jobs that wait."),
+		"jobs_running":         gauge("jobs_running", "Jobs that run."),
+		"alarms":               gauge("alarms", "Alarms that stand."),
 	}
 	dsOnline    = gauge("datastore_online", "1 while a datastore can be written, 0 when it is read-only or offline.", "datastore", "state")
 	dsCapacity  = gauge("datastore_capacity_bytes", "Size of a datastore.", "datastore")

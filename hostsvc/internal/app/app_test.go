@@ -170,7 +170,8 @@ func TestAGuestAndTheAdminSeeOneService(t *testing.T) {
 	st, err := s.admin(t).Status(t.Context())
 	require.NoError(t, err)
 	assert.True(t, st.Ready)
-	assert.Equal(t, map[string]int64{"vms": 2, "vmgroups": 1, "volumes": 1, "attached": 0, "trashed": 0, "datastores": 1}, st.Counts)
+	assert.Equal(t, map[string]int64{"vms": 2, "vmgroups": 1, "volumes": 1, "attached": 0, "trashed": 0, "datastores": 1,
+		"repositories": 0, "repositories_offline": 0, "recovery_points": 0, "stored_bytes": 0, "jobs_queued": 0, "jobs_running": 0, "alarms": 0}, st.Counts)
 	assert.Equal(t, s.path, st.Config)
 
 	h, err := s.guest(t, "vm2").Hello(t.Context())

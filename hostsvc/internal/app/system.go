@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -41,6 +42,11 @@ func (s *system) Status(ctx context.Context) (wire.Status, error) {
 		return wire.Status{}, err
 	}
 	st.Counts = counts
+	stock, err := s.d.backups.service.Stock(ctx)
+	if err != nil {
+		return wire.Status{}, err
+	}
+	maps.Copy(st.Counts, stock)
 	stores, err := s.d.volumes.Datastores(ctx)
 	if err != nil {
 		return wire.Status{}, err

@@ -3,6 +3,7 @@ package backup_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -22,7 +23,13 @@ import (
 	"mooring.dev/mooring/pkg/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// A check makes a catalog, repositories and dozens of backups.
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", "4"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func noise(seed uint64, n int) []byte {
 	b := make([]byte, n)

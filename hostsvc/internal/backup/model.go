@@ -73,7 +73,14 @@ type Policy struct {
 	Group  volspec.VMGroupID
 	Name   string
 	Source string // file that declares it, "" when made by hand
-	Spec   wire.Policy
+	PolicyBody
+}
+
+// PolicyBody is the part of a Policy that is only read whole. Schedules count
+// from Changed: when they were last written or enabled.
+type PolicyBody struct {
+	Spec    wire.Policy `json:"spec"`
+	Changed time.Time   `json:"changed"`
 }
 
 // Point is one recovery point in the catalog.

@@ -235,8 +235,17 @@ func (s *Service) putPolicy(tx Tx, g volspec.VMGroup, in wire.Policy, source str
 	case !replace:
 		return p, errkind.New(errkind.Exists, "a policy %s exists already: choose another name, or change it with `mooring backup policy set`", in.Name)
 	}
+	if !sameSchedules(p.Spec, in) {
+		p.Changed = now()
+	}
 	p.Spec, p.Source = in, source
 	return p, tx.PutPolicy(p)
+}
+
+// sameSchedules reports whether two policies run at the same times.
+func sameSchedules(a, b wire.Policy) bool {
+	return a.Enabled != nil && b.Enabled != nil && *a.Enabled == *b.Enabled && a.Timezone == b.Timezone && a.Schedule == b.Schedule &&
+		a.Verify.Schedule == b.Verify.Schedule && a.DrillSched == b.DrillSched && a.Copy.Schedule == b.Copy.Schedule
 }
 
 // RemovePolicy forgets a policy. Its points stay.

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 
+	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/hostsvc/internal/repository"
 	"mooring.dev/mooring/pkg/wire"
 )
@@ -65,6 +66,36 @@ func (s *Service) CheckRepository(ctx context.Context, group, name string) (wire
 // refresh measures a repository and records what it holds.
 func (s *Service) refresh(ctx context.Context, r Repo) error {
 	return s.with(ctx, r.ID, func(r Repo, rp repository.Repository) error { return s.measure(ctx, r, rp) })
+}
+
+// Stock counts what there is, as last seen.
+func (s *Service) Stock(ctx context.Context) (map[string]int64, error) {
+	n := map[string]int64{"repositories": 0, "repositories_offline": 0, "recovery_points": 0, "stored_bytes": 0, "jobs_queued": 0, "jobs_running": 0, "alarms": 0}
+	open, err := s.o.Jobs.List(ctx, job.Query{Open: true})
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range open {
+		n["jobs_"+string(j.State)]++
+	}
+	err = s.o.Store.View(ctx, func(tx Tx) error {
+		repos, err := tx.Repositories("")
+		if err != nil {
+			return err
+		}
+		for _, r := range repos {
+			n["repositories"]++
+			n["recovery_points"] += int64(r.Body.Points)
+			n["stored_bytes"] += r.Stored
+			if r.State == repoOffline {
+				n["repositories_offline"]++
+			}
+		}
+		alarms, err := tx.Alarms("")
+		n["alarms"] = int64(len(alarms))
+		return err
+	})
+	return n, err
 }
 
 func (s *Service) measure(ctx context.Context, r Repo, rp repository.Repository) error {

@@ -62,7 +62,7 @@ func (s *Service) Scheduled(ctx context.Context) ([]job.Scheduled, error) {
 				continue
 			}
 			all = append(all, job.Scheduled{
-				Policy: p.ID, Group: p.Group, Task: name, Kind: kindPolicy, Schedule: sc,
+				Policy: p.ID, Group: p.Group, Task: name, Kind: kindPolicy, Schedule: sc, Since: p.Changed,
 				Priority: p.Spec.Priority, Queue: p.Spec.Overlap == overlapQueue,
 				Params: func(due time.Time, _ int) any {
 					return policyParams{Policy: p.ID, PolicyName: p.Name, Name: p.Name + " " + name, Task: name, Due: due}
@@ -263,7 +263,7 @@ func (s *Service) PreviewNew(ctx context.Context, group string, in wire.Policy) 
 	if err := checkPolicy(in); err != nil {
 		return wire.PolicyPreview{}, err
 	}
-	p := Policy{Name: in.Name, Spec: in}
+	p := Policy{Name: in.Name, PolicyBody: PolicyBody{Spec: in}}
 	if err := s.inGroup(ctx, group, func(_ Tx, g volspec.VMGroup) error { p.Group = g.ID; return nil }); err != nil {
 		return wire.PolicyPreview{}, err
 	}

@@ -44,7 +44,7 @@ func scanPolicy(s scanner) (p backup.Policy, err error) {
 	if err = s.Scan(&p.ID, &p.Group, &p.Name, &p.Source, &text); err != nil {
 		return p, err
 	}
-	return p, body(text, &p.Spec, "policy", p.Name)
+	return p, body(text, &p.PolicyBody, "policy", p.Name)
 }
 
 func (t *tx) Policies(g volspec.VMGroupID) ([]backup.Policy, error) {
@@ -81,7 +81,7 @@ func (t *tx) PutPolicy(p backup.Policy) error {
 	if _, err := t.group(p.Group); err != nil {
 		return err
 	}
-	text, err := document(p.Spec, "policy", p.Name)
+	text, err := document(p.PolicyBody, "policy", p.Name)
 	if err != nil {
 		return err
 	}

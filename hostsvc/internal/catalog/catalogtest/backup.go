@@ -45,7 +45,8 @@ func backupRecords(t *testing.T, b Backend) {
 	c := open(t, b)
 	one, two := repoN(1, groupA), repoN(2, groupB)
 	prepared := repoN(3, "")
-	policy := backup.Policy{ID: "pol", Group: groupA, Name: "nightly", Source: "file", Spec: wire.Policy{Volumes: []string{"*"}, Keep: wire.Keep{Daily: 7}}}
+	policy := backup.Policy{ID: "pol", Group: groupA, Name: "nightly", Source: "file",
+		PolicyBody: backup.PolicyBody{Spec: wire.Policy{Volumes: []string{"*"}, Keep: wire.Keep{Daily: 7}}, Changed: time.Unix(9, 0).UTC()}}
 	base := backup.Base{Volume: "v1", Repository: one.ID, Snapshot: "s1", Point: "p1", Size: 5 * volspec.GiB}
 	alarm := backup.Alarm{ID: "a", Group: groupA, Kind: "k", Object: "o", Since: time.Unix(5, 0).UTC(), Told: time.Unix(6, 0).UTC(), Detail: "why"}
 	backups(t, c, func(tx backup.Tx) error {
