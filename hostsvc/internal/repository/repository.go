@@ -7,11 +7,11 @@
 // recovery points it holds an identity. A place without the expected identity
 // is never written to: absence is no reason to delete anything.
 //
-// Every error has a kind of package errkind: not-found for a point, wrong-key for a wrong key, conflict kinds (exists,
-// in-use), offline for a place that is away or shows another identity,
-// unavailable for a place that does not answer or cannot be written
-// now, corrupt for damaged blobs, quota for a full place. Errors never hold
-// secrets. All methods are safe for concurrent use.
+// Every error has a kind of package errkind: not-found for a point, wrong-key
+// for a wrong key, conflict kinds (exists, in-use), offline for a place that
+// is away or shows another identity, unavailable for one that does not answer
+// or cannot be written now, corrupt for damaged blobs, quota for a full place.
+// Errors never hold secrets. All methods are safe for concurrent use.
 package repository
 
 import (
