@@ -88,8 +88,9 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 	done
 
 .PHONY: bench
-bench: ## measure volumes against Docker's local driver
-	$(GO) test -count=1 -timeout 20m -run '^$$' -bench . -benchtime 1x ./e2e/bench
+bench: peers ## measure volumes and backups against others; MOORING_BENCH_MIB sizes the backup
+	tools/setup.sh bench
+	$(GO) test -count=1 -timeout 40m -run '^$$' -bench . -benchtime 1x ./e2e/bench
 
 # --- checks ------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 # Installs the Debian packages that are missing for a purpose:
 #   tools/setup.sh demo    what running Mooring on this machine needs
 #   tools/setup.sh test    that, and what the tests need
+#   tools/setup.sh bench   what the demo needs, and what backups are compared with
 # It says what it installs before it does. Without root it prints the command
 # instead and fails. A package whose programs are there already, from any
 # source, is not touched.
@@ -39,6 +40,11 @@ if [ "$purpose" = test ]; then
 	need postgresql initdb postgres
 	need gcc gcc # the race detector is linked with it
 	[ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
+fi
+if [ "$purpose" = bench ]; then
+	need restic restic
+	need borgbackup borg
+	need diffutils cmp
 fi
 [ -n "$missing" ] || exit 0
 
