@@ -59,13 +59,13 @@ func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Cat
 	}
 	b.service = backup.New(backup.Options{
 		Store: c.Backup(), Volumes: backupVolumes{v}, Keyring: sealer{ring},
-		Opener:  kopia.New(kopia.Options{Dir: filepath.Join(cfg.Backup.CacheDir, "repositories"), Owner: s.installation}),
+		Opener: kopia.New(kopia.Options{Dir: filepath.Join(cfg.Backup.CacheDir, "repositories"), Owner: s.installation,
+			Upload: int64(cfg.Backup.UploadLimit), Download: int64(cfg.Backup.DownloadLimit)}),
 		Files:   files{dir: b.scratch, streams: cfg.Backup.Streams},
 		Views:   shows{views},
 		Notify:  tells{b.notifier},
 		Streams: cfg.Backup.Streams, Sample: cfg.Backup.Sample, Zone: zone.String(),
 		VerifyAfter: time.Duration(cfg.Backup.VerifyAfter),
-		UploadLimit: int64(cfg.Backup.UploadLimit), DownloadLimit: int64(cfg.Backup.DownloadLimit),
 	})
 	b.queue = job.New(job.Options{
 		Store: c.Jobs(), Instance: instance, Kinds: b.service.Handlers(),

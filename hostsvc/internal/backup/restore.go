@@ -237,7 +237,7 @@ func (s *Service) Fill(ctx context.Context, id volspec.PointID, _ volspec.Volume
 		if t, ok := taskOf(ctx); ok {
 			report = func(done, total int64) { t.report(repository.Progress{Done: done, Total: total, Read: done}) }
 		}
-		return image.Copy(ctx, to, img, image.CopyOptions{Streams: s.o.Streams, Limit: s.o.DownloadLimit, Report: report})
+		return image.Copy(ctx, to, img, image.CopyOptions{Streams: s.o.Streams, Report: report})
 	})
 }
 

@@ -234,7 +234,7 @@ func (r *run) write(ctx context.Context, d decision) (repository.Point, error) {
 	defer img.Close() //nolint:errcheck // only read
 	b := repository.Backup{
 		Image: img, Parent: d.parent, Sample: r.s.o.Sample, Streams: r.s.o.Streams,
-		Limit: lower(r.p.Limit, r.s.o.UploadLimit),
+		Limit: r.p.Limit,
 	}
 	if d.base != "" {
 		changed := r.s.o.Volumes.Changed(ctx, r.p.Volume, d.base, r.n.Snapshot)
@@ -365,14 +365,6 @@ func amount(n int64) string {
 		return "0B"
 	}
 	return volspec.Size(n).Table()
-}
-
-// lower is the smaller of two limits of which 0 is none.
-func lower(a, b int64) int64 {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
 }
 
 // timeout of a look at the repository in the background.

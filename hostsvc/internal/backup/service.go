@@ -24,13 +24,11 @@ type Options struct {
 	Views   Views
 	Notify  Notifier
 
-	Streams       int           // blocks worked on at a time; 0: one per processor
-	UploadLimit   int64         // bytes per second to repositories; 0: none
-	DownloadLimit int64         // bytes per second from repositories; 0: none
-	Sample        float64       // share of blocks taken over that is read again
-	Zone          string        // of schedules that name none
-	VerifyAfter   time.Duration // age at which an unverified point is verified by itself; 0: never
-	Tick          time.Duration // between two looks at ages and places; 0: a minute
+	Streams     int           // blocks worked on at a time; 0: one per processor
+	Sample      float64       // share of blocks taken over that is read again
+	Zone        string        // of schedules that name none
+	VerifyAfter time.Duration // age at which an unverified point is verified by itself; 0: never
+	Tick        time.Duration // between two looks at ages and places; 0: a minute
 }
 
 // Service is the backup use cases. All methods are safe for concurrent use

@@ -44,7 +44,7 @@ func (s *Service) runVerify(ctx context.Context, t task) error {
 		if err := t.stage(ctx, "verify"); err != nil {
 			return err
 		}
-		v, err := rp.Verify(ctx, p.Point, repository.Verify{Mode: p.Mode, Share: p.Share, Streams: s.o.Streams, Limit: lower(p.Limit, s.o.DownloadLimit)}, t.report)
+		v, err := rp.Verify(ctx, p.Point, repository.Verify{Mode: p.Mode, Share: p.Share, Streams: s.o.Streams, Limit: p.Limit}, t.report)
 		if err != nil {
 			return err
 		}
@@ -208,7 +208,7 @@ func (s *Service) copyPoint(ctx context.Context, t task, p pointParams, id volsp
 	if err := t.stage(ctx, "copy"); err != nil {
 		return err
 	}
-	point, err := src.Copy(ctx, p.Point, dst, id, parent, lower(p.Limit, s.o.UploadLimit), func(pr repository.Progress) {
+	point, err := src.Copy(ctx, p.Point, dst, id, parent, p.Limit, func(pr repository.Progress) {
 		spend.wrote(pr.Stored)
 		t.report(pr)
 	})

@@ -10,6 +10,8 @@ import (
 
 	"github.com/kopia/kopia/repo/blob"
 
+	"mooring.dev/mooring/pkg/image"
+
 	"mooring.dev/mooring/hostsvc/internal/repository"
 	"mooring.dev/mooring/pkg/errkind"
 )
@@ -20,8 +22,9 @@ import (
 type guard struct {
 	blob.Storage
 	where    string
-	local    bool   // a look at the identity costs nothing
-	identity []byte // as the blob was when the place was opened; nil: not known yet
+	local    bool        // a look at the identity costs nothing
+	up, down *image.Pace // of all repositories together
+	identity []byte      // as the blob was when the place was opened; nil: not known yet
 	readOnly atomic.Bool
 
 	mu      sync.Mutex // guards the rest
@@ -33,8 +36,8 @@ type guard struct {
 // request. A folder is looked at each time: a mount can go in a moment.
 const checkEvery = 10 * time.Second
 
-func newGuard(st blob.Storage, l repository.Location) *guard {
-	return &guard{Storage: st, where: place(l), local: l.Type == repository.Directory, packs: map[blob.ID]bool{}}
+func (o *opener) newGuard(st blob.Storage, l repository.Location) *guard {
+	return &guard{up: &o.up, down: &o.down, Storage: st, where: place(l), local: l.Type == repository.Directory, packs: map[blob.ID]bool{}}
 }
 
 type creatingKey struct{}
@@ -85,7 +88,7 @@ func (g *guard) PutBlob(ctx context.Context, id blob.ID, data blob.Bytes, o blob
 	}
 	size := int64(data.Length())
 	m := meterOf(ctx)
-	if err := m.wait(ctx, size); err != nil {
+	if err := errors.Join(m.wait(ctx, size), g.up.Wait(ctx, size)); err != nil {
 		return err
 	}
 	if m != nil && isPack(id) {
@@ -138,7 +141,11 @@ func (g *guard) DeleteBlob(ctx context.Context, id blob.ID) error {
 
 // GetBlob reads a blob.
 func (g *guard) GetBlob(ctx context.Context, id blob.ID, offset, length int64, out blob.OutputBuffer) error {
-	return g.read(repeat(ctx, func() error { out.Reset(); return g.Storage.GetBlob(ctx, id, offset, length, out) }))
+	err := g.read(repeat(ctx, func() error { out.Reset(); return g.Storage.GetBlob(ctx, id, offset, length, out) }))
+	if err == nil && isPack(id) {
+		err = g.down.Wait(ctx, int64(out.Length()))
+	}
+	return err
 }
 
 // GetMetadata is length and time of a blob.

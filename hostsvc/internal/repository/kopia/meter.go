@@ -4,16 +4,17 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/kopia/kopia/repo/blob"
+
+	"mooring.dev/mooring/pkg/image"
 )
 
 // meter counts what one backup writes and keeps it to a rate. It travels in
 // the context through kopia to the guard. A nil meter does nothing.
 type meter struct {
 	stored atomic.Int64
-	rate   *rate
+	pace   image.Pace
 
 	mu    sync.Mutex // guards packs
 	packs []blob.ID
@@ -34,7 +35,7 @@ func (m *meter) wait(ctx context.Context, n int64) error {
 	if m == nil {
 		return nil
 	}
-	return m.rate.wait(ctx, n)
+	return m.pace.Wait(ctx, n)
 }
 
 func (m *meter) add(n int64) {
@@ -47,42 +48,4 @@ func (m *meter) packed(id blob.ID) {
 	m.mu.Lock()
 	m.packs = append(m.packs, id)
 	m.mu.Unlock()
-}
-
-// rate is a number of bytes per second over everybody who waits on it.
-type rate struct {
-	perSecond int64
-
-	mu   sync.Mutex // guards free
-	free time.Time  // when all that was granted has passed
-}
-
-func newRate(perSecond int64) *rate {
-	if perSecond <= 0 {
-		return nil
-	}
-	return &rate{perSecond: perSecond}
-}
-
-// wait returns when n bytes may pass. What is granted late is not made up for.
-func (r *rate) wait(ctx context.Context, n int64) error {
-	if r == nil || n <= 0 {
-		return nil
-	}
-	r.mu.Lock()
-	now := time.Now()
-	if r.free.Before(now) {
-		r.free = now
-	}
-	r.free = r.free.Add(time.Duration(float64(n) / float64(r.perSecond) * float64(time.Second)))
-	until := r.free.Sub(now)
-	r.mu.Unlock()
-	t := time.NewTimer(until)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -64,7 +64,7 @@ func (o *opener) guarded(ctx context.Context, p repository.Place, create bool) (
 	if o.Wrap != nil {
 		st = o.Wrap(st)
 	}
-	return newGuard(st, p.Location), nil
+	return o.newGuard(st, p.Location), nil
 }
 
 func (o *opener) temp() (string, error) {

@@ -16,6 +16,8 @@ import (
 
 	"github.com/kopia/kopia/repo/blob"
 
+	"mooring.dev/mooring/pkg/image"
+
 	"mooring.dev/mooring/hostsvc/internal/repository"
 )
 
@@ -31,6 +33,9 @@ type Options struct {
 	// backup makes sure that a crash loses no more of it. 0: 256 MiB and 30 s.
 	Checkpoint      int64
 	CheckpointEvery time.Duration
+	// Upload and Download bound the bytes per second of all repositories
+	// together; 0: no limit.
+	Upload, Download int64
 	// Now is the clock; nil: the machine's.
 	Now func() time.Time
 	// Wrap, if not nil, is put around the storage of every repository: tests
@@ -38,7 +43,10 @@ type Options struct {
 	Wrap func(blob.Storage) blob.Storage
 }
 
-type opener struct{ Options }
+type opener struct {
+	Options
+	up, down image.Pace
+}
 
 // New makes an opener. It starts nothing and touches nothing.
 func New(o Options) repository.Opener {
@@ -51,5 +59,5 @@ func New(o Options) repository.Opener {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &opener{o}
+	return &opener{Options: o, up: image.Pace{Rate: o.Upload}, down: image.Pace{Rate: o.Download}}
 }

@@ -23,7 +23,7 @@ import (
 type verification struct {
 	r      *Repository
 	v      repository.Verify
-	rate   *rate
+	pace   image.Pace
 	report *progress
 	look   *session // only for its memory of packs
 
@@ -64,7 +64,7 @@ func (r *Repository) Verify(ctx context.Context, id volspec.PointID, v repositor
 		return repository.Verified{}, err
 	}
 	w := &verification{
-		r: r, v: v, rate: newRate(v.Limit), report: newProgress(report, l.Point.Size, nil),
+		r: r, v: v, pace: image.Pace{Rate: v.Limit}, report: newProgress(report, l.Point.Size, nil),
 		look: &session{r: r, pack: map[blob.ID]packState{}},
 		bad:  map[content.ID]bool{}, fine: map[content.ID]bool{}, noted: map[content.ID]bool{}, again: map[content.ID][]byte{},
 	}
@@ -237,7 +237,7 @@ func (w *verification) content(ctx context.Context, id content.ID, e image.Exten
 		}
 	}
 	if err == nil && (read || w.noted[id]) {
-		if err = w.rate.wait(ctx, int64(i.PackedLength)); err == nil {
+		if err = w.pace.Wait(ctx, int64(i.PackedLength)); err == nil {
 			err = w.readBack(ctx, id, e.Length)
 		}
 		if err == nil && w.noted[id] {

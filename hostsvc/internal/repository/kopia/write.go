@@ -69,7 +69,8 @@ func (r *Repository) Write(ctx context.Context, b repository.Backup, report repo
 	} else if k := errkind.Of(err); k != errkind.NotFound && k != errkind.Corrupt && k != errkind.Unsupported {
 		return repository.Point{}, err
 	}
-	m := &meter{rate: newRate(b.Limit)}
+	m := &meter{}
+	m.pace.Rate = b.Limit
 	var p repository.Point
 	err = r.session(ctx, "backup", m, func(ctx context.Context, s *session) error {
 		w := &backup{
