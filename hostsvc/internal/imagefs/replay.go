@@ -4,15 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
@@ -20,31 +18,48 @@ import (
 
 // replay has the kernel replay a filesystem's journal, which is what mounting
 // it on a device that can be written to does, also when it is mounted
-// read-only: then it changes nothing else. Another process does it, in a mount
-// namespace that ends with it. That mount writes, and what waits for a write
-// cannot be killed; so it must not be us, who have to serve it.
+// read-only: then it changes nothing else. Another process does it. That mount
+// writes, and what waits for a write cannot be killed; so it must not be us, who
+// have to serve it, and who have locks.
 func (s *stack) replay(ctx context.Context, fstype string) error {
 	if err := s.plug(true); err != nil {
 		return err
 	}
-	err := errors.Join(mountOnce(ctx, s.loop.name, fstype, s.dir), s.unmount(ctx))
+	err := errors.Join(mountOnce(ctx, s.loop.name, fstype), s.unmount(ctx))
 	if full := s.over.Err(); err != nil && full != nil {
 		return fail(full, "replaying the journal of the %s filesystem", fstype)
 	}
 	return s.explain(err, "replaying the journal of the %s filesystem", fstype)
 }
 
-// mountOnce mounts a device and unmounts it.
-func mountOnce(ctx context.Context, name, fstype, at string) error {
-	path, err := findTool("mount", "mount")
-	if err != nil {
-		return err
+// helperName is what this program is called when it is the other process.
+const helperName = "mooring-replay"
+
+// The other process is this program, whichever that is: it mounts the device
+// of its first argument as the type of its second, unmounts it and ends,
+// before main.
+func init() {
+	if os.Args[0] != helperName || len(os.Args) != 3 {
+		return
 	}
-	options := append([]string{"ro", "nodev", "nosuid", "noexec"}, mountOptions[fstype]...)
+	tree, err := mount(os.Args[1], os.Args[2], true)
+	if err == nil {
+		err = tree.Close()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		syscall.Exit(1)
+	}
+	syscall.Exit(0)
+}
+
+// mountOnce mounts a device and unmounts it, in the other process.
+func mountOnce(ctx context.Context, name, fstype string) error {
 	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, path, "-n", "-i", "-t", fstype, "-o", strings.Join(options, ","), filepath.Join("/dev", name), at)
+	cmd := exec.CommandContext(ctx, "/proc/self/exe")
+	cmd.Args = []string{helperName, filepath.Join("/dev", name), fstype}
 	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &out, toolEnv()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Unshareflags: unix.CLONE_NEWNS}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = time.Second
 	if fstype == volspec.XFS {
 		stop := impatient(name)

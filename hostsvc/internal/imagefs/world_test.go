@@ -9,9 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -131,6 +133,16 @@ func (d *disk) umount() {
 	if d.mounted {
 		run(d.t, "umount", d.at)
 		d.mounted = false
+		// Other tests on this machine copy mounts into namespaces of their own.
+		require.Eventually(d.t, func() bool {
+			files, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+			for _, f := range files {
+				if b, err := os.ReadFile(f); err == nil && strings.TrimSpace(string(b)) == d.file {
+					return false
+				}
+			}
+			return err == nil
+		}, time.Minute, 2*time.Millisecond, "the disk is still mounted somewhere")
 	}
 }
 
