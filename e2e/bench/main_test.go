@@ -1,6 +1,7 @@
 // Package bench measures what DESIGN promises in ratios: volumes through the
 // Docker API against Docker's own local driver in the same run, lists in a
-// large installation, the quota under contention, and the plugin's start.
+// large installation, the quota under contention, the plugin's start, and
+// backups against other programs for backups.
 // "make bench" runs it and prints a table; see docs/benchmarks.md.
 package bench
 
@@ -21,6 +22,8 @@ var (
 	lab  *harness.Lab
 	out  = flag.String("table", "", "file to write the table of results to, besides standard output")
 	rows []row
+	// extra are whole tables that come after the one of rows.
+	extra []string
 )
 
 // row is one line of the table of results.
@@ -38,7 +41,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "bench: the lab could not be cleaned up:", err)
 		code = max(code, 1)
 	}
-	if len(rows) > 0 {
+	if len(rows)+len(extra) > 0 {
 		table := render()
 		fmt.Print("\n", table)
 		if *out != "" {
@@ -53,9 +56,14 @@ func TestMain(m *testing.M) {
 
 func render() string {
 	var b strings.Builder
-	b.WriteString("| work | Mooring | driver local | empty plugin | ratio to either | target |\n|---|---|---|---|---|---|\n")
+	if len(rows) > 0 {
+		b.WriteString("| work | Mooring | driver local | empty plugin | ratio to either | target |\n|---|---|---|---|---|---|\n")
+	}
 	for _, r := range rows {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.work, r.ours, r.local, r.null, r.ratios, r.target)
+	}
+	for _, t := range extra {
+		b.WriteString("\n" + t)
 	}
 	return b.String()
 }
