@@ -163,7 +163,7 @@ func (r *rig) finish(t *testing.T) {
 	err := harness.Eventually(30*time.Second, func() error {
 		groups, err := r.admin.VMGroups(ctx)
 		for _, g := range groups {
-			err = errors.Join(err, r.admin.RemoveVMGroup(ctx, g.Name, true, true))
+			err = errors.Join(err, r.forget(ctx, g.Name), r.admin.RemoveVMGroup(ctx, g.Name, true, true))
 		}
 		return err
 	})
@@ -206,6 +206,21 @@ func (r *rig) finish(t *testing.T) {
 	}
 }
 
+// forget detaches the repositories of a vmgroup, with what uses them.
+func (r *rig) forget(ctx context.Context, group string) error {
+	policies, err := r.admin.Policies(ctx, group)
+	errs := []error{err}
+	for _, p := range policies {
+		errs = append(errs, r.admin.RemovePolicy(ctx, group, p.Name))
+	}
+	repos, err := r.admin.GroupRepositories(ctx, group)
+	errs = append(errs, err)
+	for _, x := range repos {
+		errs = append(errs, r.admin.DetachRepository(ctx, group, x.Name))
+	}
+	return errors.Join(errs...)
+}
+
 // strays are files below the plugin's mount root that lie in no volume.
 func (p *plain) strays() (found []string, err error) {
 	root := filepath.Join(p.Disk(), rootName)
@@ -239,6 +254,9 @@ func (r *rig) agree(ctx context.Context) error {
 	var files, attached []string
 	nodes, names, used := map[string][]string{}, map[string][]string{}, map[string]int64{}
 	for _, v := range list.Volumes {
+		if v.ViewOf != "" {
+			continue // no disk of its own
+		}
 		used[v.VMGroup] += v.SizeBytes
 		files = append(files, string(v.ID)+".img", string(v.ID)+".json")
 		if v.State != volspec.Ready && v.State != volspec.Trashed || v.Health != "ok" {
@@ -266,7 +284,9 @@ func (r *rig) agree(ctx context.Context) error {
 	for i, f := range on {
 		on[i] = filepath.Base(f)
 	}
-	diff("files on the datastore", files, on)
+	bases, err := r.bases(ctx, list.Volumes, on, files)
+	errs = append(errs, err)
+	diff("files on the datastore", append(files, bases...), on)
 	diff("loop devices", attached, loopsOf(r.ds.Path))
 	groups, err := r.admin.VMGroups(ctx)
 	errs = append(errs, err)
@@ -294,6 +314,22 @@ func (r *rig) agree(ctx context.Context) error {
 		diff("docker volume ls on "+g.Name, slices.Clone(names[groupOf[g.Name]]), g.Docker(ctx, "volume", "ls", "-q").Lines())
 	}
 	return errors.Join(errs...)
+}
+
+// bases are the files of snapshots that the next backups start from: one at
+// most for each volume and repository.
+func (r *rig) bases(ctx context.Context, volumes []wire.Volume, on, known []string) (found []string, err error) {
+	for _, v := range volumes {
+		repos, e := r.admin.GroupRepositories(ctx, v.VMGroup)
+		err = errors.Join(err, e)
+		left := len(repos)
+		for _, f := range on {
+			if left > 0 && strings.HasPrefix(f, string(v.ID)+".") && strings.HasSuffix(f, ".snap") && !slices.Contains(known, f) {
+				found, left = append(found, f), left-1
+			}
+		}
+	}
+	return found, err
 }
 
 // loopsOf are the ids of the disks below a datastore that have a loop device,

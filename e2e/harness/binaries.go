@@ -31,6 +31,29 @@ func (l *Lab) CrashBinaries(t testing.TB) Binaries {
 	return b
 }
 
+// Scribe returns the program that writes synced lines to a volume, see package
+// scribe.
+func (l *Lab) Scribe(t testing.TB) string {
+	t.Helper()
+	out := filepath.Join(l.Dir, "scribe")
+	if _, err := os.Stat(out); err != nil {
+		cmd := exec.CommandContext(lasting(t), "go", "build", "-o", out, "./e2e/harness/scribe")
+		cmd.Dir, cmd.Env = l.Bin.Root, append(os.Environ(), "CGO_ENABLED=0")
+		said, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", said)
+	}
+	return out
+}
+
+// Peer is a program of others that "make peers" builds.
+func (l *Lab) Peer(t testing.TB, name string) string {
+	t.Helper()
+	path := filepath.Join(l.Bin.Root, ".cache", "bin", name)
+	_, err := os.Stat(path)
+	require.NoError(t, err, "%s is missing: run make peers", name)
+	return path
+}
+
 // build compiles the programs statically into dir.
 func build(ctx context.Context, dir string, flags ...string) (Binaries, error) {
 	root, err := moduleRoot()

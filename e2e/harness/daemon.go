@@ -26,6 +26,8 @@ type Config struct {
 	Catalog        ConfigCatalog   `toml:"catalog"`
 	Admin          ConfigAdmin     `toml:"admin"`
 	Volume         ConfigVolume    `toml:"volume"`
+	Backup         map[string]any  `toml:"backup,omitempty"`
+	Notify         map[string]any  `toml:"notify,omitempty"`
 	Datastores     []ConfigStore   `toml:"datastore"`
 	VMs            []ConfigVM      `toml:"vm"`
 	VMGroups       []ConfigVMGroup `toml:"vmgroup,omitempty"`
@@ -58,6 +60,7 @@ type (
 	ConfigStore struct {
 		Name string `toml:"name"`
 		Path string `toml:"path"`
+		Size string `toml:"size,omitempty"` // of a managed datastore
 	}
 	// ConfigVM is one [[vm]].
 	ConfigVM struct {
@@ -74,6 +77,9 @@ type (
 		DefaultDatastore string         `toml:"default_datastore,omitempty"`
 		VMs              []string       `toml:"vms,omitempty"`
 		Access           []ConfigAccess `toml:"access,omitempty"`
+
+		Repositories []map[string]any `toml:"repository,omitempty"`
+		Policies     []map[string]any `toml:"policy,omitempty"`
 	}
 	// ConfigAccess is one [[vmgroup.access]].
 	ConfigAccess struct {
@@ -111,7 +117,7 @@ func (l *Lab) Daemon(t testing.TB, name string, stores []*Datastore, guests []*G
 		Volume:  ConfigVolume{TrashKeep: "0s", Reconcile: "2s", AttachWait: "20s"},
 	}
 	for _, ds := range stores {
-		d.Config.Datastores = append(d.Config.Datastores, ConfigStore{Name: ds.Name, Path: ds.Path})
+		d.Config.Datastores = append(d.Config.Datastores, ConfigStore{Name: ds.Name, Path: ds.Path, Size: ds.size})
 	}
 	for _, g := range guests {
 		d.Config.VMs = append(d.Config.VMs, ConfigVM{Name: g.Name, Datastore: stores[0].Name, Dev: g.DevDir(), Socket: g.Socket(), InitPIDFile: g.InitPIDFile()})
@@ -127,6 +133,10 @@ func (l *Lab) Daemon(t testing.TB, name string, stores []*Datastore, guests []*G
 
 // ConfigFile is the path of its TOML file.
 func (d *Daemon) ConfigFile() string { return filepath.Join(d.dir, "mooring.toml") }
+
+// Outside lists what the daemon has in the kernel beside the disks of volumes:
+// mounts and loop devices below its own folder.
+func (d *Daemon) Outside() []string { return append(mountsBelow(d.dir), loopsBelow(d.dir)...) }
 
 // LogFile is what it has said so far.
 func (d *Daemon) LogFile() string { return filepath.Join(d.dir, "mooringd.log") }

@@ -23,6 +23,7 @@ type Datastore struct {
 
 	lab   *Lab
 	image string // "" for a plain folder
+	size  string // of a managed datastore, "" for others
 }
 
 // Folder makes a datastore that is a plain folder on the machine's disk.
@@ -46,6 +47,22 @@ func (l *Lab) Filesystem(t testing.TB, name, fstype string, mib int64) *Datastor
 	require.NoError(t, l.do(lasting(t), "mkfs."+fstype, "-q", ds.image))
 	require.NoError(t, ds.mount(lasting(t)))
 	l.addDatastore(ds)
+	return ds
+}
+
+// Managed makes an empty folder for a datastore that mooringd makes itself, of
+// that size, on an image beside the folder. It is unmounted and removed at the
+// end of the test, after what is cleaned up by then.
+func (l *Lab) Managed(t testing.TB, name, size string) *Datastore {
+	t.Helper()
+	ds := l.Folder(t, name)
+	ds.size = size
+	t.Cleanup(func() {
+		require.NoError(t, Eventually(20*time.Second, func() error {
+			return errors.Join(freeLoops(ds.Path), unmountBelow(ds.Path))
+		}))
+		require.NoError(t, os.RemoveAll(ds.Path+".xfs"))
+	})
 	return ds
 }
 

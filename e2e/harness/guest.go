@@ -80,6 +80,15 @@ func (g *Guest) InitPIDFile() string { return filepath.Join(g.dir, "init.pid") }
 // Disk is the guest's own disk seen from outside: the folder it has as /srv.
 func (g *Guest) Disk() string { return filepath.Join(g.dir, "disk") }
 
+// Put copies a program to the guest's own disk, once: there it is /srv/NAME.
+func (g *Guest) Put(t testing.TB, program, name string) {
+	t.Helper()
+	to := filepath.Join(g.Disk(), name)
+	if _, err := os.Stat(to); err != nil { // one that runs cannot be overwritten
+		require.NoError(t, copyFile(program, to))
+	}
+}
+
 // Powered reports whether the guest runs.
 func (g *Guest) Powered() bool { return g.init.alive() }
 
