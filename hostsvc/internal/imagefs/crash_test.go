@@ -96,10 +96,10 @@ func TestKilledWhileFilesAreRead(t *testing.T) {
 		run(t, "sync", "--file-system", d.at)
 		d.write("big", pattern(4<<20, 7))
 		img := d.crash()
-		for n := range 8 {
+		for n := range 4 {
 			dir := filepath.Join(t.TempDir(), "imagefs")
 			cmd := startChild(t, img, dir)
-			time.Sleep(time.Duration(n*7) * time.Millisecond)
+			time.Sleep(time.Duration(n*13) * time.Millisecond)
 			require.NoError(t, cmd.Process.Kill())
 			died := make(chan struct{})
 			go func() { defer close(died); _ = cmd.Wait() }()
