@@ -69,46 +69,46 @@ func (c *Config) checkPolicies(p *Problems) {
 	}
 }
 
-func (o Policy) check(p *Problems, at, zone string) {
-	for i, pattern := range o.Volumes {
-		p.glob(fmt.Sprintf("%s.volumes[%d]", at, i), pattern)
+func (p *Policy) check(all *Problems, at, zone string) {
+	for i, pattern := range p.Volumes {
+		all.glob(fmt.Sprintf("%s.volumes[%d]", at, i), pattern)
 	}
-	for i, pattern := range o.Exclude {
-		p.glob(fmt.Sprintf("%s.exclude[%d]", at, i), pattern)
+	for i, pattern := range p.Exclude {
+		all.glob(fmt.Sprintf("%s.exclude[%d]", at, i), pattern)
 	}
-	p.reference(at+".repository", o.Repository, true)
-	p.reference(at+".copy_to", o.CopyTo, false)
-	if o.CopyTo != "" && o.CopyTo == o.Repository {
-		p.add(at+".copy_to", "%q is the policy's repository itself: name another one", o.CopyTo)
+	all.reference(at+".repository", p.Repository, true)
+	all.reference(at+".copy_to", p.CopyTo, false)
+	if p.CopyTo != "" && p.CopyTo == p.Repository {
+		all.add(at+".copy_to", "%q is the policy's repository itself: name another one", p.CopyTo)
 	}
-	if o.CopyTo == "" && o.Copy != (PolicyCopy{}) {
-		p.add(at+".copy", "it says when to copy, but not where to: set copy_to to a second repository, or remove it")
+	if p.CopyTo == "" && p.Copy != (PolicyCopy{}) {
+		all.add(at+".copy", "it says when to copy, but not where to: set copy_to to a second repository, or remove it")
 	}
-	p.expression(at+".schedule", o.Schedule)
-	p.expression(at+".verify.schedule", o.Verify.Schedule)
-	p.expression(at+".drill.schedule", o.Drill.Schedule)
-	p.expression(at+".copy.schedule", o.Copy.Schedule)
-	if o.Timezone != zone { // a wrong default is reported once
-		p.zone(at+".timezone", o.Timezone)
+	all.expression(at+".schedule", p.Schedule)
+	all.expression(at+".verify.schedule", p.Verify.Schedule)
+	all.expression(at+".drill.schedule", p.Drill.Schedule)
+	all.expression(at+".copy.schedule", p.Copy.Schedule)
+	if p.Timezone != zone { // a wrong default is reported once
+		all.zone(at+".timezone", p.Timezone)
 	}
-	p.oneOf(at+".overlap", o.Overlap, "skip", "queue")
+	all.oneOf(at+".overlap", p.Overlap, "skip", "queue")
 	switch {
-	case o.RPO == unsetRPO:
-		p.add(at+".rpo", "it is missing, and cannot be told from the schedule %q: write how old the newest good point may be before an alarm, such as 26h, or 0s for no alarm", clip(o.Schedule))
-	case o.RPO != 0:
-		p.between(at+".rpo", o.RPO, time.Minute, maxTime)
+	case p.RPO == unsetRPO:
+		all.add(at+".rpo", "it is missing, and cannot be told from the schedule %q: write how old the newest good point may be before an alarm, such as 26h, or 0s for no alarm", clip(p.Schedule))
+	case p.RPO != 0:
+		all.between(at+".rpo", p.RPO, time.Minute, maxTime)
 	}
-	o.Keep.check(p, at+".keep")
-	o.Copy.Keep.check(p, at+".copy.keep")
-	p.oneOf(at+".verify.mode", o.Verify.Mode, "quick", "sampled", "full")
+	p.Keep.check(all, at+".keep")
+	p.Copy.Keep.check(all, at+".copy.keep")
+	all.oneOf(at+".verify.mode", p.Verify.Mode, "quick", "sampled", "full")
 	switch {
-	case o.Verify.Mode == "sampled":
-		p.share(at+".verify.share", o.Verify.Share)
-	case o.Verify.Share != 0:
-		p.add(at+".verify.share", "this is for mode sampled: remove it, or set mode = %q", "sampled")
+	case p.Verify.Mode == "sampled":
+		all.share(at+".verify.share", p.Verify.Share)
+	case p.Verify.Share != 0:
+		all.add(at+".verify.share", "this is for mode sampled: remove it, or set mode = %q", "sampled")
 	}
-	p.oneOf(at+".consistency", o.Consistency, "filesystem", "crash", "filesystem-required")
-	p.number(at+".priority", o.Priority, 1, 5)
+	all.oneOf(at+".consistency", p.Consistency, "filesystem", "crash", "filesystem-required")
+	all.number(at+".priority", p.Priority, 1, 5)
 }
 
 func (k Keep) check(p *Problems, at string) {

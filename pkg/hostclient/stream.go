@@ -54,7 +54,7 @@ func (c *core) open(ctx context.Context, q url.Values, path ...string) (*http.Re
 }
 
 func (c *core) download(ctx context.Context, q url.Values, path ...string) (Download, error) {
-	resp, err := c.open(ctx, q, path...)
+	resp, err := c.open(ctx, q, path...) //nolint:bodyclose // the Download closes it
 	if err != nil {
 		return Download{}, err
 	}

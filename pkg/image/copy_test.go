@@ -18,9 +18,8 @@ import (
 
 // disk is an image and a target in memory. What was never written is a hole.
 type disk struct {
-	data    []byte
-	written int64
-	broken  int64 // reads at or behind it fail; 0: none
+	data   []byte
+	broken int64 // reads at or behind it fail; 0: none
 }
 
 func (d *disk) Size() int64  { return int64(len(d.data)) }

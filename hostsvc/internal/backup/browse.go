@@ -193,7 +193,7 @@ func (s *Service) File(ctx context.Context, c volspec.Caller, group, ref, name s
 		if err != nil {
 			return err
 		}
-		defer f.Close() //nolint:errcheck // only read
+		defer f.Close()
 		start(path.Base("/"+name), e.Size)
 		return s.pour(ctx, w, f)
 	})

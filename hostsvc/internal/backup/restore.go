@@ -111,8 +111,9 @@ func (s *Service) enqueueRestore(ctx context.Context, g volspec.VMGroup, p Point
 	if err != nil {
 		return job.Job{}, err
 	}
-	for _, j := range open {
+	if len(open) > 0 {
 		var have restoreParams
+		j := open[0]
 		if j.Read(&have) == nil && have.same(params) {
 			return j, nil
 		}

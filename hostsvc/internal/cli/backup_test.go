@@ -33,7 +33,7 @@ var repositoryLines = []string{
 	"repository create --vmgroup=Dev s --type=s3 --endpoint=s3.example.org --bucket=b --prefix=p --region=r --ca-file=/ca --insecure --credentials-file=testdata/s3.keys",
 	"repository create Dev/v --type=sftp --host=h --port=2222 --user=u --path=/p --host-key='ssh-ed25519 AAAA' --credentials-file=testdata/sftp.keys",
 	"repository create Dev/main --path=/srv/b",
-	"repository create Dev/main --type=direcotry --path=/srv/b",
+	"repository create Dev/main --type=folder --path=/srv/b",
 	"repository create Dev/main --type=directory",
 	"repository create Dev/main --type=directory --path=/srv/b --bucket=x",
 	"repository create Dev/main --type=sftp --host=h --user=u --path=/p",

@@ -30,7 +30,7 @@ func mount(device, fstype string, readOnly bool) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(ctx)
+	defer func() { _ = unix.Close(ctx) }()
 	if err := unix.FsconfigSetString(ctx, "source", device); err != nil {
 		return nil, err
 	}

@@ -83,7 +83,7 @@ func salvage(f *os.File, b []byte, at int64) (lost int64) {
 	}
 	aligned, uerr := unix.Mmap(-1, 0, page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if uerr == nil {
-		defer unix.Munmap(aligned)
+		defer func() { _ = unix.Munmap(aligned) }()
 	}
 	for i := 0; i < len(b); {
 		off := at + int64(i)

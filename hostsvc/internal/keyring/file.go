@@ -85,7 +85,7 @@ func link(path, text string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name())
+	defer func() { _ = os.Remove(tmp.Name()) }()
 	defer tmp.Close()
 	if _, err := tmp.WriteString(text); err != nil {
 		return err

@@ -89,7 +89,7 @@ func (s *SMTP) Send(ctx context.Context, events []Event) (int, error) {
 	if err != nil {
 		return 0, s.classify(ctx, err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	refused, err := s.submit(c, text)
 	if err != nil {
 		return 0, s.classify(ctx, err)

@@ -185,7 +185,7 @@ func (s *Service) adopt(ctx context.Context, c volspec.Caller, d hypervisor.Disk
 func (s *Service) still(ctx context.Context, d hypervisor.Disk, m meta) ([]metaSnapshot, error) {
 	sn, err := s.snapshotter()
 	if err != nil || len(m.Snapshots) == 0 {
-		return nil, nil // without the ability there are none
+		return nil, nil //nolint:nilerr // without the ability there are none
 	}
 	ids, err := sn.Snapshots(ctx, d.Ref)
 	if err != nil {

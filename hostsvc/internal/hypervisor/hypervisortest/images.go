@@ -210,7 +210,8 @@ func changedTells(t *testing.T, e *env) {
 		assert.Positive(t, n)
 		assert.LessOrEqual(t, n, int64(256<<10), "it costs what changed")
 	}
-	for range e.imager(t).Changed(e.ctx, r, "s1", "s3") {
+	for _, err := range e.imager(t).Changed(e.ctx, r, "s1", "s3") {
+		assert.NoError(t, err)
 		break // no more are wanted
 	}
 	ended, cancel := context.WithCancel(e.ctx)

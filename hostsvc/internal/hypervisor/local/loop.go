@@ -109,7 +109,7 @@ func loops(want func(file string) bool) ([]*loop, error) {
 func look(name string) (*loop, error) {
 	dev, err := devNumber(name)
 	if err != nil {
-		return nil, nil // the device is gone
+		return nil, nil //nolint:nilerr // the device is gone
 	}
 	info, err := status(name, dev)
 	if err != nil {

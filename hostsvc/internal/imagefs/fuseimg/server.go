@@ -90,7 +90,7 @@ func (s *Server) mount(o Options) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(ctx)
+	defer func() { _ = unix.Close(ctx) }()
 	for _, kv := range [][2]string{
 		{"source", "mooring"}, {"subtype", o.Name}, {"rootmode", "40000"},
 		{"user_id", "0"}, {"group_id", "0"}, {"max_read", strconv.Itoa(maxRead)},
@@ -133,7 +133,7 @@ func (s *Server) noPoll() error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 	if errors.Is(err, unix.EINTR) {
 		return nil

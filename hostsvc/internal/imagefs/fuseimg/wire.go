@@ -47,7 +47,7 @@ func newWire(ps *fuse.ProtocolServer) (*wire, error) {
 // context, see fsopen(2), which serve gives its device and creates; the result
 // of that goes to ready.
 func (w *wire) serve(ctx int, ready chan<- error) {
-	defer unix.Close(w.event) // after the thread below has ended
+	defer func() { _ = unix.Close(w.event) }() // after the thread below has ended
 	ownThread(func() {
 		dev, err := w.connect(ctx)
 		ready <- err
@@ -84,7 +84,7 @@ func (w *wire) connect(ctx int) (dev int, err error) {
 	if err := closeOthers(ctx, w.event); err != nil {
 		return 0, err
 	}
-	defer unix.Close(ctx)
+	defer func() { _ = unix.Close(ctx) }()
 	if dev, err = unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0); err != nil {
 		return 0, err
 	}
@@ -133,7 +133,7 @@ func closeOthers(keep ...int) error {
 
 // loop reads requests and writes replies until the kernel has had enough.
 func (w *wire) loop(dev int) {
-	defer unix.Close(dev)
+	defer func() { _ = unix.Close(dev) }()
 	buf := make([]byte, maxRead+8192)
 	for {
 		wait := []unix.PollFd{{Fd: int32(w.event), Events: unix.POLLIN}, {Fd: int32(dev), Events: unix.POLLIN}}

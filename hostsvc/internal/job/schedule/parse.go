@@ -117,11 +117,10 @@ func (s *Schedule) parseTime(text string) (err error) {
 }
 
 func (s *Schedule) parseDate(text string) (err error) {
-	rest, day, unit := text, "", days
-	if i := strings.LastIndexAny(text, "-~"); text[i] == '~' {
-		rest, day, unit = text[:i], text[i+1:], fromEnd
-	} else {
-		rest, day = text[:i], text[i+1:]
+	i, unit := strings.LastIndexAny(text, "-~"), days
+	rest, day := text[:i], text[i+1:]
+	if text[i] == '~' {
+		unit = fromEnd
 	}
 	if strings.Contains(rest, "~") {
 		return fmt.Errorf("~ stands only before the day in the date %q", text)

@@ -140,7 +140,7 @@ func (s Schedule) Next(after time.Time) time.Time {
 			w = max(w, wall(p.start+p.previous))
 		}
 		if !known || w < from || w > found {
-			from, found, known = w, 0, true
+			from, known = w, true
 			var ok bool
 			if found, ok = s.nextWall(w, maxWall); !ok {
 				return time.Time{}

@@ -110,7 +110,7 @@ func (w *backup) run(ctx context.Context) (repository.Point, error) {
 		return repository.Point{}, err
 	}
 	w.everything = f.has() && (w.parent == nil || !slices.Contains(f.Checked, w.parent.id))
-	w.session.doubt = w.everything && w.parent == nil
+	w.doubt = w.everything && w.parent == nil
 	w.top = make([]object.ID, segmentsIn(w.size))
 	if err := w.blocks(ctx); err != nil {
 		if ctx.Err() != nil {

@@ -99,7 +99,7 @@ func Equal(t require.TestingT, r repository.Repository, id volspec.PointID, want
 	ctx := context.Background()
 	m, err := r.Open(ctx, id)
 	require.NoError(t, err)
-	defer m.Close()
+	defer func() { assert.NoError(t, m.Close()) }()
 	at, err := Differ(want, m)
 	require.NoError(t, err)
 	require.EqualValues(t, -1, at, "first byte of %s that differs", id)
