@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,9 @@ func (g *Guest) Mount(ctx context.Context, device, path string, fs driver.Filesy
 		return err
 	}
 	flags, data := mountOptions(fs)
+	if fs.ReadOnly && s.Type == volspec.XFS && !slices.Contains(data, nouuid) {
+		data = append(data, nouuid)
+	}
 	err = unix.Mount(device, path, s.Type, flags, strings.Join(data, ","))
 	if noReplay := unreplayed[s.Type]; fs.ReadOnly && errors.Is(err, unix.EROFS) && noReplay != "" {
 		// Its journal was not written back and cannot be: the device is read-only.
@@ -55,6 +59,10 @@ func (g *Guest) Mount(ctx context.Context, device, path string, fs driver.Filesy
 
 // unreplayed are the options that mount a filesystem without its journal.
 var unreplayed = map[string]string{volspec.Ext4: "noload", volspec.XFS: "norecovery", volspec.Btrfs: "rescue=nologreplay"}
+
+// nouuid lets an xfs be mounted beside another of the same UUID: a recovery
+// point that is only looked at beside the volume that it is of.
+const nouuid = "nouuid"
 
 func with(data []string) string {
 	if len(data) == 0 {
