@@ -87,10 +87,13 @@ func plains(t *testing.T, names ...string) (all []*plain) {
 	return all
 }
 
-// team makes the vmgroup of the rig's guests; one that another service made in
-// the same catalog gets them too.
+// team makes the vmgroup of the rig's guests, unless the configuration has it;
+// one that another service made in the same catalog gets them too.
 func (r *rig) team(t *testing.T) {
 	t.Helper()
+	if len(r.Config.VMGroups) > 0 {
+		return
+	}
 	var names []string
 	for _, g := range r.guests {
 		names = append(names, g.Name)
@@ -254,11 +257,10 @@ func (r *rig) agree(ctx context.Context) error {
 	var files, attached []string
 	nodes, names, used := map[string][]string{}, map[string][]string{}, map[string]int64{}
 	for _, v := range list.Volumes {
-		if v.ViewOf != "" {
-			continue // no disk of its own
+		if v.ViewOf == "" { // what only shows a recovery point has no disk of its own
+			used[v.VMGroup] += v.SizeBytes
+			files = append(files, string(v.ID)+".img", string(v.ID)+".json")
 		}
-		used[v.VMGroup] += v.SizeBytes
-		files = append(files, string(v.ID)+".img", string(v.ID)+".json")
 		if v.State != volspec.Ready && v.State != volspec.Trashed || v.Health != "ok" {
 			errs = append(errs, fmt.Errorf("volume %s is %s, %s", v.Name, v.State, v.Health))
 		}
@@ -266,7 +268,10 @@ func (r *rig) agree(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("volume %s is %s", v.Name, v.AttachState))
 		}
 		if v.AttachedTo != "" {
-			attached, nodes[v.AttachedTo] = append(attached, string(v.ID)), append(nodes[v.AttachedTo], v.Serial)
+			if v.ViewOf == "" {
+				attached = append(attached, string(v.ID))
+			}
+			nodes[v.AttachedTo] = append(nodes[v.AttachedTo], v.Serial)
 		}
 		if v.State != volspec.Ready {
 			continue
