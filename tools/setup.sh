@@ -39,6 +39,7 @@ if [ "$purpose" = test ]; then
 	need docker-compose docker-compose
 	need postgresql initdb postgres
 	need gcc gcc # the race detector is linked with it
+	need openssh-server sshd
 	[ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
 fi
 if [ "$purpose" = bench ]; then
