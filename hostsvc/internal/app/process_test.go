@@ -88,7 +88,7 @@ func newProcess(t *testing.T, vms []string, more string) *process {
 	t.Cleanup(func() {
 		p.kill()
 		_ = unix.Unmount(p.path("run/views/store"), unix.MNT_DETACH) // a killed daemon leaves it
-		for device := range p.loops(t) { // only after a failure are there any
+		for device := range p.loops(t) {                             // only after a failure are there any
 			if f, err := os.Open(device); err == nil {
 				_ = unix.IoctlSetInt(int(f.Fd()), unix.LOOP_CLR_FD, 0)
 				_ = f.Close()
