@@ -49,10 +49,8 @@ func (s *Service) Apply(ctx context.Context, all []Declared) error {
 			if err != nil {
 				return err
 			}
-			if d.MaxStored > 0 {
-				if err := tx.PutBackupLimit(g.ID, int64(d.MaxStored)); err != nil {
-					return err
-				}
+			if err := tx.PutBackupLimit(g.ID, int64(d.MaxStored)); err != nil {
+				return err
 			}
 			for _, in := range d.Policies {
 				p, err := s.putPolicy(tx, g, complete(in, s.o.Zone), d.Source, true)

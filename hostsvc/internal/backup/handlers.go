@@ -46,26 +46,33 @@ func (r running) report(p repository.Progress) {
 	r.t.Report(job.Progress{Done: p.Done, Total: p.Total, Read: p.Read, Stored: p.Stored})
 }
 
-// ended tells people of jobs that failed, and that they are well again. The
-// end of a job of a policy tells of its parts.
+// quotaObject is what the alarm about a reached quota is about.
+const quotaObject = "backup storage"
+
+// jobOf is what the alarm about a failed job is about.
+func jobOf(kind, object string) string { return kind + " of " + object }
+
+// ended tells people of jobs that failed, and that they are well again. A
+// policy's job tells by its parts; of a restore whoever asked for it knows.
 func (s *Service) ended(ctx context.Context, j job.Job) {
-	if j.Kind == kindPolicy || j.State == job.Canceled {
+	if j.Kind == kindPolicy || j.Kind == kindRestore || j.State == job.Canceled {
 		return
 	}
-	w := s.presentJob(ctx, j, "")
-	object := j.Kind + " of " + w.Object
+	object := jobOf(j.Kind, s.presentJob(ctx, j, "").Object)
 	var err error
-	if j.State == job.Done {
-		err = s.clear(ctx, j.Group, alarmJob, object, "the "+object+" succeeds again")
-	} else {
+	switch {
+	case j.State != job.Done:
 		err = s.raise(ctx, j.Group, alarmJob, object, j.Error)
+		if errkind.Is(j.Err(), errkind.Quota) {
+			err = joined(err, s.raise(ctx, j.Group, alarmQuota, quotaObject, j.Error))
+		}
+	default:
+		err = s.clear(ctx, j.Group, alarmJob, object, "the "+object+" succeeds again")
+		if j.Kind == kindBackup || j.Kind == kindCopy {
+			err = joined(err, s.clear(ctx, j.Group, alarmQuota, quotaObject, "there is room in the backup storage again"))
+		}
 	}
 	if err != nil {
 		log.G(ctx).WithField(log.Err, err.Error()).Warn("an alarm could not be recorded")
-	}
-	if errkind.Is(j.Err(), errkind.Quota) {
-		if err := s.raise(ctx, j.Group, alarmQuota, "backup storage", j.Error); err != nil {
-			log.G(ctx).WithField(log.Err, err.Error()).Warn("an alarm could not be recorded")
-		}
 	}
 }

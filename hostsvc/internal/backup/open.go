@@ -22,7 +22,10 @@ func (s *Service) open(ctx context.Context, r Repo) (repository.Repository, erro
 	rp, err := s.o.Opener.Open(ctx, repository.Place{Location: r.Body.Location, Credentials: sec.Credentials}, sec.Key, r.ID)
 	if err == nil {
 		if err = s.sync(ctx, r, rp); err == nil {
-			return rp, s.mark(ctx, r, repoOnline, "")
+			if r.State == repoOffline {
+				err = s.mark(ctx, r, repoOnline, "")
+			}
+			return rp, err
 		}
 		err = joined(err, rp.Close(context.WithoutCancel(ctx)))
 	}

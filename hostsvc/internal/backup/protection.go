@@ -151,8 +151,13 @@ func (s *Service) watchAges(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	late := map[string]bool{}
+	late, known := map[string]bool{}, map[string]bool{}
 	for _, f := range facts {
+		name := f.volume.Name.String()
+		known[alarmID(f.volume.Group.ID, alarmDrill, name)] = true
+		for _, kind := range []string{kindBackup, kindVerify, kindDrill, kindCopy} {
+			known[alarmID(f.volume.Group.ID, alarmJob, jobOf(kind, name))] = true
+		}
 		p := judgeProtection(f)
 		if p.State != stateLate {
 			continue
@@ -172,11 +177,21 @@ func (s *Service) watchAges(ctx context.Context) error {
 		return err
 	})
 	for _, a := range standing {
-		if err == nil && a.Kind == alarmRPO && !late[a.ID] {
-			err = s.clear(ctx, a.Group, alarmRPO, a.Object, "volume "+a.Object+" is within its RPO again")
+		switch {
+		case err != nil:
+			return err
+		case a.Kind == alarmRPO && !late[a.ID]:
+			err = s.clear(ctx, a.Group, a.Kind, a.Object, "volume "+a.Object+" is within its RPO again")
+		case aboutVolume(a) && !known[a.ID]: // which is gone
+			err = s.clear(ctx, a.Group, a.Kind, a.Object, "")
 		}
 	}
 	return err
+}
+
+// aboutVolume reports whether an alarm ends with its volume.
+func aboutVolume(a Alarm) bool {
+	return a.Kind == alarmDrill || a.Kind == alarmJob && !strings.HasPrefix(a.Object, jobOf(kindMaintain, ""))
 }
 
 // Summary is what one volume shows of its backups.

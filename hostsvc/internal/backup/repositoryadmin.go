@@ -179,6 +179,9 @@ func (s *Service) SetBackupLimit(ctx context.Context, c volspec.Caller, group st
 		if err != nil {
 			return err
 		}
+		if g.Source != "" {
+			return errkind.New(errkind.Denied, "vmgroup %s is declared in %s: set backup_totalsize there and reload", g.Name, g.Source)
+		}
 		if err := tx.PutBackupLimit(g.ID, int64(req.MaxStored)); err != nil {
 			return err
 		}
