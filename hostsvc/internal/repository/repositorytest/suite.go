@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +24,9 @@ type Storage struct {
 	Opener repository.Opener
 	Place  func(t *testing.T) repository.Place
 	Blobs  func(t *testing.T, p repository.Place) int
+
+	shared repository.Repository // by the tests of Run that do not mind
+	place  repository.Place      // of it
 }
 
 // Run checks that an implementation keeps the contract.
@@ -46,9 +50,53 @@ func Run(t *testing.T, s Storage) {
 		{"maintains", testMaintain},
 		{"shares nothing between tenants", testTenants},
 	}
+	s.shared, s.place = s.Create(t, "r-1")
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.f(t, s) })
 	}
+}
+
+// volume is a volume and its points in the repository that the tests share:
+// making one takes long, since its key is derived slowly on purpose.
+type volume struct {
+	repository.Repository
+	source repository.Source
+	first  int
+}
+
+var volumes atomic.Int64
+
+func (s Storage) volume() volume {
+	n := int(volumes.Add(1))
+	v := volume{Repository: s.shared, source: Source, first: n * 1000}
+	v.source.Volume = volspec.VolumeID(fmt.Sprintf("0b0b5a4e-0000-4000-8000-%012d", n))
+	return v
+}
+
+// id is the id of point n of the volume.
+func (v volume) id(n int) volspec.PointID { return ID(v.first + n) }
+
+// backup is a backup of img as point n; parent 0: none, changed nil reads
+// everything.
+func (v volume) backup(n int, img image.Image, parent int, changed []image.Extent) repository.Backup {
+	b := Backup(v.first+n, img, "", changed)
+	b.Point.Source = v.source
+	if parent > 0 {
+		b.Parent = v.id(parent)
+	}
+	return b
+}
+
+// points are those of the volume.
+func (v volume) points(t *testing.T, r repository.Repository) (out []repository.Point) {
+	all, err := r.Points(t.Context())
+	require.NoError(t, err)
+	for _, p := range all {
+		if p.Source.Volume == v.source.Volume {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // Key is that of the suite's repositories.
@@ -167,22 +215,20 @@ func testEmpty(t *testing.T, s Storage) {
 
 func testPoints(t *testing.T, s Storage) {
 	ctx := t.Context()
-	r, p := s.Create(t, "r-1")
-	points, err := r.Points(ctx)
-	require.NoError(t, err)
-	assert.Empty(t, points)
-	_, err = r.Point(ctx, ID(1))
+	v := s.volume()
+	assert.Empty(t, v.points(t, v))
+	_, err := v.Point(ctx, v.id(1))
 	assert.Equal(t, errkind.NotFound, errkind.Of(err), "%v", err)
-	_, err = r.Open(ctx, ID(1))
+	_, err = v.Open(ctx, v.id(1))
 	assert.Equal(t, errkind.NotFound, errkind.Of(err), "%v", err)
-	require.NoError(t, r.Delete(ctx, ID(1)))
+	require.NoError(t, v.Delete(ctx, v.id(1)))
 
 	d := sample(t, 1)
 	img, _ := d.Snapshot()
-	b := Backup(2, img, "", nil)
+	b := v.backup(2, img, 0, nil)
 	b.Point.Meta = json.RawMessage(`{"fstype":"ext4"}`)
 	var last repository.Progress
-	two, err := r.Write(ctx, b, func(p repository.Progress) { last = p })
+	two, err := v.Write(ctx, b, func(p repository.Progress) { last = p })
 	require.NoError(t, err)
 	assert.Equal(t, img.Size(), last.Done)
 	assert.Equal(t, img.Size(), last.Total)
@@ -195,40 +241,36 @@ func testPoints(t *testing.T, s Storage) {
 	assert.Less(t, two.Stats.Stored, two.Stats.Data)
 	assert.Positive(t, two.Stats.Stored)
 
-	one, err := r.Write(ctx, Backup(1, img, "", nil), nil)
+	one, err := v.Write(ctx, v.backup(1, img, 0, nil), nil)
 	require.NoError(t, err)
 	assert.Zero(t, one.Stats.New)
-	other := s.Open(t, p, "r-1")
-	for _, r := range []repository.Repository{r, other} {
-		points, err = r.Points(ctx)
-		require.NoError(t, err)
-		assert.Equal(t, []repository.Point{one, two}, points, "oldest first")
+	other := s.Open(t, s.place, "r-1")
+	for _, r := range []repository.Repository{v.Repository, other} {
+		assert.Equal(t, []repository.Point{one, two}, v.points(t, r), "oldest first")
 		got, err := r.Point(ctx, two.ID)
 		require.NoError(t, err)
 		assert.Equal(t, two, got)
 		Equal(t, r, two.ID, img)
 	}
-	require.NoError(t, other.Delete(ctx, ID(1)))
-	require.NoError(t, other.Delete(ctx, ID(1)))
-	points, err = r.Points(ctx)
-	require.NoError(t, err)
-	assert.Equal(t, []repository.Point{two}, points)
-	Equal(t, r, two.ID, img)
+	require.NoError(t, other.Delete(ctx, v.id(1)))
+	require.NoError(t, other.Delete(ctx, v.id(1)))
+	assert.Equal(t, []repository.Point{two}, v.points(t, v))
+	Equal(t, v, two.ID, img)
 }
 
 func testIncremental(t *testing.T, s Storage) {
 	ctx := t.Context()
-	r, _ := s.Create(t, "r-1")
+	v := s.volume()
 	d := sample(t, 2)
 	first, _ := d.Snapshot()
-	_, err := r.Write(ctx, Backup(1, first, "", nil), nil)
+	_, err := v.Write(ctx, v.backup(1, first, 0, nil), nil)
 	require.NoError(t, err)
 	require.NoError(t, d.Fill(random(3), 40<<20+5, 1000))
 	require.NoError(t, d.Discard(ctx, image.Extent{Offset: 6 << 20, Length: 1 << 20}))
 	second, changed := d.Snapshot()
-	two, err := r.Write(ctx, Backup(2, second, ID(1), changed), nil)
+	two, err := v.Write(ctx, v.backup(2, second, 1, changed), nil)
 	require.NoError(t, err)
-	assert.Equal(t, ID(1), two.Parent)
+	assert.Equal(t, v.id(1), two.Parent)
 	assert.EqualValues(t, 1<<20, second.Read(), "one block changed, and a hole is not read")
 	assert.Equal(t, second.Read(), two.Stats.Read)
 	assert.EqualValues(t, 1<<20, two.Stats.New)
@@ -236,104 +278,100 @@ func testIncremental(t *testing.T, s Storage) {
 
 	again, changed := d.Snapshot()
 	require.Empty(t, changed)
-	three, err := r.Write(ctx, Backup(3, again, ID(2), []image.Extent{}), nil)
+	three, err := v.Write(ctx, v.backup(3, again, 2, []image.Extent{}), nil)
 	require.NoError(t, err)
 	assert.Zero(t, again.Read())
 	assert.Zero(t, three.Stats.New)
 	assert.Equal(t, two.Stats.Data, three.Stats.Data)
 	for i, img := range []image.Image{first, second, again} {
-		Equal(t, r, ID(i+1), img)
+		Equal(t, v, v.id(i+1), img)
 	}
 }
 
 func testSizes(t *testing.T, s Storage) {
 	ctx := t.Context()
-	r, _ := s.Create(t, "r-1")
+	v := s.volume()
 	d := NewDisk(512)
 	rnd := random(4)
-	parent := volspec.PointID("")
 	for i, size := range []int64{512, 1 << 20, 1<<20 + 512, 64 << 20, 64<<20 + 1024, 200 << 20, 128 << 20, 65 << 20, 1024} {
 		require.NoError(t, d.Resize(size))
 		require.NoError(t, d.Fill(rnd, size-512, 512))
 		img, changed := d.Snapshot()
-		p, err := r.Write(ctx, Backup(i, img, parent, changed), nil)
+		p, err := v.Write(ctx, v.backup(i+1, img, i, changed), nil)
 		require.NoError(t, err)
 		assert.Equal(t, size, p.Size)
-		Equal(t, r, p.ID, img)
-		full, err := r.Write(ctx, Backup(100+i, img, "", nil), nil)
+		Equal(t, v, p.ID, img)
+		full, err := v.Write(ctx, v.backup(101+i, img, 0, nil), nil)
 		require.NoError(t, err)
 		assert.Equal(t, full.Stats.Data, p.Stats.Data, "counted the same in both ways at %d bytes", size)
-		parent = p.ID
 	}
 	for _, size := range []int64{0, 100} {
-		_, err := r.Write(ctx, Backup(50, &Snapshot{size: size}, "", nil), nil)
+		_, err := v.Write(ctx, v.backup(50, &Snapshot{size: size}, 0, nil), nil)
 		assert.Equal(t, errkind.Invalid, errkind.Of(err), "%v", err)
 	}
 }
 
 func testTracking(t *testing.T, s Storage) {
 	ctx := t.Context()
-	r, _ := s.Create(t, "r-1")
+	v := s.volume()
 	d := sample(t, 5)
 	img, _ := d.Snapshot()
-	_, err := r.Write(ctx, Backup(1, img, "", nil), nil)
+	_, err := v.Write(ctx, v.backup(1, img, 0, nil), nil)
 	require.NoError(t, err)
 	for off := int64(0); off < d.Size(); off += 1 << 20 {
 		require.NoError(t, d.Fill(random(6), off, 512))
 	}
 	lied, _ := d.Snapshot()
-	b := Backup(2, lied, ID(1), []image.Extent{})
+	b := v.backup(2, lied, 1, []image.Extent{})
 	b.Sample = 1e-9 // at least one block all the same
-	_, err = r.Write(ctx, b, nil)
+	_, err = v.Write(ctx, b, nil)
 	var tracking *repository.TrackingError
 	require.ErrorAs(t, err, &tracking)
 	assert.Less(t, tracking.Offset, d.Size())
-	points, err := r.Points(ctx)
-	require.NoError(t, err)
-	assert.Len(t, points, 1, "nothing is listed")
+	assert.Len(t, v.points(t, v), 1, "nothing is listed")
 
-	b = Backup(2, img, ID(1), []image.Extent{})
+	b = v.backup(2, img, 1, []image.Extent{})
 	b.Sample = 1
-	_, err = r.Write(ctx, b, nil)
+	_, err = v.Write(ctx, b, nil)
 	require.NoError(t, err, "nothing changed")
 }
 
 func testRepeat(t *testing.T, s Storage) {
 	ctx := t.Context()
-	r, _ := s.Create(t, "r-1")
+	v := s.volume()
 	d := sample(t, 7)
 	img, _ := d.Snapshot()
-	one, err := r.Write(ctx, Backup(1, img, "", nil), nil)
+	one, err := v.Write(ctx, v.backup(1, img, 0, nil), nil)
 	require.NoError(t, err)
 	require.NoError(t, d.Fill(random(8), 0, 1<<20))
 	other, _ := d.Snapshot()
-	again, err := r.Write(ctx, Backup(1, other, "", nil), nil)
+	again, err := v.Write(ctx, v.backup(1, other, 0, nil), nil)
 	require.NoError(t, err)
 	assert.Equal(t, one, again)
 	assert.Zero(t, other.Read())
-	Equal(t, r, ID(1), img)
+	Equal(t, v, v.id(1), img)
 }
 
 func testFallback(t *testing.T, s Storage) {
 	ctx := t.Context()
-	r, _ := s.Create(t, "r-1")
+	v, other := s.volume(), s.volume()
 	img, _ := sample(t, 9).Snapshot()
-	p, err := r.Write(ctx, Backup(2, img, ID(1), []image.Extent{}), nil)
+	p, err := v.Write(ctx, v.backup(2, img, 1, []image.Extent{}), nil)
 	require.NoError(t, err, "the parent is gone")
 	assert.Empty(t, p.Parent)
 	assert.Contains(t, p.Tracking, "full read")
-	b := Backup(3, img, ID(2), []image.Extent{})
-	b.Point.Source.Volume = "0b0b5a4e-0000-4000-8000-00000000000b"
-	p, err = r.Write(ctx, b, nil)
+	b := other.backup(3, img, 0, []image.Extent{})
+	b.Parent = v.id(2)
+	p, err = other.Write(ctx, b, nil)
 	require.NoError(t, err, "the parent is of another volume")
 	assert.Empty(t, p.Parent)
 	assert.Contains(t, p.Tracking, "full read")
-	Equal(t, r, ID(2), img)
-	Equal(t, r, ID(3), img)
+	Equal(t, v, v.id(2), img)
+	Equal(t, v, other.id(3), img)
 }
 
 func testCancel(t *testing.T, s Storage) {
-	r, p := s.Create(t, "r-1")
+	v := s.volume()
 	d := NewDisk(48 << 20)
 	require.NoError(t, d.Fill(random(10), 0, d.Size()))
 	img, _ := d.Snapshot()
@@ -345,68 +383,66 @@ func testCancel(t *testing.T, s Storage) {
 		}
 		return ctx.Err()
 	}
-	_, err := r.Write(ctx, Backup(1, img, "", nil), nil)
+	_, err := v.Write(ctx, v.backup(1, img, 0, nil), nil)
 	require.ErrorIs(t, err, context.Canceled)
 	ctx = t.Context()
-	r = s.Open(t, p, "r-1")
-	points, err := r.Points(ctx)
-	require.NoError(t, err)
-	require.Empty(t, points)
+	r := s.Open(t, s.place, "r-1")
+	require.Empty(t, v.points(t, r))
 	img.Fail = nil
-	point, err := r.Write(ctx, Backup(1, img, "", nil), nil)
+	point, err := r.Write(ctx, v.backup(1, img, 0, nil), nil)
 	require.NoError(t, err)
 	assert.Less(t, point.Stats.New, int64(30<<20), "what was stored is not stored again")
-	Equal(t, r, ID(1), img)
+	Equal(t, r, v.id(1), img)
 }
 
 func testVerify(t *testing.T, s Storage) {
 	ctx := t.Context()
-	r, _ := s.Create(t, "r-1")
+	v := s.volume()
 	img, _ := sample(t, 11).Snapshot()
-	p, err := r.Write(ctx, Backup(1, img, "", nil), nil)
+	p, err := v.Write(ctx, v.backup(1, img, 0, nil), nil)
 	require.NoError(t, err)
-	for _, v := range []repository.Verify{{Mode: repository.Quick}, {Mode: repository.Sampled, Share: 0.5}, {Mode: repository.Full, Streams: 3}} {
+	for _, how := range []repository.Verify{{Mode: repository.Quick}, {Mode: repository.Sampled, Share: 0.5}, {Mode: repository.Full, Streams: 3}} {
 		var last repository.Progress
-		got, err := r.Verify(ctx, p.ID, v, func(p repository.Progress) { last = p })
+		got, err := v.Verify(ctx, p.ID, how, func(p repository.Progress) { last = p })
 		require.NoError(t, err)
 		assert.Empty(t, got.Damaged, got.Why)
 		assert.Zero(t, got.Lost)
 		assert.EqualValues(t, 81, got.Blocks)
 		assert.Equal(t, img.Size(), last.Done)
-		if v.Mode == repository.Full {
+		if how.Mode == repository.Full {
 			assert.GreaterOrEqual(t, got.Bytes, p.Stats.Data)
 		}
 	}
-	_, err = r.Verify(ctx, ID(9), repository.Verify{Mode: repository.Full}, nil)
+	_, err = v.Verify(ctx, v.id(9), repository.Verify{Mode: repository.Full}, nil)
 	assert.Equal(t, errkind.NotFound, errkind.Of(err), "%v", err)
-	_, err = r.Verify(ctx, p.ID, repository.Verify{Mode: "somehow"}, nil)
+	_, err = v.Verify(ctx, p.ID, repository.Verify{Mode: "somehow"}, nil)
 	assert.Equal(t, errkind.Invalid, errkind.Of(err), "%v", err)
 }
 
 func testCopy(t *testing.T, s Storage) {
 	ctx := t.Context()
-	src, _ := s.Create(t, "r-1")
+	src := s.volume()
 	dst, _ := s.Create(t, "r-2")
 	d := sample(t, 12)
 	first, _ := d.Snapshot()
-	one, err := src.Write(ctx, Backup(1, first, "", nil), nil)
+	one, err := src.Write(ctx, src.backup(1, first, 0, nil), nil)
 	require.NoError(t, err)
 	require.NoError(t, d.Fill(random(13), 30<<20, 100))
 	second, changed := d.Snapshot()
-	_, err = src.Write(ctx, Backup(2, second, ID(1), changed), nil)
+	_, err = src.Write(ctx, src.backup(2, second, 1, changed), nil)
 	require.NoError(t, err)
 
-	got, err := src.Copy(ctx, ID(1), dst, ID(11), "", 0, nil)
+	got, err := src.Copy(ctx, src.id(1), dst, ID(11), "", 0, nil)
 	require.NoError(t, err)
-	assert.Equal(t, ID(1), got.CopyOf)
+	assert.Equal(t, src.id(1), got.CopyOf)
 	assert.Equal(t, one.Created, got.Created)
 	assert.Equal(t, one.Source, got.Source)
-	got, err = src.Copy(ctx, ID(2), dst, ID(12), ID(11), 0, nil)
+	got, err = src.Copy(ctx, src.id(2), dst, ID(12), ID(11), 0, nil)
 	require.NoError(t, err)
 	assert.EqualValues(t, 1<<20, got.Stats.Read, "only the block that differs is read")
 	Equal(t, dst, ID(11), first)
 	Equal(t, dst, ID(12), second)
-	_, err = src.Copy(ctx, ID(3), dst, ID(13), "", 0, nil)
+	_, err = src.Copy(ctx, src.id(3), dst, ID(13), "", 0, nil)
 	assert.Equal(t, errkind.NotFound, errkind.Of(err), "%v", err)
 }
 
@@ -431,24 +467,23 @@ func testStatus(t *testing.T, s Storage) {
 
 func testMaintain(t *testing.T, s Storage) {
 	ctx := t.Context()
-	r, p := s.Create(t, "r-1")
-	d := sample(t, 15)
-	img, _ := d.Snapshot()
-	for i := range 3 {
-		_, err := r.Write(ctx, Backup(i, img, "", nil), nil)
+	v := s.volume()
+	img, _ := sample(t, 15).Snapshot()
+	for n := range 3 {
+		_, err := v.Write(ctx, v.backup(n+1, img, n, nil), nil)
 		require.NoError(t, err)
 	}
-	require.NoError(t, r.Delete(ctx, ID(0)))
+	require.NoError(t, v.Delete(ctx, v.id(1)))
 	for _, full := range []bool{false, true, true} {
-		m, err := r.Maintain(ctx, full)
+		m, err := v.Maintain(ctx, full)
 		require.NoError(t, err)
 		assert.True(t, m.Ran, m.Note)
 	}
-	Equal(t, r, ID(1), img)
-	Equal(t, s.Open(t, p, "r-1"), ID(2), img)
-
-	_, err := r.Verify(ctx, ID(1), repository.Verify{Mode: repository.Full}, nil)
+	Equal(t, v, v.id(2), img)
+	Equal(t, s.Open(t, s.place, "r-1"), v.id(3), img)
+	got, err := v.Verify(ctx, v.id(2), repository.Verify{Mode: repository.Full}, nil)
 	require.NoError(t, err)
+	assert.Empty(t, got.Damaged, got.Why)
 }
 
 func testTenants(t *testing.T, s Storage) {
