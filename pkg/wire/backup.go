@@ -194,7 +194,7 @@ type RunCopy struct {
 type Job struct {
 	ID         volspec.JobID `json:"id"`
 	VMGroup    string        `json:"vmgroup"`
-	Kind       string        `json:"kind"` // backup, verify, drill, restore, copy, prune, maintain
+	Kind       string        `json:"kind"` // backup, verify, drill, restore, copy, maintain, policy
 	Object     string        `json:"object"`
 	Policy     string        `json:"policy"`
 	State      string        `json:"state"`
