@@ -21,7 +21,7 @@ func backup() chapter {
 		{run: inContainer("MyVolume", "sh", "-c", "echo 'a year of work' >/data/whose; seq 1 200000 >/data/numbers; ls -l /data"), want: []string{"numbers"}},
 		{say: "A container writes and syncs without a pause.",
 			run: []string{"docker", "run", "-d", "--name=" + writer, "--network=none", "-v", "MyVolume:/data", image, "sh", "-c",
-				"i=0; while :; do i=$((i+1)); echo $i >>/data/log; sync; done"}},
+				"i=0; while :; do i=$((i+1)); echo $i >>/data/log; sync; done"}, check: containerID},
 		{say: "The plugin holds the filesystem still for an instant, the disk is cloned, and the\ncopy goes on while the container writes.",
 			run: mooring("backup", "run", "Product1Dev/MyVolume"), want: []string{"done"}},
 		{say: "Again: only what changed meanwhile is read.",
@@ -36,6 +36,14 @@ func backup() chapter {
 	}}
 }
 
+// containerID is what docker run -d answers.
+func containerID(answer string) error {
+	if len(answer) != 64 {
+		return fmt.Errorf("it is not the id of a container")
+	}
+	return nil
+}
+
 func loss() chapter {
 	var before string
 	return chapter{"The volume is lost, and is there again", []step{
@@ -43,7 +51,7 @@ func loss() chapter {
 			check: func(a string) error { before = a; return nil }},
 		{run: docker("volume", "rm", "MyVolume"), want: []string{"MyVolume"}},
 		{say: "Not even the trash has it any more.",
-			run: mooring("volume", "rm", "--purge", "--yes", "Product1Dev/MyVolume")},
+			run: mooring("volume", "rm", "--purge", "--yes", "Product1Dev/MyVolume"), want: []string{"Volume Product1Dev/MyVolume is deleted."}},
 		{say: "The developer needs nobody for this:",
 			run: docker("volume", "create", "--name=MyVolume", "--driver=vsphere", "-o", "restore-from=latest"), want: []string{"MyVolume"}},
 		{run: inContainer("MyVolume", "sh", "-c", sums), check: func(a string) error {
