@@ -58,6 +58,21 @@ func TestLoopDeviceAsTheGuestFindsIt(t *testing.T) {
 	assert.Equal(t, os.ModeDevice|0o600, st.Mode())
 }
 
+// A device that the kernel let go by itself, as that of a recovery point when
+// its service has ended, leaves its node: it must not lead to the next use.
+func TestDetachOfWhatTheKernelLetGo(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	r := w.disk(t, 16*volspec.MiB)
+	node := guest{w}.node(w.attach(t, w.a, r, false))
+	all := w.loopsOf(t, r)
+	require.Len(t, all, 1)
+	require.NoError(t, all[0].unbind(t.Context(), patience, true))
+	require.FileExists(t, node)
+	require.NoError(t, w.Detach(t.Context(), w.a.id, r))
+	require.NoFileExists(t, node)
+	require.NoError(t, w.Detach(t.Context(), w.a.id, r))
+}
+
 // Of several that attach one disk at the same time, in two services and for
 // two VMs, one gets it.
 func TestConcurrentAttach(t *testing.T) {

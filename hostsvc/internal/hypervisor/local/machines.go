@@ -155,7 +155,13 @@ func (l *Local) unattached(img *os.File, r hypervisor.Ref, done string) error {
 // Detach implements hypervisor.Machines.
 func (l *Local) Detach(ctx context.Context, vm volspec.VMID, r hypervisor.Ref) error {
 	v, a, err := l.user(ctx, vm, r)
-	if err != nil || a == nil {
+	if err == nil && a == nil {
+		// The kernel let the device of a recovery point go by itself, when the
+		// service that showed it had ended. What is left leads to whatever the
+		// device is next.
+		return fail(v.removeNode(volspec.Serial(r.Volume)), "removing disk %s from VM %s", r.Volume, v.Name)
+	}
+	if err != nil {
 		return err
 	}
 	if power, _ := l.powers.of(v); power == hypervisor.Off {
