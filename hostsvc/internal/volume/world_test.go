@@ -4,7 +4,9 @@ import (
 	"context"
 	"flag"
 	"io"
+	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,6 +60,25 @@ var (
 	admin = volspec.Caller{Admin: true, Actor: "admin:0"}
 )
 
+// emptyCatalog is the file of a catalog that was made and never used. There are
+// hundreds of worlds, and making the schema takes longer than most tests.
+var emptyCatalog = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "catalog")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "catalog.db")
+	cat, err := catalog.Open(context.Background(), catalog.Options{Driver: catalog.SQLite, Path: path})
+	if err != nil {
+		return nil, err
+	}
+	if err := cat.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	hv := memory.New(memory.Options{
@@ -67,7 +88,11 @@ func newWorld(t testing.TB) *world {
 			{ID: vm3.VM, Name: "vm3", Datastore: "slow"}, {ID: stray.VM, Name: "vm9", Datastore: "fast"},
 		},
 	})
-	cat, err := catalog.Open(t.Context(), catalog.Options{Driver: catalog.SQLite, Path: filepath.Join(t.TempDir(), "catalog.db")})
+	fresh, err := emptyCatalog()
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	require.NoError(t, os.WriteFile(path, fresh, 0o600))
+	cat, err := catalog.Open(t.Context(), catalog.Options{Driver: catalog.SQLite, Path: path})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, cat.Close()) })
 	w := &world{hv: hv, front: hv, store: cat.Volumes(), groups: cat.Tenancy(), dev: "d0000000-0000-4000-8000-000000000001", test: "d0000000-0000-4000-8000-000000000002"}
