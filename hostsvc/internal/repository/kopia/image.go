@@ -110,8 +110,8 @@ func (m *pointImage) block(b int64) (content.ID, error) {
 	return ids[b%segmentBlocks], nil
 }
 
-// load reads a block. nil: zeros.
-func (m *pointImage) load(b int64) ([]byte, error) {
+// load reads a block, into the room of dst if that has any. nil: zeros.
+func (m *pointImage) load(b int64, dst []byte) ([]byte, error) {
 	id, err := m.block(b)
 	if err != nil {
 		return nil, err
@@ -120,7 +120,10 @@ func (m *pointImage) load(b int64) ([]byte, error) {
 	if id == m.r.hash.zero(int(n)) {
 		return nil, nil
 	}
-	data, err := m.r.readTo(m.ctx, make([]byte, 0, n), id)
+	if int64(cap(dst)) < n {
+		dst = make([]byte, 0, n)
+	}
+	data, err := m.r.readTo(m.ctx, dst[:0], id)
 	if err != nil {
 		return nil, failed(err, "read bytes %d to %d of a recovery point", b*blockSize, b*blockSize+n)
 	}
@@ -143,28 +146,42 @@ func (m *pointImage) ReadAt(p []byte, off int64) (n int, err error) {
 		b, in := at/blockSize, at%blockSize
 		length := lengthOf(int(b), blockSize, m.size)
 		part := p[n:min(len(p), n+int(length-in))]
-		data, err := m.get(b, len(part) == int(length))
-		if err != nil {
+		if err := m.readBlock(part, b, in, len(part) == int(length)); err != nil {
 			return n, err
-		}
-		if data == nil {
-			clear(part)
-		} else {
-			copy(part, data[in:])
 		}
 		n += len(part)
 	}
 	return n, nil
 }
 
-// get reads a block through the cache, or past it when all of it is wanted:
-// such readers come with many streams and do not come back.
-func (m *pointImage) get(b int64, all bool) ([]byte, error) {
+// readBlock reads a part of a block through the cache, or past it and without
+// a copy when all of it is wanted: such readers come with many streams and do
+// not come back.
+func (m *pointImage) readBlock(part []byte, b, in int64, all bool) error {
+	var data []byte
+	var err error
 	if all {
-		return m.load(b)
+		if data, err = m.load(b, part[:0:len(part)]); len(data) > 0 && &data[0] == &part[0] {
+			return err
+		}
+	} else {
+		m.foresee(b)
+		data, err = m.cached(b)
 	}
-	m.foresee(b)
-	return m.blocks.get(b, func() ([]byte, error) { return m.load(b) })
+	if err != nil {
+		return err
+	}
+	if data == nil {
+		clear(part)
+	} else {
+		copy(part, data[in:])
+	}
+	return nil
+}
+
+// cached is a block by way of the cache.
+func (m *pointImage) cached(b int64) ([]byte, error) {
+	return m.blocks.get(b, func() ([]byte, error) { return m.load(b, nil) })
 }
 
 // foresee reads ahead of a reader that reads in order.
@@ -185,7 +202,7 @@ func (m *pointImage) foresee(b int64) {
 		}
 		m.ahead.Go(func() {
 			// What cannot be read is found again by who asks for it.
-			_, _ = m.blocks.get(i, func() ([]byte, error) { return m.load(i) })
+			_, _ = m.cached(i)
 		})
 	}
 }
