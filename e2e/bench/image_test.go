@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -162,23 +163,36 @@ func dataOf(b *testing.B, path string) (all [][2]int64) {
 	}
 }
 
-// warm reads files, so that they are in the page cache.
-func warm(b *testing.B, paths ...string) {
-	for _, p := range paths {
-		f, err := os.Open(p)
+// warm reads a file's data, so that it is in the page cache.
+func warm(b *testing.B, path string) {
+	f, err := os.Open(path)
+	require.NoError(b, err)
+	defer f.Close()
+	for _, e := range dataOf(b, path) {
+		_, err = io.Copy(io.Discard, io.NewSectionReader(f, e[0], e[1]))
 		require.NoError(b, err)
-		_, err = io.Copy(io.Discard, struct{ io.Reader }{f})
-		require.NoError(b, errors.Join(err, f.Close()))
 	}
 }
 
-// same compares two files byte by byte, and the room that they take within one
-// part in a hundred.
-func same(b *testing.B, who, path, source string) {
+// same compares two files byte by byte, and returns the room that the first
+// takes as a part of that of the source.
+func same(b *testing.B, path, source string) float64 {
 	b.Helper()
-	run(b, "/", nil, "cmp", path, source)
-	got, want := allocated(b, path), allocated(b, source)
-	if got > want+want/100 {
-		b.Logf("%s restores %d MiB allocated where the source has %d", who, got/mib, want/mib)
+	x, err := os.Open(path)
+	require.NoError(b, err)
+	defer x.Close()
+	y, err := os.Open(source)
+	require.NoError(b, err)
+	defer y.Close()
+	got, want := make([]byte, mib), make([]byte, mib)
+	for at := int64(0); ; at += mib {
+		n, err := x.ReadAt(got, at)
+		m, serr := y.ReadAt(want, at)
+		require.True(b, bytes.Equal(got[:n], want[:m]), "%s differs from the source in the MiB at byte %d", path, at)
+		if errors.Is(err, io.EOF) && errors.Is(serr, io.EOF) {
+			break
+		}
+		require.NoError(b, errors.Join(err, serr))
 	}
+	return float64(allocated(b, path)) / float64(allocated(b, source))
 }
