@@ -78,8 +78,8 @@ func (v *vault) views(t *testing.T, g *plain, monday, tuesday wire.Point) {
 	g.Docker(t.Context(), "volume", "rm", "then").Fails(t, "in use")
 	v.Mooring(t.Context(), "backup", "rm", "--yes", team+"/"+string(monday.ID)).Fails(t, "is shown by volume then")
 
-	// It outlives the service that shows it, however that ends.
-	v.Stop(t)
+	// Who has it when the service ends cannot read it on; the next one can.
+	v.Kill(t)
 	v.Start(t)
 	drop(t, g.Guest, "reader")
 	require.NoError(t, harness.Eventually(20*time.Second, func() error {
