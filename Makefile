@@ -58,7 +58,7 @@ $(PEERS) &: tools/peers/go.mod tools/peers/go.sum
 	cd tools/peers && CGO_ENABLED=0 $(GO) build -o ../../.cache/bin/ github.com/kopia/kopia github.com/versity/versitygw/cmd/versitygw
 
 .PHONY: test
-test: setup race e2e ## all tests: packages with the race detector, then end to end (root)
+test: setup peers race e2e ## all tests: packages with the race detector, then end to end (root)
 
 .PHONY: unit
 unit: peers ## tests of the packages, without the race detector
@@ -69,7 +69,7 @@ race: peers ## tests of the packages with the race detector
 	$(GO) test -race -count=1 -timeout 25m $(PACKAGES)
 
 .PHONY: e2e
-e2e: ## end-to-end tests; RUN=pattern selects some
+e2e: peers ## end-to-end tests; RUN=pattern selects some
 	$(if $(RUN),$(GO) test -count=1 -timeout 40m -v -run '$(RUN)' ./e2e,tools/e2e.sh)
 
 .PHONY: cover

@@ -10,7 +10,7 @@
 //
 // The harness talks to the product only through its binaries, sockets and
 // files. It needs root, Debian's docker.io, busybox-static, docker-registry,
-// iproute2 and util-linux.
+// iproute2, util-linux and openssh-server, and what "make peers" builds.
 //
 // What a killed run left behind is removed by the next one: a lab's folder is
 // locked while its owner lives, and every process of a lab carries the folder

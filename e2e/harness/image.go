@@ -16,6 +16,7 @@ var tools = map[string]string{
 	"dockerd": "docker.io", "docker": "docker.io", "docker-init": "docker.io", "containerd": "containerd", "runc": "runc",
 	"busybox": "busybox-static", "docker-registry": "docker-registry", "ip": "iproute2", "iptables": "iptables",
 	"nsenter": "util-linux", "mkfs.ext4": "e2fsprogs", "mkfs.xfs": "xfsprogs", "mkfs.btrfs": "btrfs-progs", "awk": "mawk",
+	"xfs_repair": "xfsprogs", "e2fsck": "e2fsprogs", "btrfs": "btrfs-progs", "sshd": "openssh-server",
 }
 
 // checkTools names everything that is missing in one error.
