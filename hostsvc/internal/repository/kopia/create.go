@@ -2,6 +2,9 @@ package kopia
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -47,17 +50,33 @@ func (o *opener) create(ctx context.Context, g *guard, l repository.Location, ke
 	if err != nil {
 		return id, err
 	}
-	if !begun {
-		err := repo.Initialize(ctx, g, &repo.NewRepositoryOptions{
-			BlockFormat:  format.ContentFormat{Hash: hashName, Encryption: encryptionName},
-			ObjectFormat: format.ObjectFormat{Splitter: splitterName},
-
-			FormatBlockKeyDerivationAlgorithm: deriverName,
-		}, key)
-		if err != nil {
-			return id, failed(err, "make a repository in %s", g.where)
-		}
+	if begun {
+		return o.finish(ctx, g, key, id)
 	}
+	// kopia would choose these at random, too. That we know them saves opening
+	// what was just made, which takes as long as making it.
+	var master, unique [32]byte
+	_, _ = rand.Read(master[:]) // never fails
+	_, _ = rand.Read(unique[:])
+	err = repo.Initialize(ctx, g, &repo.NewRepositoryOptions{
+		UniqueID:     unique[:],
+		BlockFormat:  format.ContentFormat{Hash: hashName, Encryption: encryptionName, MasterKey: master[:]},
+		ObjectFormat: format.ObjectFormat{Splitter: splitterName},
+
+		FormatBlockKeyDerivationAlgorithm: deriverName,
+	}, key)
+	if err != nil {
+		return id, failed(err, "make a repository in %s", g.where)
+	}
+	sealKey, err := hkdf.Key(sha256.New, master[:], unique[:], sealPurpose, sealKeyLength)
+	if err != nil {
+		return id, errkind.Wrap(errkind.Internal, err, "derive the key of the identity of %s", g.where)
+	}
+	return o.introduce(ctx, g, unique[:], sealKey, id)
+}
+
+// finish ends a creation that broke off, if it is one: the key tells.
+func (o *opener) finish(ctx context.Context, g *guard, key string, id repository.Identity) (repository.Identity, error) {
 	dir, err := o.temp()
 	if err != nil {
 		return id, err
@@ -71,25 +90,25 @@ func (o *opener) create(ctx context.Context, g *guard, l repository.Location, ke
 	if err != nil {
 		return id, failed(err, "open the new repository in %s", g.where)
 	}
-	id, err = o.introduce(ctx, g, r, id)
+	sealKey, err := r.DeriveKey(sealPurpose, sealKeyLength)
+	if err == nil {
+		id, err = o.introduce(ctx, g, r.UniqueID(), sealKey, id)
+	}
 	return id, errors.Join(err, failed(r.Close(ctx), "close the new repository in %s", g.where))
 }
 
-// introduce makes this installation the owner and writes the identity, last.
-func (o *opener) introduce(ctx context.Context, g *guard, r repo.DirectRepository, id repository.Identity) (repository.Identity, error) {
-	if err := own(ctx, r); err != nil {
-		return id, failed(err, "become the owner of the repository in %s", g.where)
-	}
-	id.Unique = hex.EncodeToString(r.UniqueID())
+// introduce writes the identity, last.
+func (o *opener) introduce(ctx context.Context, g *guard, unique, sealKey []byte, id repository.Identity) (repository.Identity, error) {
+	id.Unique = hex.EncodeToString(unique)
 	if id.Created.IsZero() {
 		id.Created = o.Now()
 	}
 	id.Created = id.Created.UTC()
-	s, err := seal(r, id)
+	s, err := seal(sealKey, id)
 	if err != nil {
 		return id, errkind.Wrap(errkind.Internal, err, "seal the identity of %s", g.where)
 	}
-	text, err := json.MarshalIndent(identityFile{Version: 1, Identity: id, Seal: s}, "", "  ")
+	text, err := json.MarshalIndent(identityFile{Version: 1, Identity: id, Owner: host(o.Owner), Seal: s}, "", "  ")
 	if err != nil {
 		return id, errkind.Wrap(errkind.Internal, err, "write the identity of %s", g.where)
 	}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/kopia/kopia/repo"
 	"github.com/kopia/kopia/repo/blob"
 	"github.com/kopia/kopia/repo/format"
 
@@ -43,14 +42,19 @@ func host(s string) string {
 type identityFile struct {
 	Version  int                 `json:"mooring"`
 	Identity repository.Identity `json:"identity"`
-	Seal     string              `json:"seal"`
+	// Owner is the installation that made the repository and so maintains it,
+	// until another is told to.
+	Owner string `json:"owner"`
+	Seal  string `json:"seal"`
 }
 
-func seal(r repo.DirectRepository, id repository.Identity) (string, error) {
-	key, err := r.DeriveKey("mooring identity", 32)
-	if err != nil {
-		return "", err
-	}
+// What kopia derives the key of the seal for.
+const (
+	sealPurpose   = "mooring identity"
+	sealKeyLength = 32
+)
+
+func seal(key []byte, id repository.Identity) (string, error) {
 	id.Created = id.Created.UTC()
 	text, err := json.Marshal(id)
 	if err != nil {

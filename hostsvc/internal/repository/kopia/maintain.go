@@ -1,6 +1,7 @@
 package kopia
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"syscall"
@@ -91,6 +92,9 @@ func (r *Repository) maintain(ctx context.Context, full bool) (repository.Mainta
 	}
 	ctx, why, cancel := stoppable(ctx)
 	defer cancel()
+	if err := r.claim(ctx); err != nil {
+		return m, failed(why(err), "become the owner of the repository in %s", r.g.where)
+	}
 	_, w, err := r.kopia.NewDirectWriter(ctx, repo.WriteSessionOptions{Purpose: "maintenance"})
 	if err != nil {
 		return m, failed(err, "write to %s", r.g.where)
@@ -114,7 +118,7 @@ func (r *Repository) maintain(ctx context.Context, full bool) (repository.Mainta
 	})
 	err = errors.Join(why(err), w.Close(context.WithoutCancel(ctx)))
 	if other, ok := errors.AsType[maintenance.NotOwnedError](err); ok {
-		return repository.Maintained{Note: "it is maintained by " + other.Owner}, nil
+		return repository.Maintained{Note: "it is maintained by " + cmp.Or(other.Owner, r.maker)}, nil
 	}
 	if err != nil {
 		return m, failed(err, "maintain %s", r.g.where)
@@ -129,6 +133,19 @@ func (r *Repository) maintain(ctx context.Context, full bool) (repository.Mainta
 	after, err := r.size(ctx)
 	m.Freed = max(before-after, 0)
 	return m, err
+}
+
+// claim makes the installation that made the repository its owner, the first
+// time.
+func (r *Repository) claim(ctx context.Context) error {
+	if r.maker != host(r.o.Owner) {
+		return nil
+	}
+	has, err := maintenance.HasParams(ctx, r.kopia)
+	if err != nil || has {
+		return err
+	}
+	return own(ctx, r.kopia)
 }
 
 func (r *Repository) size(ctx context.Context) (n int64, err error) {

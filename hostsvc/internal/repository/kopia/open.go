@@ -26,6 +26,7 @@ type Repository struct {
 	g        *guard
 	kopia    repo.DirectRepository
 	identity repository.Identity
+	maker    string // installation that made it
 	dir      string // of this opening
 	hash     *hasher
 	unseal   *unsealer
@@ -120,9 +121,13 @@ func (o *opener) open(ctx context.Context, g *guard, key string, want volspec.Re
 		return nil, failed(err, "open the repository in %s", g.where)
 	}
 	k.DisableIndexRefresh() // we say when: see fresh
-	r := &Repository{o: o, g: g, cancel: cancel, kopia: k, identity: file.Identity, dir: dir, clock: now, zeroSegments: map[int64]object.ID{}}
+	r := &Repository{o: o, g: g, cancel: cancel, kopia: k, identity: file.Identity, maker: file.Owner, dir: dir, clock: now, zeroSegments: map[int64]object.ID{}}
 	r.users.Store(1)
-	s, err := seal(k, file.Identity)
+	var s string
+	sealKey, err := k.DeriveKey(sealPurpose, sealKeyLength)
+	if err == nil {
+		s, err = seal(sealKey, file.Identity)
+	}
 	if err == nil && !hmac.Equal([]byte(s), []byte(file.Seal)) {
 		err = errkind.New(errkind.Offline, "the identity of %s was changed by somebody without its key: nothing was written to it", g.where)
 	}
