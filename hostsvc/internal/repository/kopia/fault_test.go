@@ -97,12 +97,12 @@ func TestFaultsByIndex(t *testing.T) {
 	ctx := t.Context()
 	// A kind that is final, so that the test need not wait for repetitions.
 	f := &requests{err: fmt.Errorf("disk: %w", syscall.EROFS)}
-	s := directory(t, kopia.Options{Wrap: f.wrap, Checkpoint: 2 << 20})
+	s := directory(t, kopia.Options{Wrap: f.wrap, Checkpoint: 1 << 20})
 	r, _ := s.Create(t, "r-1")
-	d := repositorytest.NewDisk(70 << 20)
+	d := repositorytest.NewDisk(6 << 20)
 	write := func(n int, parent bool) (repository.Point, *repositorytest.Snapshot, error) {
-		require.NoError(t, d.Fill(random(uint64(n)), 0, 3<<20))
-		require.NoError(t, d.Fill(random(uint64(n)), 65<<20, 1<<20))
+		require.NoError(t, d.Fill(random(uint64(n)), 0, 2<<20))
+		require.NoError(t, d.Fill(random(uint64(n)), 5<<20, 1<<20))
 		img, changed := d.Snapshot()
 		b := repositorytest.Backup(n, img, "", nil)
 		if parent {
