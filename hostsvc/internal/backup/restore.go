@@ -29,6 +29,12 @@ type restoreParams struct {
 	Keep    string            `json:"keep,omitempty"` // name of the snapshot of the old content
 }
 
+// restoreNotes tell that an in-place restore was begun, in this attempt or an
+// earlier one.
+type restoreNotes struct {
+	Begun bool `json:"begun"`
+}
+
 // restoreResult is what a restore leaves for people.
 type restoreResult struct {
 	Point   volspec.PointID `json:"point"`
@@ -204,12 +210,22 @@ func (s *Service) runRestore(ctx context.Context, t task) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.o.Volumes.RestoreInPlace(ctx, p.Caller, p.Group, p.InPlace, info(pt), p.Keep)
+	again, err := t.notes(new(restoreNotes))
 	if err != nil {
 		return err
 	}
-	res.Volume, res.Kept = v.Name, p.Keep
-	res.Summary = fmt.Sprintf("volume %s has the content of %s again; what it held before is its snapshot %s", v.Name, pt.Created.Format(time.RFC3339), p.Keep)
+	if err := t.save(ctx, restoreNotes{Begun: true}); err != nil {
+		return err
+	}
+	_, err = s.o.Volumes.RestoreInPlace(ctx, p.Caller, p.Group, p.InPlace, info(pt), p.Keep)
+	if errkind.Is(err, errkind.Exists) && again {
+		err = nil // an earlier attempt got as far as that: the snapshot is there when all is done
+	}
+	if err != nil {
+		return err
+	}
+	res.Volume, res.Kept = p.InPlace, p.Keep
+	res.Summary = fmt.Sprintf("volume %s has the content of %s again; what it held before is its snapshot %s", p.InPlace, pt.Created.Format(time.RFC3339), p.Keep)
 	t.result(res)
 	return nil
 }
