@@ -26,6 +26,8 @@ var backupCases = []useCase{
 		check: func(t *testing.T, r *rig, _ string) {
 			r.noJob(t)
 			r.reads(t, "base")
+			wrote := r.guests[0].Docker(t.Context(), "exec", "base", "sh", "-ec", "date >>/vol/w; sync").OK(t)
+			require.Less(t, wrote.Took, mostStall, "the container still writes")
 		},
 	},
 	{
