@@ -114,7 +114,7 @@ func ExitCode(err error) int {
 func (d *daemon) serve(ctx context.Context) error {
 	start := time.Now()
 	if err := d.prepare(ctx); err != nil {
-		return err
+		return errors.Join(err, d.backups.unmount(ctx))
 	}
 	d.gate.open()
 	sdNotify(ctx, notifyReady)

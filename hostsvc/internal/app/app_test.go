@@ -241,6 +241,7 @@ func TestTheGateHoldsEverybodyBack(t *testing.T) {
 		assert.ErrorContains(t, err, "mooringd is starting")
 	}
 	require.NoError(t, d.prepare(t.Context()))
+	defer func() { assert.NoError(t, d.backups.unmount(context.Background())) }()
 	d.gate.open()
 	_, err = s.guest(t, "vm1").Create(t.Context(), wire.CreateVolume{Name: "db"})
 	assert.NoError(t, err)
@@ -342,6 +343,7 @@ func TestObservers(t *testing.T) {
 	assert.Equal(t, 200, status("/healthz"))
 	assert.Equal(t, 503, status("/readyz"))
 	require.NoError(t, d.prepare(t.Context()))
+	defer func() { assert.NoError(t, d.backups.unmount(context.Background())) }()
 	d.gate.open()
 	assert.Equal(t, 200, status("/readyz"))
 	assert.Equal(t, 200, status("/metrics"))

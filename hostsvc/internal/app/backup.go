@@ -31,6 +31,7 @@ type backups struct {
 	views    *imagefs.Views
 	volumes  *volume.Service
 	scratch  string
+	mounted  bool // the views; only for the start
 }
 
 // buildBackup makes the parts and introduces them to each other and to the
@@ -116,7 +117,21 @@ func (b *backups) mount(ctx context.Context) error {
 	if err := imagefs.Sweep(ctx, b.scratch); err != nil {
 		log.G(ctx).WithField(log.Err, err.Error()).Warn("left-overs of an earlier run could not be removed")
 	}
-	return b.views.Mount(ctx)
+	if err := b.views.Mount(ctx); err != nil {
+		return err
+	}
+	b.mounted = true
+	return nil
+}
+
+// unmount takes the points' datastore away again when run never came to it.
+func (b *backups) unmount(ctx context.Context) error {
+	if !b.mounted {
+		return nil
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	return b.views.Run(ended)
 }
 
 // recover settles what a dead process left and shows the points that volumes
