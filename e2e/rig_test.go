@@ -324,14 +324,22 @@ func (r *rig) agree(ctx context.Context) error {
 // bases are the files of snapshots that the next backups start from: one at
 // most for each volume and repository.
 func (r *rig) bases(ctx context.Context, volumes []wire.Volume, on, known []string) (found []string, err error) {
+	left := map[string]int{} // how many each volume may have
+	repos := map[string]int{}
 	for _, v := range volumes {
-		repos, e := r.admin.GroupRepositories(ctx, v.VMGroup)
-		err = errors.Join(err, e)
-		left := len(repos)
-		for _, f := range on {
-			if left > 0 && strings.HasPrefix(f, string(v.ID)+".") && strings.HasSuffix(f, ".snap") && !slices.Contains(known, f) {
-				found, left = append(found, f), left-1
-			}
+		n, asked := repos[v.VMGroup]
+		if !asked {
+			all, e := r.admin.GroupRepositories(ctx, v.VMGroup)
+			err = errors.Join(err, e)
+			n = len(all)
+			repos[v.VMGroup] = n
+		}
+		left[string(v.ID)] = n
+	}
+	for _, f := range on {
+		id, _, _ := strings.Cut(f, ".")
+		if left[id] > 0 && strings.HasSuffix(f, ".snap") && !slices.Contains(known, f) {
+			found, left[id] = append(found, f), left[id]-1
 		}
 	}
 	return found, err
