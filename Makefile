@@ -66,7 +66,7 @@ unit: peers ## tests of the packages, without the race detector
 
 .PHONY: race
 race: peers ## tests of the packages with the race detector
-	$(GO) test -race -count=1 -timeout 25m $(PACKAGES)
+	$(GO) test -race -count=1 -timeout 40m $(PACKAGES)
 
 .PHONY: e2e
 e2e: peers ## end-to-end tests; RUN=pattern selects some
