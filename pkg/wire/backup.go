@@ -7,7 +7,7 @@ import (
 )
 
 // VolumeBackup is what a volume shows of its backups. State is unprotected,
-// ok, late (older than its RPO) or failed.
+// pending (no point yet), ok, late (older than its RPO) or failed.
 type VolumeBackup struct {
 	Policy      string    `json:"policy"`
 	LastSuccess time.Time `json:"last_success,omitzero"`

@@ -19,6 +19,7 @@ const (
 	stateOK          = "ok"
 	stateLate        = "late"
 	stateFailed      = "failed"
+	statePending     = "pending" // a policy selects it, and there is no point yet
 )
 
 // protectionFacts are what one volume's protection is judged on.
@@ -63,6 +64,8 @@ func judgeProtection(f protectionFacts) wire.Protection {
 		p.State = stateLate
 	case failed:
 		p.State = stateFailed
+	case f.newest == nil:
+		p.State = statePending
 	}
 	return p
 }
@@ -122,7 +125,7 @@ func newestGood(tx Tx, v Volume) (*Point, error) {
 }
 
 // rank puts first what needs somebody.
-var rank = map[string]int{stateUnprotected: 0, stateLate: 1, stateFailed: 2, stateOK: 3}
+var rank = map[string]int{stateUnprotected: 0, stateLate: 1, stateFailed: 2, statePending: 3, stateOK: 4}
 
 // Protection is how every volume of a vmgroup is protected, the worst first.
 func (s *Service) Protection(ctx context.Context, group string) ([]wire.Protection, error) {

@@ -197,11 +197,11 @@ func (t *tool) sumUp(found []protected) {
 	for _, p := range found {
 		n[p.State]++
 	}
-	t.talk("%s: %d protected, %d unprotected, %d late, %d failed.", count(len(found), "volume"), n["ok"], n["unprotected"], n["late"], n["failed"])
+	t.talk("%s: %d protected, %d without a point yet, %d unprotected, %d late, %d failed.", count(len(found), "volume"), n["ok"], n["pending"], n["unprotected"], n["late"], n["failed"])
 }
 
 // urgency orders states of protection.
-var urgency = map[string]int{"unprotected": 0, "late": 1, "failed": 2, "ok": 4}
+var urgency = map[string]int{"unprotected": 0, "late": 1, "failed": 2, "pending": 3, "ok": 4}
 
 func sortProtection(found []protected) {
 	rank := func(p protected) int {
