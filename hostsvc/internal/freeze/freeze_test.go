@@ -165,14 +165,14 @@ func TestAGuestThatAsksAMomentLater(t *testing.T) {
 
 func TestAGuestThatTakesTheOrderAndSaysNothing(t *testing.T) {
 	in(t, func(t *testing.T, ctx context.Context, b *freeze.Broker, guest func(volspec.Caller, func(wire.FreezeOrder))) {
-		var id string
-		guest(vm("a"), func(o wire.FreezeOrder) { id = o.ID })
+		ids := make(chan string, 1)
+		guest(vm("a"), func(o wire.FreezeOrder) { ids <- o.ID })
 		begin := time.Now()
 		_, err := b.Hold(ctx, order("a", "v"), never(t))
 		assert.Equal(t, errkind.Unavailable, errkind.Of(err))
 		assert.ErrorContains(t, err, "did not manage in 8s")
 		assert.Equal(t, 8*time.Second, time.Since(begin))
-		_, err = b.Report(ctx, vm("a"), id, wire.FreezeReport{State: wire.FreezeFrozen, LeftMS: 1000})
+		_, err = b.Report(ctx, vm("a"), <-ids, wire.FreezeReport{State: wire.FreezeFrozen, LeftMS: 1000})
 		assert.Equal(t, errkind.NotFound, errkind.Of(err), "it is too late")
 	})
 }
