@@ -403,7 +403,8 @@ func TestAlarmsOverRestarts(t *testing.T) {
 		assert.Len(t, c.said(), 2, "a restart is no reason to tell again")
 		life(2*time.Hour, func(*notify.Notifier) {})
 		assert.Equal(t, []string{"repository-offline far again", "repository-offline near again"}, c.said()[2:])
-		life(48*time.Hour, func(*notify.Notifier) { a.set("far") })
+		a.set("far")
+		life(48*time.Hour, func(*notify.Notifier) {})
 		assert.Equal(t, []string{"repository-offline far again"}, c.said()[4:5])
 		for _, s := range c.said()[4:] {
 			assert.Equal(t, "repository-offline far again", s, "near is gone without a word")
