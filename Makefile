@@ -64,13 +64,9 @@ test: setup peers race e2e ## all tests: packages with the race detector, then e
 unit: peers ## tests of the packages, without the race detector
 	$(GO) test -count=1 $(PACKAGES)
 
-# Everything is watched for races but the libraries of cryptography: deriving a
-# repository's key takes twelve times as long with them.
-NORACE := -gcflags='crypto/...=-race=false' -gcflags='golang.org/x/crypto/...=-race=false'
-
 .PHONY: race
 race: peers ## tests of the packages with the race detector
-	$(GO) test -race $(NORACE) -count=1 -timeout 40m $(PACKAGES)
+	$(GO) test -race -count=1 -timeout 40m $(PACKAGES)
 
 .PHONY: e2e
 e2e: peers ## end-to-end tests; RUN=pattern selects some
