@@ -33,6 +33,12 @@ func CheckSize(size volspec.Size) error {
 	return nil
 }
 
+// RoundUp is the smallest multiple of unit, a power of two, that is not below
+// size: what a disk of that size takes on a datastore of that unit.
+func RoundUp(size, unit volspec.Size) volspec.Size {
+	return (size + unit - 1) &^ (unit - 1)
+}
+
 // CheckFormat validates the format of a disk.
 func CheckFormat(format string) error {
 	switch format {

@@ -49,7 +49,8 @@ type Hypervisor interface {
 
 // Disks makes, finds and removes disks.
 type Disks interface {
-	// Create makes a disk that reads as zeros. The format decides what is
+	// Create makes a disk that reads as zeros. A size that is no multiple of the
+	// datastore's unit is rounded up to one. The format decides what is
 	// allocated now: thin nothing, zeroedthick all of it, eagerzeroedthick all
 	// of it and written. Repeated with the same size and format: nil. A disk
 	// of another size: exists. No room: quota, with nothing left behind.
@@ -62,9 +63,9 @@ type Disks interface {
 	// List yields every disk of one datastore, in no order. An unreadable
 	// entry is yielded with its error; the listing goes on.
 	List(ctx context.Context, datastore string) iter.Seq2[Disk, error]
-	// Grow enlarges a disk; what is attached sees the new size. Already that
-	// large: nil. Never shrinks: smaller is invalid. Absent: not-found. No
-	// room: quota, with the disk as it was.
+	// Grow enlarges a disk, rounding as Create does; what is attached sees the
+	// new size. Already that large: nil. Never shrinks: smaller is invalid.
+	// Absent: not-found. No room: quota, with the disk as it was.
 	Grow(ctx context.Context, r Ref, size volspec.Size) error
 	// Clone copies src, or its snapshot if snap is not empty, to dst. The copy
 	// is of one moment even while src is written to; where that cannot be had
@@ -117,7 +118,7 @@ type VM struct {
 type Device struct {
 	Ref
 	VM       volspec.VMID
-	Serial   string // volspec.Serial of the volume
+	Serial   string // what the guest finds it by; the same at every attach
 	ReadOnly bool
 	Size     volspec.Size
 }
@@ -134,7 +135,8 @@ type Machines interface {
 	// A VM that is off: unavailable. No such disk: not-found.
 	Attach(ctx context.Context, vm volspec.VMID, r Ref, readOnly bool) (Device, error)
 	// Detach unplugs a disk. Not attached: nil. While anything in the guest
-	// has it mounted or open: in-use, with nothing changed. From a VM that
+	// has it mounted or open: in-use, with nothing changed; a hypervisor that
+	// cannot look into its guests relies on them to have let go. From a VM that
 	// is off it is always unplugged.
 	Detach(ctx context.Context, vm volspec.VMID, r Ref) error
 	// Fence cuts a VM off a disk without asking the guest: after nil nothing
@@ -166,7 +168,8 @@ type Datastore struct {
 	Path     string // where, in words
 	Capacity volspec.Size
 	Free     volspec.Size
-	Reflink  bool // instant clones and snapshots of attached disks
+	Unit     volspec.Size // sizes of disks are multiples of it, a power of two
+	Reflink  bool         // instant clones and snapshots of attached disks
 	State    DatastoreState
 	Detail   string // why it is not online
 }

@@ -15,6 +15,7 @@ var formats = []string{volspec.Thin, volspec.ZeroedThick, volspec.EagerZeroedThi
 
 var disks = []sentence{
 	{"Create", "Create makes a disk that reads as zeros.", createReadsZeros},
+	{"Create", "A size that is no multiple of the datastore's unit is rounded up to one.", createRounds},
 	{"Create", "The format decides what is allocated now: thin nothing, zeroedthick all of it, eagerzeroedthick all of it and written.", createFormats},
 	{"Create", "Repeated with the same size and format: nil.", createRepeated},
 	{"Create", "A disk of another size: exists.", createOtherSize},
@@ -27,7 +28,7 @@ var disks = []sentence{
 	{"Stat", "Unreadable: corrupt.", statUnreadable},
 	{"List", "List yields every disk of one datastore, in no order.", listAll},
 	{"List", "An unreadable entry is yielded with its error; the listing goes on.", listUnreadable},
-	{"Grow", "Grow enlarges a disk; what is attached sees the new size.", growSeen},
+	{"Grow", "Grow enlarges a disk, rounding as Create does; what is attached sees the new size.", growSeen},
 	{"Grow", "Already that large: nil.", growAlready},
 	{"Grow", "Never shrinks: smaller is invalid.", growNeverShrinks},
 	{"Grow", "No room: quota, with the disk as it was.", growNoRoom},
@@ -48,6 +49,22 @@ func createReadsZeros(t *testing.T, e *env) {
 	require.NoError(t, e.h.Delete(e.ctx, r))
 	require.NoError(t, e.h.Create(e.ctx, r, size, volspec.Thin))
 	assert.Equal(t, strings.Repeat("\x00", 6), e.content(t, r, 6))
+}
+
+func createRounds(t *testing.T, e *env) {
+	unit := e.store(t, e.Datastore).Unit
+	require.GreaterOrEqual(t, unit, volspec.Size(512))
+	require.Zero(t, unit&(unit-1), "a power of two")
+	for _, asked := range []volspec.Size{size - unit + 1, size - 1, size} {
+		r := e.ref()
+		require.NoError(t, e.h.Create(e.ctx, r, asked, volspec.Thin))
+		d, err := e.h.Stat(e.ctx, r)
+		require.NoError(t, err)
+		assert.Equal(t, size, d.Size, "%d asked", asked)
+		require.NoError(t, e.h.Create(e.ctx, r, asked, volspec.Thin), "repeated")
+		assert.Equal(t, size, e.attach(t, 0, r, false).Size)
+		e.detach(t, 0, r)
+	}
 }
 
 func createFormats(t *testing.T, e *env) {
@@ -154,7 +171,7 @@ func deleteAttached(t *testing.T, e *env) {
 
 func statDescribes(t *testing.T, e *env) {
 	r := e.ref()
-	odd := 10*volspec.MiB + 512
+	odd := 10*volspec.MiB + e.store(t, e.Datastore).Unit
 	require.NoError(t, e.h.Create(e.ctx, r, odd, volspec.Thin))
 	require.NoError(t, e.h.PutMeta(e.ctx, r, []byte("record")))
 	d, err := e.h.Stat(e.ctx, r)

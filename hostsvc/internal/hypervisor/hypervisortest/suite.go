@@ -23,6 +23,7 @@ type Fixture struct {
 	Other      string           // another of the same kind
 	VMs        [2]hypervisor.VM // two that are on
 	Guest      Guest            // what programs in those VMs do
+	Blind      bool             // it cannot tell whether a guest uses a disk
 	Reopen     func(*testing.T) hypervisor.Hypervisor
 	// Corrupt makes an unreadable entry where the disk r is or would be.
 	Corrupt func(t *testing.T, r hypervisor.Ref)

@@ -37,6 +37,7 @@ func (l *Local) Create(ctx context.Context, r hypervisor.Ref, size volspec.Size,
 	if err := hypervisor.CheckFormat(format); err != nil {
 		return err
 	}
+	size = hypervisor.RoundUp(size, sector)
 	p, err := l.at(ctx, r, true)
 	if err != nil {
 		return err
@@ -205,6 +206,7 @@ func (l *Local) Grow(ctx context.Context, r hypervisor.Ref, size volspec.Size) e
 	if err := hypervisor.CheckSize(size); err != nil {
 		return err
 	}
+	size = hypervisor.RoundUp(size, sector)
 	p, err := l.at(ctx, r, true)
 	if err != nil {
 		return err

@@ -248,7 +248,7 @@ func (l *Local) Datastores(ctx context.Context) ([]hypervisor.Datastore, error) 
 }
 
 func (l *Local) describe(ctx context.Context, c *conf, d Datastore) hypervisor.Datastore {
-	h := hypervisor.Datastore{Name: d.Name, Path: d.Path, State: hypervisor.Online}
+	h := hypervisor.Datastore{Name: d.Name, Path: d.Path, Unit: sector, State: hypervisor.Online}
 	p, why := c.openStore(ctx, d)
 	if why != nil {
 		h.State, h.Detail = hypervisor.Offline, why.Error()

@@ -26,7 +26,7 @@ func (m *Memory) Create(ctx context.Context, r hypervisor.Ref, size volspec.Size
 	if err := hypervisor.CheckFormat(format); err != nil {
 		return err
 	}
-	return m.add(r, disk{size: size, format: format})
+	return m.add(r, disk{size: hypervisor.RoundUp(size, sector), format: format})
 }
 
 // add puts d at r, unless a disk of that size is there already.
@@ -139,6 +139,7 @@ func (m *Memory) Grow(ctx context.Context, r hypervisor.Ref, size volspec.Size) 
 	if err := hypervisor.CheckSize(size); err != nil {
 		return err
 	}
+	size = hypervisor.RoundUp(size, sector)
 	d, err := m.find(r, true)
 	if err != nil {
 		return err

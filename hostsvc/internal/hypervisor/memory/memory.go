@@ -172,6 +172,9 @@ func (m *Memory) room(s *hypervisor.Datastore, need volspec.Size) error {
 	return nil
 }
 
+// sector is what disks are multiples of.
+const sector = 512
+
 // Datastores implements hypervisor.Datastores.
 func (m *Memory) Datastores(ctx context.Context) ([]hypervisor.Datastore, error) {
 	unlock, err := m.lock(ctx)
@@ -182,7 +185,7 @@ func (m *Memory) Datastores(ctx context.Context) ([]hypervisor.Datastore, error)
 	var all []hypervisor.Datastore
 	for _, s := range m.stores {
 		d := *s
-		d.Free = m.free(s)
+		d.Free, d.Unit = m.free(s), sector
 		if d.State == hypervisor.Offline {
 			d.Capacity, d.Free = 0, 0
 		}
