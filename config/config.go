@@ -22,20 +22,21 @@ const DefaultPath = "/etc/mooring/mooring.toml"
 // Config is a whole configuration. What Load returns is complete: every
 // default is filled in and every rule holds.
 type Config struct {
-	StateDir       string      `toml:"state_dir"` // what must survive a reboot
-	RunDir         string      `toml:"run_dir"`   // sockets
-	Hypervisor     string      `toml:"hypervisor"`
-	DefaultVMGroup bool        `toml:"default_vmgroup"` // make _DEFAULT at the first start
-	Log            Log         `toml:"log"`
-	Catalog        Catalog     `toml:"catalog"`
-	Admin          Admin       `toml:"admin"`
-	Metrics        Metrics     `toml:"metrics"`
-	Volume         Volume      `toml:"volume"`
-	Backup         Backup      `toml:"backup"`
-	Notify         Notify      `toml:"notify"`
-	Datastores     []Datastore `toml:"datastore"`
-	VMs            []VM        `toml:"vm"`
-	VMGroups       []VMGroup   `toml:"vmgroup"`
+	StateDir       string        `toml:"state_dir"` // what must survive a reboot
+	RunDir         string        `toml:"run_dir"`   // sockets
+	Hypervisor     string        `toml:"hypervisor"`
+	DefaultVMGroup bool          `toml:"default_vmgroup"` // make _DEFAULT at the first start
+	Log            Log           `toml:"log"`
+	VSphere        VSphereConfig `toml:"vsphere"`
+	Catalog        Catalog       `toml:"catalog"`
+	Admin          Admin         `toml:"admin"`
+	Metrics        Metrics       `toml:"metrics"`
+	Volume         Volume        `toml:"volume"`
+	Backup         Backup        `toml:"backup"`
+	Notify         Notify        `toml:"notify"`
+	Datastores     []Datastore   `toml:"datastore"`
+	VMs            []VM          `toml:"vm"`
+	VMGroups       []VMGroup     `toml:"vmgroup"`
 
 	// Files are those it was read from, in order; not a key.
 	Files []string `toml:"-"`
@@ -84,10 +85,11 @@ type Volume struct {
 
 // Datastore is a folder for disks. Its name is what users write after the @.
 // With a Size it is managed: mooringd makes a file system of that size, in an
-// image beside the folder, and mounts it there.
+// image beside the folder, and mounts it there. On vSphere Path is the
+// datastore's name there, Name unless given; without any, all are offered.
 type Datastore struct {
 	Name string       `toml:"name"`
-	Path string       `toml:"path"`
+	Path string       `toml:"path,omitempty"`
 	Size volspec.Size `toml:"size,omitzero"`
 }
 
@@ -134,7 +136,7 @@ func Default() Config {
 	return Config{
 		StateDir:       "/var/lib/mooring",
 		RunDir:         "/run/mooring",
-		Hypervisor:     "local",
+		Hypervisor:     LocalHypervisor,
 		DefaultVMGroup: true,
 		Log:            Log{Level: "info", Format: "auto"},
 		Catalog:        Catalog{Driver: SQLite},
@@ -169,6 +171,7 @@ func (c *Config) complete() {
 			vm.SocketMode = 0o600
 		}
 	}
+	c.completeVSphere()
 	c.completeBackup()
 	c.completeNotify()
 }

@@ -28,6 +28,7 @@ func (c *Config) Validate() error {
 func (c *Config) check() Problems {
 	var p Problems
 	c.checkService(&p)
+	c.checkVSphere(&p)
 	c.checkDatastores(&p)
 	c.checkVMs(&p)
 	c.checkSockets(&p)
@@ -41,7 +42,7 @@ func (c *Config) check() Problems {
 func (c *Config) checkService(p *Problems) {
 	p.absolute("state_dir", c.StateDir)
 	p.absolute("run_dir", c.RunDir)
-	p.oneOf("hypervisor", c.Hypervisor, "local")
+	p.oneOf("hypervisor", c.Hypervisor, LocalHypervisor, VSphere)
 	p.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	p.oneOf("log.format", c.Log.Format, "json", "text", "auto")
 	p.oneOf("catalog.driver", c.Catalog.Driver, SQLite, Postgres)
@@ -81,7 +82,7 @@ func (c *Config) checkDatastores(p *Problems) {
 	for i, d := range c.Datastores {
 		at := fmt.Sprintf("datastore[%d]", i)
 		p.name(at+".name", d.Name, names, i, volspec.CheckDatastoreName)
-		if !p.absolute(at+".path", d.Path) {
+		if c.Hypervisor == VSphere || !p.absolute(at+".path", d.Path) {
 			continue
 		}
 		if filepath.Clean(d.Path) == "/" {
@@ -157,7 +158,7 @@ func (c *Config) checkVMGroups(p *Problems) {
 		}
 		for j, vm := range g.VMs {
 			at := fmt.Sprintf("%s.vms[%d]", at, j)
-			if !slices.ContainsFunc(c.VMs, func(v VM) bool { return v.Name == vm }) {
+			if c.Hypervisor != VSphere && !slices.ContainsFunc(c.VMs, func(v VM) bool { return v.Name == vm }) {
 				p.add(at, "VM %q is not declared: declare it with [[vm]], or correct the name", vm)
 			}
 			if owner, dup := owners[vm]; dup {
@@ -190,6 +191,7 @@ func (c *Config) knownDatastore(p *Problems, at, name string) {
 	switch {
 	case name == "":
 		p.add(at, "it is missing: name a datastore")
+	case c.Hypervisor == VSphere && len(c.Datastores) == 0: // all that vCenter has
 	case !slices.ContainsFunc(c.Datastores, func(d Datastore) bool { return d.Name == name }):
 		p.add(at, "datastore %q is not declared: declare it with [[datastore]], or correct the name", name)
 	}

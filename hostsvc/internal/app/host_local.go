@@ -26,6 +26,9 @@ var _ host = localHost{}
 // config.Load refuses other words. A managed datastore that cannot be had is
 // offline; it does not keep the others from their users.
 func newHost(ctx context.Context, cfg config.Config) (host, error) {
+	if cfg.Hypervisor == config.VSphere {
+		return nil, errkind.New(errkind.Unsupported, "hypervisor %q is configured, and this build only knows %q: change it in %s", cfg.Hypervisor, config.LocalHypervisor, cfg.Files[0])
+	}
 	k := managed.New(filepath.Join(cfg.StateDir, "managed"))
 	l, err := local.New(localOptions(cfg, k))
 	if err != nil {

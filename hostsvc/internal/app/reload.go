@@ -97,6 +97,7 @@ func fixed(old, next config.Config) error {
 	same("state_dir", old.StateDir, next.StateDir)
 	same("run_dir", old.RunDir, next.RunDir)
 	same("hypervisor", old.Hypervisor, next.Hypervisor)
+	same("vsphere", old.VSphere, next.VSphere)
 	same("catalog", old.Catalog, next.Catalog)
 	same("admin", old.Admin, next.Admin)
 	same("metrics.listen", old.Metrics, next.Metrics)
