@@ -5,14 +5,16 @@
 //	vsock://2:1019                         from a KVM guest to its host
 //	tls://host:1020                        with a client certificate
 //
-// This build speaks unix. What follows from a channel (who the peer is) is
-// the listener's to say, see PeerOf; what is spoken on it is package wire's.
+// This build speaks unix and tls. What follows from a channel (who the peer
+// is) is the listener's to say, see PeerOf and TLSOf; what is spoken on it is
+// package wire's.
 package transport
 
 import (
 	"context"
 	"errors"
 	"net"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -28,7 +30,11 @@ func Check(url string) error {
 	return err
 }
 
-// Dial connects to url. The caller closes the connection. Kinds: invalid for
+// IsTLS reports whether url names a channel that DialTLS opens.
+func IsTLS(url string) bool { return strings.HasPrefix(url, "tls://") }
+
+// Dial connects to url, but to a tls:// channel, which needs DialTLS. The
+// caller closes the connection. Kinds: invalid for
 // a URL nobody could connect to, unsupported for a scheme that this build
 // lacks, denied when the peer's socket may not be used by this process,
 // unavailable for everything that may pass when repeated.
@@ -36,6 +42,9 @@ func Dial(ctx context.Context, url string) (net.Conn, error) {
 	a, err := parse(url)
 	if err != nil {
 		return nil, err
+	}
+	if a.network == "tcp" {
+		return nil, errkind.New(errkind.Invalid, "channel %q cannot be used here: it needs a certificate", url)
 	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, a.network, a.address)
@@ -61,8 +70,15 @@ func parse(url string) (address, error) {
 			return address{}, err
 		}
 		return address{"unix", rest}, nil
-	case "vsock", "tls":
-		return address{}, errkind.New(errkind.Unsupported, "channel %q cannot be used: this build has no %s channels, only unix://", url, scheme)
+	case "tls":
+		host, port, err := net.SplitHostPort(rest)
+		n, perr := strconv.ParseUint(port, 10, 16)
+		if err != nil || perr != nil || host == "" || n == 0 || strings.ContainsAny(host, "/?#@ ") {
+			return address{}, errkind.New(errkind.Invalid, "channel %q is not valid: write tls://HOST:PORT", url)
+		}
+		return address{"tcp", rest}, nil
+	case "vsock":
+		return address{}, errkind.New(errkind.Unsupported, "channel %q cannot be used: this build has no %s channels, only unix:// and tls://", url, scheme)
 	}
 	return address{}, errkind.New(errkind.Invalid, "channel %q is not valid: its scheme is %q, known are unix, vsock and tls", url, scheme)
 }

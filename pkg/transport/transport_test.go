@@ -38,8 +38,11 @@ func TestURLs(t *testing.T) {
 		"":                               "invalid: channel \"\" is not valid: write it as a URL such as unix:///run/mooring/admin.sock",
 		"unix://run/admin.sock":          "invalid: socket path \"run/admin.sock\" is not valid: it must be absolute",
 		"unix:///a\x00b":                 "invalid: socket path \"/a\\x00b\" is not valid: it contains a NUL",
-		"vsock://2:1019":                 "unsupported: channel \"vsock://2:1019\" cannot be used: this build has no vsock channels, only unix://",
-		"tls://host:1020":                "unsupported: channel \"tls://host:1020\" cannot be used: this build has no tls channels, only unix://",
+		"vsock://2:1019":                 "unsupported: channel \"vsock://2:1019\" cannot be used: this build has no vsock channels, only unix:// and tls://",
+		"tls://host":                     "invalid: channel \"tls://host\" is not valid: write tls://HOST:PORT",
+		"tls://:1020":                    "invalid: channel \"tls://:1020\" is not valid: write tls://HOST:PORT",
+		"tls://host:0":                   "invalid: channel \"tls://host:0\" is not valid: write tls://HOST:PORT",
+		"tls://host:1020/x":              "invalid: channel \"tls://host:1020/x\" is not valid: write tls://HOST:PORT",
 		"http://host":                    "invalid: channel \"http://host\" is not valid: its scheme is \"http\", known are unix, vsock and tls",
 	} {
 		err := Check(url)
@@ -51,6 +54,9 @@ func TestURLs(t *testing.T) {
 		_, derr := Dial(t.Context(), url)
 		assert.Equal(t, err, derr, "Dial and Check agree on %q", url)
 	}
+	assert.NoError(t, Check("tls://[::1]:1020"))
+	_, err := Dial(t.Context(), "tls://host:1020")
+	assert.ErrorContains(t, err, "needs a certificate")
 	long := "unix:///" + strings.Repeat("x", 107)
 	assert.ErrorContains(t, Check(long), "it has 108 bytes, the system allows 107")
 	assert.NoError(t, Check(long[:len(long)-1]))
