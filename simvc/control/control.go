@@ -1,0 +1,94 @@
+// Package control starts and steers mooring-simvc, the vCenter with real bytes
+// that tests run against. It knows the program only by its command line and its
+// control socket, and nothing of what it simulates with.
+package control
+
+import (
+	"context"
+	"time"
+)
+
+// Options say what to simulate; zero values have defaults.
+type Options struct {
+	// Hosts is the number of hosts of the cluster. Default 2.
+	Hosts int
+	// VMs is how many there are at the start: "vm-0", "vm-1" ..., powered on, each
+	// with one system disk of 64 MiB on the first datastore, on the hosts by turn.
+	VMs int
+	// Datastores are the names. Each is a directory of that name below Dir, and
+	// the disks are files in it. Default ds-0, ds-1.
+	Datastores []string
+	// Dir keeps the datastores and what Restart needs. Default: a new directory
+	// that Stop removes.
+	Dir string
+	// Capacity of each datastore in bytes. Default 100 GiB. Thick disks count in
+	// full when they are made, thin ones as much as is written.
+	Capacity int64
+	// ESX is one host without a vCenter: no first-class disks, no migration.
+	ESX bool
+	// User and Password log in; others do not. Default
+	// administrator@vsphere.local and a random password.
+	User, Password string
+}
+
+// VM is a virtual machine as the simulator sees it.
+type VM struct {
+	Name         string
+	Moref        string
+	InstanceUUID string
+	BIOSUUID     string
+	Host         string // name
+	Power        string // poweredOn, poweredOff, suspended
+	Disks        []Disk
+}
+
+// Disk is a disk on a VM.
+type Disk struct {
+	Key        int32
+	UUID       string // as backing.uuid
+	Datastore  string
+	File       string // "[ds] a/b.vmdk", the running one
+	Path       string // host path of the running extent: what the guest writes to
+	Controller int32  // bus number
+	Unit       int32
+	Capacity   int64
+	Mode       string
+	FCD        string // id, "" for a plain disk
+}
+
+// Fault is a rule: the calls it matches fail. The first rule that matches acts.
+type Fault struct {
+	// Method is a name on the wire, such as ReconfigVM_Task.
+	Method string
+	// Object is a moref value ("vm-23"), or "" for all.
+	Object string
+	// Kind is the name of a fault type, such as TaskInProgress. "" fails nothing:
+	// for rules that only delay or drop.
+	Kind string
+	// InTask lets the call begin a task, and the task fails.
+	InTask bool
+	// Skip so many matching calls, then act on Count of them; 0 is all.
+	Skip, Count int
+	// DropReply carries the call out and then cuts the connection.
+	DropReply bool
+	// Delay passes before the call is looked at.
+	Delay time.Duration
+}
+
+// VMs lists the virtual machines, by name.
+func (c *Client) VMs(ctx context.Context) ([]VM, error) {
+	var vms []VM
+	return vms, c.call(ctx, "vms", nil, &vms)
+}
+
+// VM is one virtual machine.
+func (c *Client) VM(ctx context.Context, name string) (VM, error) {
+	var vm VM
+	return vm, c.call(ctx, "vm", args{"VM": name}, &vm)
+}
+
+// Power switches a VM on or off, as the power button does. It is no error when
+// the VM is in that state already.
+func (c *Client) Power(ctx context.Context, vm string, on bool) error {
+	return c.call(ctx, "power", args{"VM": vm, "On": on}, nil)
+}

@@ -1,0 +1,302 @@
+package vc
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// Limits of a machine that the simulator does not know.
+const (
+	maxControllers = 4
+	reservedUnit   = 7
+	unitsPVSCSI    = 64
+	unitsOther     = 16
+)
+
+// change is what a specification means for disks: files made before the
+// simulator sees it, and what is to be done after it agreed or refused.
+type change struct {
+	undo, commit []func()
+}
+
+func (c *change) failed() {
+	for i := len(c.undo) - 1; i >= 0; i-- {
+		c.undo[i]()
+	}
+}
+
+func (c *change) done() {
+	for _, f := range c.commit {
+		f()
+	}
+}
+
+// prepare checks the devices of a specification against those of a machine,
+// which is locked, and makes the files of new disks.
+func (s *Server) prepare(ctx *simulator.Context, vm *simulator.VirtualMachine, dir string, have object.VirtualDeviceList, specs []types.BaseVirtualDeviceConfigSpec) (*change, types.BaseMethodFault) {
+	c := &change{}
+	have = append(object.VirtualDeviceList{}, have...)
+	for i, b := range specs {
+		spec := b.GetVirtualDeviceConfigSpec()
+		var fault types.BaseMethodFault
+		switch d := spec.Device.(type) {
+		case *types.VirtualDisk:
+			switch spec.Operation {
+			case types.VirtualDeviceConfigSpecOperationAdd:
+				fault = s.addDisk(c, vm, dir, have, spec, d, int32(i))
+			case types.VirtualDeviceConfigSpecOperationEdit:
+				fault = s.editDisk(c, vm, have, spec, d, int32(i))
+			case types.VirtualDeviceConfigSpecOperationRemove:
+				fault = s.dropDisk(c, vm, have, spec, d, int32(i))
+			}
+		case types.BaseVirtualSCSIController:
+			if spec.Operation == types.VirtualDeviceConfigSpecOperationAdd {
+				fault = addController(have, specs, d, int32(i))
+			}
+		}
+		if fault != nil {
+			c.failed()
+			return nil, fault
+		}
+		switch spec.Operation {
+		case types.VirtualDeviceConfigSpecOperationAdd:
+			have = append(have, spec.Device)
+		case types.VirtualDeviceConfigSpecOperationRemove:
+			have = without(have, spec.Device.GetVirtualDevice().Key)
+		}
+	}
+	return c, nil
+}
+
+func without(have object.VirtualDeviceList, key int32) object.VirtualDeviceList {
+	return have.Select(func(d types.BaseVirtualDevice) bool { return d.GetVirtualDevice().Key != key })
+}
+
+func invalidDevice(i int32, property string) types.BaseMethodFault {
+	return &types.InvalidDeviceSpec{
+		InvalidVmConfig: types.InvalidVmConfig{Property: fmt.Sprintf("configSpec.deviceChange[%d].%s", i, property)},
+		DeviceIndex:     i,
+	}
+}
+
+func scsiControllers(have object.VirtualDeviceList) []*types.VirtualSCSIController {
+	var list []*types.VirtualSCSIController
+	for _, d := range have {
+		if c, ok := d.(types.BaseVirtualSCSIController); ok {
+			list = append(list, c.GetVirtualSCSIController())
+		}
+	}
+	return list
+}
+
+// addController gives a new controller the bus and the key a vCenter would.
+func addController(have object.VirtualDeviceList, specs []types.BaseVirtualDeviceConfigSpec, b types.BaseVirtualSCSIController, i int32) types.BaseMethodFault {
+	c := b.GetVirtualSCSIController()
+	taken := make(map[int32]bool)
+	for _, o := range scsiControllers(have) {
+		taken[o.BusNumber] = true
+	}
+	if len(taken) >= maxControllers {
+		return &types.TooManyDevices{InvalidVmConfig: types.InvalidVmConfig{Property: fmt.Sprintf("configSpec.deviceChange[%d].device", i)}}
+	}
+	if c.BusNumber < 0 || c.BusNumber >= maxControllers || taken[c.BusNumber] {
+		return invalidDevice(i, "device.busNumber")
+	}
+	old := c.Key
+	c.Key = 1000 + c.BusNumber
+	if c.ControllerKey == 0 {
+		c.ControllerKey = 100
+	}
+	for _, s := range specs {
+		if d := s.GetVirtualDeviceConfigSpec().Device.GetVirtualDevice(); d.ControllerKey == old && old != c.Key {
+			d.ControllerKey = c.Key
+		}
+	}
+	return nil
+}
+
+// checkUnit finds the place of a disk: its controller, and a unit that is
+// allowed and free. None asked for is the first free one.
+func checkUnit(have object.VirtualDeviceList, d *types.VirtualDisk, i int32) types.BaseMethodFault {
+	ctl := have.FindByKey(d.ControllerKey)
+	sc, ok := ctl.(types.BaseVirtualSCSIController)
+	if !ok {
+		return invalidDevice(i, "device.controllerKey")
+	}
+	limit := int32(unitsOther)
+	if _, ok := ctl.(*types.ParaVirtualSCSIController); ok {
+		limit = unitsPVSCSI
+	}
+	used := map[int32]bool{reservedUnit: true}
+	for _, o := range have {
+		v := o.GetVirtualDevice()
+		if v.ControllerKey == d.ControllerKey && v.UnitNumber != nil && v.Key != d.Key {
+			used[*v.UnitNumber] = true
+		}
+	}
+	if d.UnitNumber == nil {
+		return invalidDevice(i, "device.unitNumber")
+	}
+	if n := *d.UnitNumber; n < 0 || n >= limit || used[n] {
+		return invalidDevice(i, "device.unitNumber")
+	}
+	if d.Key <= 0 {
+		d.Key = 2000 + sc.GetVirtualSCSIController().BusNumber*unitsPVSCSI + *d.UnitNumber
+	}
+	return nil
+}
+
+func flatBacking(d *types.VirtualDisk) *types.VirtualDiskFlatVer2BackingInfo {
+	b, _ := d.Backing.(*types.VirtualDiskFlatVer2BackingInfo)
+	return b
+}
+
+// addDisk makes or finds the disk of a new device and fills in what a vCenter
+// does: capacity, identity, kind.
+func (s *Server) addDisk(c *change, vm *simulator.VirtualMachine, dir string, have object.VirtualDeviceList, spec *types.VirtualDeviceConfigSpec, d *types.VirtualDisk, i int32) types.BaseMethodFault {
+	b := flatBacking(d)
+	if b == nil {
+		return invalidDevice(i, "device.backing")
+	}
+	if fault := checkUnit(have, d, i); fault != nil {
+		return fault
+	}
+	if b.FileName == "" || strings.HasSuffix(b.FileName, "]") || strings.HasSuffix(b.FileName, "/") {
+		b.FileName = s.freeName(b.FileName, dir)
+	}
+	capacity := d.CapacityInBytes
+	if capacity == 0 {
+		capacity = d.CapacityInKB << 10
+	}
+	if spec.FileOperation == types.VirtualDeviceConfigSpecFileOperationCreate {
+		thin := b.ThinProvisioned != nil && *b.ThinProvisioned
+		if _, fault := s.createDisk(b.FileName, capacity, thin); fault != nil {
+			return fault
+		}
+		name := b.FileName
+		c.undo = append(c.undo, func() { _ = s.removeDisk(name) })
+	}
+	spec.FileOperation = "" // the file is there now
+	info, fault := s.readDisk(b.FileName)
+	if fault != nil {
+		return fault
+	}
+	d.CapacityInBytes, d.CapacityInKB = info.Size, info.Size>>10
+	b.Uuid = info.UUID
+	b.ThinProvisioned = types.NewBool(info.Thin)
+	if b.DiskMode == "" {
+		b.DiskMode = string(types.VirtualDiskModePersistent)
+	}
+	if b.Sharing == "" {
+		b.Sharing = string(types.VirtualDiskSharingSharingNone)
+	}
+	held, fault := s.hold(b.FileName, vm, d)
+	if fault != nil {
+		return fault
+	}
+	c.undo = append(c.undo, held)
+	return nil
+}
+
+// hold locks a disk for a machine's device.
+func (s *Server) hold(name string, vm *simulator.VirtualMachine, d *types.VirtualDisk) (func(), types.BaseMethodFault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.disks[name] != nil {
+		return nil, &types.FileLocked{FileFault: types.FileFault{File: name}}
+	}
+	h := &disk{File: name, UUID: flatBacking(d).Uuid, Key: d.Key}
+	if vm != nil {
+		h.VM = vm.Self
+	}
+	s.disks[name] = h
+	return func() { s.letGo(name) }, nil
+}
+
+func (s *Server) letGo(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.disks, name)
+}
+
+func (s *Server) held(name string) *disk {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.disks[name]
+}
+
+// editDisk enlarges a disk or changes its mode.
+func (s *Server) editDisk(c *change, _ *simulator.VirtualMachine, have object.VirtualDeviceList, spec *types.VirtualDeviceConfigSpec, d *types.VirtualDisk, i int32) types.BaseMethodFault {
+	old, _ := have.FindByKey(d.Key).(*types.VirtualDisk)
+	if old == nil {
+		return invalidDevice(i, "device.key")
+	}
+	was, b := flatBacking(old), flatBacking(d)
+	if b == nil || was == nil || b.FileName != was.FileName {
+		return invalidDevice(i, "device.backing")
+	}
+	spec.FileOperation = ""
+	size := d.CapacityInBytes
+	if size == 0 || size == old.CapacityInBytes {
+		size = max(d.CapacityInKB<<10, size)
+	}
+	switch {
+	case size < old.CapacityInBytes && size != 0:
+		return &types.InvalidDeviceOperation{InvalidDeviceSpec: types.InvalidDeviceSpec{DeviceIndex: i}}
+	case size > old.CapacityInBytes:
+		if fault := s.growDisk(b.FileName, size); fault != nil {
+			return fault
+		}
+	default:
+		size = old.CapacityInBytes
+	}
+	d.CapacityInBytes, d.CapacityInKB = size, size>>10
+	b.Uuid, b.ThinProvisioned = was.Uuid, was.ThinProvisioned
+	return nil
+}
+
+// dropDisk lets go of a disk, and deletes it if asked.
+func (s *Server) dropDisk(c *change, _ *simulator.VirtualMachine, have object.VirtualDeviceList, spec *types.VirtualDeviceConfigSpec, d *types.VirtualDisk, i int32) types.BaseMethodFault {
+	old, _ := have.FindByKey(d.Key).(*types.VirtualDisk)
+	if old == nil {
+		return invalidDevice(i, "device.key")
+	}
+	name := flatBacking(old).FileName
+	destroy := spec.FileOperation == types.VirtualDeviceConfigSpecFileOperationDestroy
+	spec.FileOperation = ""
+	spec.Device = old
+	c.commit = append(c.commit, func() {
+		s.letGo(name)
+		if destroy {
+			_ = s.removeDisk(name)
+		}
+	})
+	return nil
+}
+
+// freeName finds a name for a disk whose file was not named.
+func (s *Server) freeName(asked, dir string) string {
+	var p object.DatastorePath
+	if !p.FromString(asked) || p.Path == "" && strings.Trim(p.Datastore, " ") == "" {
+		p.FromString(dir)
+	} else if p.Path == "" {
+		var d object.DatastorePath
+		d.FromString(dir)
+		p.Path = d.Path
+	}
+	base := path.Base(p.Path)
+	for n := 0; ; n++ {
+		name := fmt.Sprintf("[%s] %s/%s.vmdk", p.Datastore, p.Path, base)
+		if n > 0 {
+			name = fmt.Sprintf("[%s] %s/%s_%d.vmdk", p.Datastore, p.Path, base, n)
+		}
+		if _, fault := s.readDisk(name); fault != nil {
+			return name
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package vc
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"mooring.dev/mooring/simvc/internal/vmfile"
+)
+
+// store is a datastore: a directory of the host that counts what is in it.
+type store struct {
+	name     string
+	dir      string
+	ref      types.ManagedObjectReference
+	capacity int64
+
+	mu      sync.Mutex
+	thick   map[string]int64 // host path of a flat: what it holds reserved
+	used    int64
+	counted time.Time
+}
+
+func (s *Server) store(name string) *store {
+	for _, st := range s.stores {
+		if st.name == name {
+			return st
+		}
+	}
+	return nil
+}
+
+func (s *Server) storeOf(ref types.ManagedObjectReference) *store {
+	for _, st := range s.stores {
+		if st.ref == ref {
+			return st
+		}
+	}
+	return nil
+}
+
+// resolve finds the host path of "[ds] a/b".
+func (s *Server) resolve(name string) (*store, string, types.BaseMethodFault) {
+	var p object.DatastorePath
+	if !p.FromString(name) {
+		return nil, "", &types.InvalidDatastorePath{DatastorePath: name}
+	}
+	st := s.store(p.Datastore)
+	if st == nil {
+		return nil, "", &types.InvalidDatastorePath{DatastorePath: name}
+	}
+	clean := path.Clean("/" + p.Path)
+	if strings.Contains(p.Path, "..") || clean == "/" {
+		return nil, "", &types.InvalidDatastorePath{DatastorePath: name}
+	}
+	return st, filepath.Join(st.dir, clean), nil
+}
+
+// free is what is left, counted at most every second: thick disks in full,
+// everything else as much as it takes.
+func (st *store) free() int64 {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if time.Since(st.counted) > time.Second {
+		st.used = 0
+		_ = filepath.WalkDir(st.dir, func(p string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return nil //nolint:nilerr // files come and go
+			}
+			if n, ok := st.thick[p]; ok {
+				st.used += n
+			} else {
+				st.used += vmfile.Used(p)
+			}
+			return nil
+		})
+		st.counted = time.Now()
+	}
+	return st.capacity - st.used
+}
+
+// reserve takes room for a thick disk, or finds that there is none.
+func (st *store) reserve(flat string, size int64) types.BaseMethodFault {
+	free := st.free()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	more := size - st.thick[flat]
+	if more > free {
+		return &types.NoDiskSpace{Datastore: st.name, FileFault: types.FileFault{File: flat}}
+	}
+	st.thick[flat] = size
+	st.used += more
+	return nil
+}
+
+func (st *store) release(flat string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.used -= st.thick[flat]
+	delete(st.thick, flat)
+}
+
+// publishStore shows capacity and free space in the inventory.
+func (s *Server) publishStore(ctx *simulator.Context, st *store) {
+	ds := ctx.Map.Get(st.ref).(*simulator.Datastore)
+	free := st.free()
+	ctx.WithLock(ds, func() {
+		info := ds.Info.GetDatastoreInfo()
+		info.FreeSpace = free
+		changes := []types.PropertyChange{{Name: "summary.freeSpace", Val: free}}
+		if ds.Summary.Capacity != st.capacity {
+			changes = append(changes,
+				types.PropertyChange{Name: "summary.capacity", Val: st.capacity},
+				types.PropertyChange{Name: "summary.type", Val: string(types.HostFileSystemVolumeFileSystemTypeVMFS)},
+				types.PropertyChange{Name: "summary.multipleHostAccess", Val: true})
+		}
+		ctx.Update(ds, changes)
+	})
+}
+
+// fileFault says which of the vCenter's faults an error of the file system is.
+func fileFault(name string, err error) types.BaseMethodFault {
+	f := types.FileFault{File: name}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &types.FileNotFound{FileFault: f}
+	case errors.Is(err, fs.ErrExist):
+		return &types.FileAlreadyExists{FileFault: f}
+	case errors.Is(err, vmfile.ErrFormat):
+		return &types.FileFault{File: name}
+	default:
+		return &types.CannotAccessFile{FileFault: f}
+	}
+}
