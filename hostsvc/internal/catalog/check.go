@@ -21,6 +21,7 @@ var references = []struct{ what, query string }{
 	{"repositories without a key", "SELECT COUNT(*) FROM repositories r LEFT JOIN repository_secrets s ON s.repository_id = r.id WHERE s.repository_id IS NULL"},
 	{"recovery points without a repository", "SELECT COUNT(*) FROM points p LEFT JOIN repositories r ON r.id = p.repository_id WHERE r.id IS NULL"},
 	{"policies without a vmgroup", "SELECT COUNT(*) FROM policies p LEFT JOIN vmgroups g ON g.id = p.group_id WHERE g.id IS NULL"},
+	{"certificates without an enrolment", "SELECT COUNT(*) FROM guest_certificates c LEFT JOIN guest_vms v ON v.vm = c.vm WHERE v.vm IS NULL"},
 	{"volumes in an unknown state", "SELECT COUNT(*) FROM volumes WHERE state NOT IN ('creating', 'ready', 'trashed', 'deleting')"},
 	{"volumes of negative size", "SELECT COUNT(*) FROM volumes WHERE size < 0 OR op_size < 0"},
 }

@@ -55,3 +55,13 @@ func CheckSnapshotID(id volspec.SnapshotID) error {
 	}
 	return nil
 }
+
+var guestInfoKey = regexp.MustCompile(`^[a-zA-Z0-9]+(\.[a-zA-Z0-9]+)*$`)
+
+// CheckGuestInfoKey validates a key of GuestInfo.
+func CheckGuestInfoKey(key string) error {
+	if len(key) > 64 || !guestInfoKey.MatchString(key) {
+		return errkind.New(errkind.Invalid, "key %q for a VM is not valid: only words of letters and digits with dots between are", key)
+	}
+	return nil
+}

@@ -1,5 +1,5 @@
 // Package catalogtest is the contract of a catalog: what volume.Store,
-// tenancy.Store, backup.Store and job.Store promise, over one database, whatever keeps it.
+// tenancy.Store, backup.Store, job.Store and enroll.Store promise, over one database, whatever keeps it.
 package catalogtest
 
 import (
@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/hostsvc/internal/backup"
+	"mooring.dev/mooring/hostsvc/internal/enroll"
 	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/volume"
@@ -23,6 +24,7 @@ type Catalog interface {
 	Tenancy() tenancy.Store
 	Jobs() job.Store
 	Backup() backup.Store
+	Enrolment() enroll.Store
 	Check(ctx context.Context) error
 	Close() error
 }
@@ -54,6 +56,7 @@ func Run(t *testing.T, b Backend) {
 	t.Run("lists of jobs", func(t *testing.T) { jobLists(t, b) })
 	t.Run("old jobs", func(t *testing.T) { jobTrim(t, b) })
 	t.Run("marks of schedules", func(t *testing.T) { jobMarks(t, b) })
+	t.Run("enrolment", func(t *testing.T) { enrolmentRecords(t, b) })
 	t.Run("runners", func(t *testing.T) { runners(t, b) })
 	t.Run("schedulers", func(t *testing.T) { schedulers(t, b) })
 	t.Run("rollback", func(t *testing.T) { rollback(t, b) })

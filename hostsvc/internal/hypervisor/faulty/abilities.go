@@ -100,3 +100,19 @@ func (l frozen) SnapshotCost(ctx context.Context, r hypervisor.Ref) (volspec.Siz
 func (l frozen) SnapshotFrozen(ctx context.Context, r hypervisor.Ref, id volspec.SnapshotID) error {
 	return l.h.do("SnapshotFrozen", r, func() error { return l.f.SnapshotFrozen(ctx, r, id) })
 }
+
+type guestInfo struct {
+	hypervisor.Hypervisor
+	h *Hypervisor
+	g hypervisor.GuestInfo
+}
+
+func (l guestInfo) Unwrap() hypervisor.Hypervisor { return l.Hypervisor }
+
+func (l guestInfo) PutGuestInfo(ctx context.Context, vm volspec.VMID, key, text string) error {
+	return l.h.do("PutGuestInfo", hypervisor.Ref{}, func() error { return l.g.PutGuestInfo(ctx, vm, key, text) })
+}
+
+func (l guestInfo) ReadGuestInfo(ctx context.Context, vm volspec.VMID, key string) (string, error) {
+	return do1(l.h, "ReadGuestInfo", hypervisor.Ref{}, func() (string, error) { return l.g.ReadGuestInfo(ctx, vm, key) })
+}

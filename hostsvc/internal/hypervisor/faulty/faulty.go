@@ -49,7 +49,7 @@ type Plan struct {
 }
 
 // Hypervisor is the decorator. It counts calls of the methods of the contract
-// and of Snapshotter, Imager, FrozenSnapshotter and Adopter; a listing is one
+// and of Snapshotter, Imager, FrozenSnapshotter, Adopter and GuestInfo; a listing is one
 // call, and so is a whole Build. Reading an open snapshot is none. Watch is passed
 // through and not counted, since it lasts. It is safe for concurrent use; then
 // the order of calls, and with it their numbers, is not determined.
@@ -102,6 +102,9 @@ func (h *Hypervisor) Unwrap() hypervisor.Hypervisor {
 	}
 	if f, ok := hypervisor.As[hypervisor.FrozenSnapshotter](h.inner); ok {
 		u = frozen{u, h, f}
+	}
+	if g, ok := hypervisor.As[hypervisor.GuestInfo](h.inner); ok {
+		u = guestInfo{u, h, g}
 	}
 	return u
 }

@@ -62,7 +62,7 @@ func Run(t *testing.T, fixture func(t *testing.T) Fixture) {
 }
 
 func sentences() (all []sentence) {
-	for _, part := range [][]sentence{general, disks, clones, snapshots, images, builds, machines, attachments, datastores, watching} {
+	for _, part := range [][]sentence{general, disks, clones, snapshots, images, builds, machines, attachments, datastores, watching, guestInfo} {
 		all = append(all, part...)
 	}
 	return all

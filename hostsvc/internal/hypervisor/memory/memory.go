@@ -25,7 +25,7 @@ type Options struct {
 }
 
 // Memory implements hypervisor.Hypervisor, Snapshotter, Imager,
-// FrozenSnapshotter and Watcher.
+// FrozenSnapshotter, Watcher and GuestInfo.
 type Memory struct {
 	mu       sync.Mutex // guards everything below
 	stores   map[string]*hypervisor.Datastore
@@ -40,6 +40,7 @@ type Memory struct {
 type machine struct {
 	hypervisor.VM
 	boots int
+	info  map[string]string // see GuestInfo
 }
 
 type disk struct {
