@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -378,6 +379,10 @@ func (r *rig) killAt(t *testing.T, v victim, u useCase, point, n string) {
 	r.settled(t)
 }
 
+// wedged is what Docker 20.10 says of a container whose processes or folders
+// it forgot: it refuses that container until the machine boots again.
+var wedged = regexp.MustCompile(`: already exists|file exists|with id exists|already in progress`)
+
 // dockerd is killed at random moments of creating a volume and starting a
 // container on it. Restarted, the same commands succeed; no use is left
 // behind, no local volume appears, and what was written is there.
@@ -412,9 +417,7 @@ func TestEngineKilledAtRandom(t *testing.T) {
 		for _, c := range commands {
 			require.NoError(t, harness.Eventually(60*time.Second, func() error {
 				err := c.try()
-				if err != nil && strings.Contains(err.Error(), "already exists") {
-					// Docker 20.10 forgot the container's processes and refuses it until
-					// the machine boots again.
+				if err != nil && wedged.MatchString(err.Error()) {
 					t.Logf("round %d: %v", i, err)
 					g.reboot(t)
 				}

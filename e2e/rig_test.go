@@ -155,8 +155,8 @@ func (r *rig) finish(t *testing.T) {
 		if !g.EngineRuns() {
 			continue
 		}
-		if ids := g.Docker(ctx, "ps", "-aq").Lines(); len(ids) > 0 {
-			g.Docker(ctx, append([]string{"rm", "-f", "-v"}, ids...)...)
+		if err := g.empty(ctx); err != nil {
+			t.Errorf("the containers of %s: %v", g.Name, err)
 		}
 	}
 	if !r.Running() {
@@ -207,6 +207,20 @@ func (r *rig) finish(t *testing.T) {
 	if err != nil {
 		t.Errorf("the rig could not be taken apart: %v", err)
 	}
+}
+
+// empty removes all containers. An engine that was killed may refuse at first.
+func (p *plain) empty(ctx context.Context) error {
+	return harness.Eventually(20*time.Second, func() error {
+		r := p.Docker(ctx, "ps", "-aq")
+		if ids := r.Lines(); r.Code == 0 && len(ids) > 0 {
+			r = p.Docker(ctx, append([]string{"rm", "-f", "-v"}, ids...)...)
+		}
+		if r.Code != 0 {
+			return fmt.Errorf("%s", r)
+		}
+		return nil
+	})
 }
 
 // forget detaches the repositories of a vmgroup, with what uses them.
