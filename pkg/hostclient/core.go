@@ -1,6 +1,6 @@
 // Package hostclient calls the host service over any channel of package
 // transport: Client with the calls of a guest, Admin with those of the
-// service's administrator. The bodies are package wire's.
+// service's administrator, Stranger with that of a VM that enrols. The bodies are package wire's.
 //
 // Every error has a kind of package errkind and reads as the sentence that
 // the service wrote for the user. Clients are safe for concurrent use.
@@ -9,6 +9,7 @@ package hostclient
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"mooring.dev/mooring/pkg/errkind"
@@ -36,6 +38,9 @@ type Options struct {
 	Timeout time.Duration
 	// Conns bounds the connections open at a time; further calls wait. 0: 16.
 	Conns int
+	// TLS is how a tls:// channel is opened, asked for every connection. Its
+	// errors are those of the call.
+	TLS func() (*tls.Config, error)
 	// UserAgent names the program and its version in the service's log.
 	UserAgent string
 }
@@ -49,34 +54,48 @@ const (
 type core struct {
 	url  string
 	opts Options
-	http *http.Client
+	dial func(ctx context.Context) (net.Conn, error)
+	http atomic.Pointer[http.Client]
 }
 
 func newCore(channel string, o Options) *core {
+	return newCoreOver(channel, o, dialOf(channel, o))
+}
+
+func newCoreOver(channel string, o Options, dial func(ctx context.Context) (net.Conn, error)) *core {
 	if o.Conns <= 0 {
 		o.Conns = 16
 	}
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		conn, err := transport.Dial(ctx, channel)
-		if err != nil {
-			return nil, &dialError{err}
-		}
-		return conn, nil
-	}
-	return &core{url: channel, opts: o, http: &http.Client{
+	c := &core{url: channel, opts: o, dial: dial}
+	c.http.Store(c.newHTTP())
+	return c
+}
+
+func (c *core) newHTTP() *http.Client {
+	return &http.Client{
 		Transport: &http.Transport{
-			DialContext:         dial,
-			MaxConnsPerHost:     o.Conns,
-			MaxIdleConnsPerHost: o.Conns,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				conn, err := c.dial(ctx)
+				if err != nil {
+					return nil, &dialError{err}
+				}
+				return conn, nil
+			},
+			MaxConnsPerHost:     c.opts.Conns,
+			MaxIdleConnsPerHost: c.opts.Conns,
 			IdleConnTimeout:     time.Minute,
 			DisableCompression:  true,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	}
 }
 
 // Close closes the idle connections. Calls in flight are not disturbed.
-func (c *core) Close() { c.http.CloseIdleConnections() }
+func (c *core) Close() { c.http.Load().CloseIdleConnections() }
+
+// Reconnect makes later calls use new connections, as when the certificate
+// has changed. Calls in flight are not disturbed.
+func (c *core) Reconnect() { c.http.Swap(c.newHTTP()).CloseIdleConnections() }
 
 // dialError marks failures before which no byte of a request was sent.
 type dialError struct{ err error }
@@ -183,7 +202,7 @@ func (c *core) send(ctx context.Context, method, target string, body []byte) (*h
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.http.Load().Do(req)
 	if err != nil {
 		return nil, c.lost(ctx, err)
 	}
@@ -223,6 +242,9 @@ func (c *core) lost(ctx context.Context, err error) error {
 		case errkind.Invalid, errkind.Unsupported:
 			return dial.err
 		case errkind.Denied:
+			if transport.IsTLS(c.url) {
+				return dial.err // says which certificate is missing or wrong
+			}
 			return errkind.Wrap(k, rootCause(dial.err), "no permission to connect to the host service at %s: become root or a member of group mooring", c.url)
 		}
 	}

@@ -45,6 +45,12 @@ func TestEveryMethod(t *testing.T) {
 		{func() error { return g.SetFormat(ctx, "v", wire.SetFormat{Epoch: 7, State: volspec.Formatted}) }, `POST /api/v1/volumes/v/format {"epoch":7,"state":"formatted"}`, false},
 		{func() error { return only(g.Heartbeat(ctx, wire.Heartbeat{BootID: "b"})) }, `POST /api/v1/heartbeat {"boot_id":"b","plugin":"","uses":null}`, false},
 
+		{func() error { return only(g.Renew(ctx, wire.Renew{Request: []byte{1}})) }, `POST /api/v1/certificate {"request":"AQ=="}`, false},
+		{func() error {
+			return only(NewStranger("unix://"+path, Options{}).Enroll(ctx, wire.Enroll{Code: "c", Proof: []byte{1}, Request: []byte{2}}))
+		}, `POST /api/v1/enroll {"code":"c","proof":"AQ==","request":"Ag=="}`, false},
+		{func() error { return only(a.InviteVM(ctx, "web 01", wire.Invite{GuestInfo: true})) }, `POST /api/v1/vms/web%2001/enroll {"guestinfo":true}`, false},
+		{func() error { return a.RevokeVM(ctx, "v") }, "POST /api/v1/vms/v/revoke ", false},
 		{func() error { return only(a.Hello(ctx)) }, "GET /api/v1/hello ", false},
 		{func() error { return only(a.Status(ctx)) }, "GET /api/v1/status ", false},
 		{func() error { return only(a.Doctor(ctx)) }, "GET /api/v1/doctor ", true},

@@ -1,13 +1,14 @@
 package volspec
 
-// Caller is who makes a request, as the channel proved it. Exactly one of VM
-// and Admin is set.
+// Caller is who makes a request, as the channel proved it. Exactly one of VM,
+// Admin and Stranger is set.
 type Caller struct {
 	VM          VMID
 	VMName      string
 	VMDatastore string // where the VM itself lives: what _VM_DS means
 	Admin       bool
-	Actor       string // for the audit log: vm:NAME or admin:UID
+	Stranger    bool   // nobody yet: may only enrol
+	Actor       string // for the audit log: vm:NAME, admin:UID or stranger:ADDRESS
 }
 
 // VMGroup is a tenant: VMs, a default datastore and access rows.

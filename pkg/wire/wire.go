@@ -180,6 +180,10 @@ type VM struct {
 	LastSeen  time.Time    `json:"last_seen,omitzero"`
 	Plugin    string       `json:"plugin,omitempty"`
 	Attached  int          `json:"attached"`
+	// Certificate says where its enrolment on TLS channels stands, "" when it
+	// never began: until TIME, invited until TIME, expired, revoked, or refused
+	// with the reason.
+	Certificate string `json:"certificate,omitempty"`
 }
 
 // Access is one access row. Zero limits mean unlimited.

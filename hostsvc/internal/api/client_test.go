@@ -23,16 +23,18 @@ func TestClientAndTableAgree(t *testing.T) {
 	g := newRig(t)
 	guest := hostclient.New("unix://"+g.channel(as(callerA)), hostclient.Options{})
 	admin := hostclient.NewAdmin("unix://"+g.channel(as(callerAdmin)), hostclient.Options{})
-	for _, client := range []any{guest, admin} {
+	stranger := hostclient.NewStranger("unix://"+g.channel(as(callerStray)), hostclient.Options{})
+	for _, client := range []any{guest, admin, stranger} {
 		v := reflect.ValueOf(client)
 		for i := range v.NumMethod() {
-			if name := v.Type().Method(i).Name; name != "Close" {
+			if name := v.Type().Method(i).Name; name != "Close" && name != "Reconnect" {
 				callWithSamples(t, name, v.Method(i))
 			}
 		}
 	}
 	guest.Close()
 	admin.Close()
+	stranger.Close()
 
 	text := ask(t, g.channel(as(callerAdmin)), "GET", "/metrics", "").body
 	reached := map[string]bool{}

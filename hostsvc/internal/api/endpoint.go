@@ -20,7 +20,10 @@ type audience string
 const (
 	guests audience = "guest" // callers that are a VM
 	admins audience = "admin"
-	both   audience = "both"
+	both   audience = "both" // those two
+	// strangers are peers of a channel on which a VM shows a certificate, and
+	// have none.
+	strangers audience = "stranger"
 )
 
 // permission is the right that an endpoint needs; see roles.
@@ -28,6 +31,8 @@ type permission string
 
 const (
 	helloRead     permission = "hello.read"
+	enroll        permission = "enroll"
+	enrolRenew    permission = "enroll.renew"
 	volumeRead    permission = "volume.read"
 	volumeCreate  permission = "volume.create"
 	volumeRemove  permission = "volume.remove"
@@ -47,6 +52,8 @@ const (
 // rolesOf lists who has a permission. What is not listed nobody has.
 var rolesOf = map[permission]audience{
 	helloRead:     both,
+	enroll:        strangers,
+	enrolRenew:    guests,
 	volumeRead:    both,
 	volumeCreate:  both,
 	volumeRemove:  both,
@@ -74,6 +81,9 @@ const (
 )
 
 func (a audience) includes(c volspec.Caller) bool {
+	if c.Stranger || a == strangers {
+		return c.Stranger && a == strangers
+	}
 	return a == both || (a == admins) == c.Admin
 }
 

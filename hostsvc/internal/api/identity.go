@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"slices"
@@ -46,10 +47,37 @@ func GuestPeers(resolve func(ctx context.Context) (volspec.Caller, error), uids 
 	}
 }
 
+// CertifiedPeers makes a client the VM that resolve finds by the certificates
+// of its TLS channel, and one that shows none a stranger, who may enrol. fresh
+// is false once a request on the same connection was allowed.
+func CertifiedPeers(resolve func(ctx context.Context, chain []*x509.Certificate, fresh bool) (volspec.Caller, error)) Identity {
+	return func(ctx context.Context, conn net.Conn) (volspec.Caller, error) {
+		tc, ok := transport.TLSOf(conn)
+		if !ok {
+			return volspec.Caller{}, errkind.New(errkind.Internal, "a %T is not a TLS channel", conn)
+		}
+		chain := tc.ConnectionState().PeerCertificates
+		if len(chain) == 0 {
+			return volspec.Caller{Stranger: true, Actor: "stranger:" + tc.RemoteAddr().String()}, nil
+		}
+		c, err := resolve(ctx, chain, !tc.Admitted())
+		if err == nil {
+			tc.Admit()
+		}
+		return c, err
+	}
+}
+
 // checkCaller keeps a caller that is nobody, or two at once, from everything.
 func checkCaller(c volspec.Caller) error {
-	if c.Admin == (c.VM != "") {
-		return errkind.New(errkind.Internal, "channel identity is %+v: neither one VM nor an administrator", c)
+	n := 0
+	for _, is := range []bool{c.Admin, c.VM != "", c.Stranger} {
+		if is {
+			n++
+		}
+	}
+	if n != 1 {
+		return errkind.New(errkind.Internal, "channel identity is %+v: not one VM, an administrator or a stranger", c)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ import (
 
 	"mooring.dev/mooring/hostsvc/internal/api"
 	"mooring.dev/mooring/hostsvc/internal/catalog"
+	"mooring.dev/mooring/hostsvc/internal/enroll"
 	"mooring.dev/mooring/hostsvc/internal/freeze"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/memory"
@@ -64,6 +65,7 @@ type world struct {
 	tenants *tenancy.Service
 	freezes *freeze.Broker
 	vaults  vaults
+	guests  *enroll.Service
 	srv     *api.Server
 	socket  map[string]string // by name of the VM
 	hold    *wire.Attachment  // what owner has attached, nil when owner has nothing
@@ -101,7 +103,11 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, w.tenants.EnsureDefault(t.Context(), false))
 	require.NoError(t, w.volumes.IdentifyDatastores(t.Context()))
 	require.NoError(t, w.volumes.Recover(t.Context()))
-	w.srv = api.New(api.Options{Volumes: w.volumes, Tenants: w.tenants, System: quiet{}, Freezes: w.freezes, Backups: w.vaults, Version: "test"})
+	authority, err := enroll.OpenAuthority(t.TempDir(), "test")
+	require.NoError(t, err)
+	w.guests = enroll.New(enroll.Options{Store: cat.Enrolment(), Machines: hv, Authority: authority, URL: func() string { return "tls://host:1020" }})
+	w.srv = api.New(api.Options{Volumes: w.volumes, Tenants: w.tenants, System: quiet{}, Freezes: w.freezes, Backups: w.vaults, Version: "test",
+		Enrolment: w.guests})
 	for _, c := range callers {
 		w.socket[c.VMName] = w.serve(w.srv, c)
 	}
@@ -151,6 +157,9 @@ func (w *world) secrets() {
 	require.NoError(w.t, err)
 	w.hold = &a
 	w.freeze(a)
+	code, err := w.guests.Invite(ctx, admin, owner.VMName, false)
+	require.NoError(w.t, err)
+	w.ids = append(w.ids, code.Code)
 	w.vaults.names[word+"-group"] = []string{word + "-repository", word + "-point", word + "-policy", word + "-job", "common"}
 }
 
@@ -260,7 +269,7 @@ func script(t *testing.T, ids []string, held wire.Attachment, order string) (ste
 			wire.CreateVolume{Name: name, Options: map[string]string{"datastore": "ds2"}})
 	}
 	for _, row := range append(api.GuestRows(), api.AdminRows()...) {
-		targets := []string{strings.NewReplacer("{vmgroup}", word+"-group", "{datastore}", "ds2", "{snapshot}", word+"-snapshot", "{id}", order,
+		targets := []string{strings.NewReplacer("{vmgroup}", word+"-group", "{vm}", owner.VMName, "{datastore}", "ds2", "{snapshot}", word+"-snapshot", "{id}", order,
 			"{repository}", word+"-repository", "{point}", word+"-point", "{policy}", word+"-policy", "{job}", word+"-job").Replace(row.Path)}
 		if strings.Contains(row.Path, "{name}") {
 			whole := targets[0]

@@ -85,7 +85,7 @@ func document(t *testing.T) object {
 			"title":   "Mooring host service",
 			"version": fmt.Sprintf("v1, protocol %d", wire.Protocol),
 			"description": "HTTP with JSON over the channels of the host service. Who calls is proved by the channel: a guest channel is one VM, " +
-				"and everything on it concerns the vmgroup of that VM; the admin socket is for root and the service's group. " +
+				"and everything on it concerns the vmgroup of that VM; the admin socket is for root and the service's group; a stranger is a VM without a certificate on a TLS channel. " +
 				"x-audience says on which channels an operation exists; elsewhere it is the same 404 as a path that was never there. " +
 				"A peer states its protocol in " + wire.HeaderProtocol + " and may give a request id in " + wire.HeaderRequest + " (1 to 64 of 0-9, a-z, A-Z and -), " +
 				"which every answer carries. Fields and query parameters that the service does not know are refused on the admin socket and ignored on guest channels. " +

@@ -25,12 +25,15 @@ type Options struct {
 	Freezes Freezes
 	Backups Backups // nil: a service without backup
 
+	Enrolment Enrolment
+
 	Version      string
 	Capabilities []string
 
 	RequestLimit time.Duration // of one request's work; 0: 2 minutes
 	DrainLimit   time.Duration // how long a stop waits for requests; 0: 10 seconds
 	Conns        int           // open connections per listener, more wait; 0: 64
+	SharedConns  int           // the same for a listener that all VMs share; 0: 4096
 }
 
 // lastWords is what requests get that are cut off, to answer.
@@ -50,6 +53,7 @@ func New(o Options) *Server {
 	o.RequestLimit = cmp.Or(o.RequestLimit, 2*time.Minute)
 	o.DrainLimit = cmp.Or(o.DrainLimit, 10*time.Second)
 	o.Conns = cmp.Or(o.Conns, 64)
+	o.SharedConns = cmp.Or(o.SharedConns, 4096)
 	return &Server{
 		o: o, metrics: newMetrics(o.Version, statsOf{o.System, o.Volumes}),
 		writeTime: 30 * time.Second, eventPause: 500 * time.Millisecond, keepAlive: 15 * time.Second,
@@ -67,6 +71,15 @@ type statsOf struct {
 // the rest and returns when nothing it started is left. l is closed. It
 // returns nil unless accepting failed.
 func (s *Server) Serve(ctx context.Context, l net.Listener, id Identity) error {
+	return s.serveTo(ctx, newLimitListener(l, s.o.Conns), id)
+}
+
+// ServeShared is Serve for a listener that all VMs share.
+func (s *Server) ServeShared(ctx context.Context, l net.Listener, id Identity) error {
+	return s.serveTo(ctx, newLimitListener(l, s.o.SharedConns), id)
+}
+
+func (s *Server) serveTo(ctx context.Context, l net.Listener, id Identity) error {
 	return s.listen(ctx, l, func(w http.ResponseWriter, r *http.Request) {
 		// For others than an admin /healthz and the like do not exist.
 		if h := s.observer(r.URL.Path); h != nil {
@@ -82,7 +95,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, id Identity) error {
 // ServeObservers answers only /healthz, /readyz and /metrics, to everybody
 // who reaches l. Otherwise it is as Serve.
 func (s *Server) ServeObservers(ctx context.Context, l net.Listener) error {
-	return s.listen(ctx, l, func(w http.ResponseWriter, r *http.Request) {
+	return s.listen(ctx, newLimitListener(l, s.o.Conns), func(w http.ResponseWriter, r *http.Request) {
 		if h := s.observer(r.URL.Path); h != nil {
 			h(w, r)
 			return
@@ -130,7 +143,7 @@ func (s *Server) listen(ctx context.Context, l net.Listener, h http.HandlerFunc)
 		defer close(drained)
 		s.drain(base, srv, cut)
 	})
-	err := srv.Serve(newLimitListener(l, s.o.Conns))
+	err := srv.Serve(l)
 	if unhook() { // ctx lives: accepting failed
 		_ = srv.Close() // its only error is that of the listener, known
 	} else {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/x509"
 	"io"
 	"net"
 	"net/http"
@@ -214,6 +215,28 @@ func (s stubFreezes) Report(ctx context.Context, c volspec.Caller, id string, r 
 	return wire.FreezeAnswer{}, s.note(ctx, "freeze.Report", c, id, r)
 }
 
+type stubEnrolment struct{ *stub }
+
+func (s stubEnrolment) Enroll(ctx context.Context, c volspec.Caller, host string, binding []byte, r wire.Enroll) (wire.Certificate, error) {
+	return wire.Certificate{}, s.note(ctx, "enroll.Enroll", c, host, binding, r)
+}
+
+func (s stubEnrolment) Renew(ctx context.Context, c volspec.Caller, chain []*x509.Certificate, r wire.Renew) (wire.Certificate, error) {
+	return wire.Certificate{}, s.note(ctx, "enroll.Renew", c, chain, r)
+}
+
+func (s stubEnrolment) Invite(ctx context.Context, c volspec.Caller, vm string, place bool) (wire.Invitation, error) {
+	return wire.Invitation{}, s.note(ctx, "enroll.Invite", c, vm, place)
+}
+
+func (s stubEnrolment) Revoke(ctx context.Context, c volspec.Caller, vm string) error {
+	return s.note(ctx, "enroll.Revoke", c, vm)
+}
+
+func (s stubEnrolment) States(context.Context) (map[volspec.VMID]string, error) {
+	return map[volspec.VMID]string{callerA.VM: "revoked"}, nil
+}
+
 type stubSystem struct{ *stub }
 
 func (s stubSystem) Status(ctx context.Context) (wire.Status, error) {
@@ -243,13 +266,14 @@ var (
 	callerAdmin   = volspec.Caller{Admin: true, Actor: "admin:0"}
 	callerA       = volspec.Caller{VM: "aaaaaaaa-0000-4000-8000-000000000001", VMName: "vm a", Actor: "vm:vm a"}
 	callerB       = volspec.Caller{VM: "bbbbbbbb-0000-4000-8000-000000000002", VMName: "vmb", Actor: "vm:vmb"}
+	callerStray   = volspec.Caller{Stranger: true, Actor: "stranger:192.0.2.1:5"}
 	callerUnknown = volspec.Caller{VM: "cccccccc-0000-4000-8000-000000000003", VMName: "stray", Actor: "vm:stray"}
 )
 
 func newRig(t *testing.T, change ...func(*Options)) *rig {
 	u := &stub{}
 	o := Options{
-		Volumes: stubVolumes{u}, Tenants: stubTenants{u}, System: stubSystem{u}, Backups: stubBackups{u}, Freezes: stubFreezes{u},
+		Volumes: stubVolumes{u}, Tenants: stubTenants{u}, System: stubSystem{u}, Backups: stubBackups{u}, Freezes: stubFreezes{u}, Enrolment: stubEnrolment{u},
 		Version: "1.2.3", Capabilities: []string{"snapshots"},
 	}
 	for _, c := range change {

@@ -10,7 +10,7 @@ import (
 )
 
 // endpoints is the table of everything that can be asked.
-var endpoints = slices.Concat(commonEndpoints, guestEndpoints, freezeEndpoints, serviceEndpoints, vmgroupEndpoints, volumeEndpoints, backupEndpoints)
+var endpoints = slices.Concat(commonEndpoints, guestEndpoints, freezeEndpoints, enrolEndpoints, serviceEndpoints, vmgroupEndpoints, volumeEndpoints, backupEndpoints)
 
 var pageParams = []param{
 	{"after", "string", "the next of the page before"},
@@ -122,7 +122,7 @@ var serviceEndpoints = []endpoint{
 	{
 		http.MethodGet, "/vms", admins, serviceRead, allTenants,
 		"All virtual machines", nil,
-		give(func(ctx context.Context, s *Server, _ *call) ([]wire.VM, error) { return s.o.Volumes.VMs(ctx) }),
+		give(vms),
 	},
 	{
 		http.MethodGet, "/datastores", admins, serviceRead, allTenants,

@@ -21,10 +21,10 @@ import (
 func TestEveryEndpointDeclaresPermissionAndTenantRule(t *testing.T) {
 	for _, e := range endpoints {
 		t.Run(string(e.audience)+" "+e.name(), func(t *testing.T) {
-			assert.Contains(t, []audience{guests, admins, both}, e.audience)
+			assert.Contains(t, []audience{guests, admins, both, strangers}, e.audience)
 			holders, known := rolesOf[e.permission]
 			require.True(t, known, "permission %q is not declared", e.permission)
-			for _, c := range []volspec.Caller{callerA, callerAdmin} {
+			for _, c := range []volspec.Caller{callerA, callerAdmin, callerStray} {
 				if e.audience.includes(c) {
 					assert.True(t, holders.includes(c), "nobody of the audience could use it")
 				}
@@ -74,12 +74,12 @@ func TestEveryEndpointDeclaresPermissionAndTenantRule(t *testing.T) {
 // words selects a tenant or a VM.
 func TestTableIsUnambiguous(t *testing.T) {
 	seen := map[string]bool{}
-	for _, c := range []volspec.Caller{callerA, callerAdmin} {
+	for _, c := range []volspec.Caller{callerA, callerAdmin, callerStray} {
 		for _, e := range endpoints {
 			if !e.audience.includes(c) {
 				continue
 			}
-			shape := e.method + regexp.MustCompile(`\{[^}]*\}`).ReplaceAllString(e.path, "*") + string(c.VM)
+			shape := e.method + regexp.MustCompile(`\{[^}]*\}`).ReplaceAllString(e.path, "*") + c.Actor
 			assert.False(t, seen[shape], "%s twice", e.name())
 			seen[shape] = true
 			got, _, _ := route(c, e.method, wire.Prefix+fill(e.path, "x"))
@@ -125,7 +125,7 @@ func (e *endpoint) sample(t *testing.T) string {
 	return strings.ReplaceAll(string(b), `"0b"`, `"1gb"`)
 }
 
-var allCallers = map[string]volspec.Caller{"admin": callerAdmin, "guest A": callerA, "guest B": callerB, "unknown VM": callerUnknown}
+var allCallers = map[string]volspec.Caller{"admin": callerAdmin, "guest A": callerA, "guest B": callerB, "unknown VM": callerUnknown, "stranger": callerStray}
 
 // Every endpoint as everybody: for its audience it reaches the use case, with
 // the caller of the channel and no other; for all others it is, to the byte,
@@ -233,6 +233,8 @@ func TestArgumentsReachTheUseCases(t *testing.T) {
 		{"DELETE", "/vmgroups/g?remove_volumes=1", "", reached{"tenancy.Remove", callerAdmin, []any{"g", false, true}}},
 		{"DELETE", "/vmgroups/g/vms?vm=a&vm=b", "", reached{"tenancy.RemoveVMs", callerAdmin, []any{"g", []string{"a", "b"}}}},
 		{"PUT", "/vmgroups/g/vms", `{"vms":["a"]}`, reached{"tenancy.ReplaceVMs", callerAdmin, []any{"g", []string{"a"}}}},
+		{"POST", "/vms/web%2001/enroll", `{"guestinfo":true}`, reached{"enroll.Invite", callerAdmin, []any{"web 01", true}}},
+		{"POST", "/vms/a/revoke", "", reached{"enroll.Revoke", callerAdmin, []any{"a"}}},
 		{"GET", "/audit?vmgroup=g&limit=5", "", reached{"volume.Audit", nobody, []any{"g", 5}}},
 		{"POST", "/datastores/d/scan", `{"adopt":true}`, reached{"volume.Scan", callerAdmin, []any{"d", wire.Scan{Adopt: true}}}},
 	} {
