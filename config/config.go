@@ -85,8 +85,8 @@ type Volume struct {
 
 // Datastore is a folder for disks. Its name is what users write after the @.
 // With a Size it is managed: mooringd makes a file system of that size, in an
-// image beside the folder, and mounts it there. On vSphere Path is the
-// datastore's name there, Name unless given; without any, all are offered.
+// image beside the folder, and mounts it there. On vSphere it is
+// one of those there that volumes may use; without any, all are.
 type Datastore struct {
 	Name string       `toml:"name"`
 	Path string       `toml:"path,omitempty"`

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 
 	"mooring.dev/mooring/pkg/secret"
@@ -45,16 +44,8 @@ func (v VSphereConfig) Password() (string, error) {
 }
 
 func (c *Config) completeVSphere() {
-	if c.Hypervisor != VSphere {
-		return
-	}
-	if c.VSphere.Disk == "" {
+	if c.Hypervisor == VSphere && c.VSphere.Disk == "" {
 		c.VSphere.Disk = DiskFCD
-	}
-	for i := range c.Datastores {
-		if d := &c.Datastores[i]; d.Path == "" {
-			d.Path = d.Name
-		}
 	}
 }
 
@@ -97,11 +88,11 @@ func (c *Config) checkVSphere(p *Problems) {
 	}
 	for i, d := range c.Datastores {
 		at := fmt.Sprintf("datastore[%d]", i)
+		if d.Path != "" {
+			p.add(at+".path", "vSphere knows where its datastores are: remove the key, the name is that in vSphere")
+		}
 		if d.Size != 0 {
 			p.add(at+".size", "a datastore of vSphere is not made by mooringd: remove the key")
-		}
-		if j := slices.IndexFunc(c.Datastores[:i], func(o Datastore) bool { return o.Path == d.Path }); j >= 0 {
-			p.add(at+".path", "%q is already datastore[%d]: each is named once", d.Path, j)
 		}
 	}
 }
