@@ -47,7 +47,7 @@ func (h *memHost) id(name string) volspec.VMID {
 
 func (h *memHost) check(config.Config) error { return nil }
 
-func (h *memHost) findings() []wire.Finding { return nil }
+func (h *memHost) findings(context.Context) ([]wire.Finding, error) { return nil, nil }
 
 func (h *memHost) configure(_ context.Context, cfg config.Config) error {
 	h.mu.Lock()

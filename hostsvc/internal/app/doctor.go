@@ -36,7 +36,7 @@ func (s *system) checkDatastores(ctx context.Context) ([]wire.Finding, error) {
 	if len(stores) == 0 {
 		return []wire.Finding{{Level: levelWarning, Check: "datastores", Detail: "none is configured", Remedy: "declare one with [[datastore]] and reload"}}, nil
 	}
-	return append(datastoreFindings(stores), s.d.host.findings()...), nil
+	return datastoreFindings(stores), nil
 }
 
 // datastoreFindings judges each datastore once.

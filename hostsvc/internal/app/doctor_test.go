@@ -49,7 +49,6 @@ func TestDoctorOfAHealthyService(t *testing.T) {
 	}
 	assert.Equal(t, "3, all in place", finding(t, all, "sockets").Detail)
 	finding(t, all, "clock")
-	finding(t, all, "loop devices")
 }
 
 func TestDoctorOfDatastores(t *testing.T) {
@@ -96,4 +95,11 @@ func TestDoctorFindsAttachmentsThatTheCatalogDoesNotKnow(t *testing.T) {
 	f := finding(t, s.doctor(t), "attachments")
 	assert.Equal(t, levelWarning, f.Level)
 	assert.Contains(t, f.Detail, string(ref.Volume))
+}
+
+func TestLoopFinding(t *testing.T) {
+	assert.Equal(t, wire.Finding{Level: levelOK, Check: "loop devices", Detail: "available, the next free one is loop7"}, loopFinding(7, nil))
+	f := loopFinding(0, os.ErrPermission)
+	assert.Equal(t, levelError, f.Level)
+	assert.NotEmpty(t, f.Remedy)
 }

@@ -18,6 +18,6 @@ type host interface {
 	configure(ctx context.Context, cfg config.Config) error
 	// id is the identity of a VM of the configuration.
 	id(name string) volspec.VMID
-	// findings are about what the host itself keeps on this machine.
-	findings() []wire.Finding
+	// findings are about what the hypervisor itself depends on.
+	findings(ctx context.Context) ([]wire.Finding, error)
 }

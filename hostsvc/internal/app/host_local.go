@@ -53,12 +53,13 @@ func (h localHost) configure(ctx context.Context, cfg config.Config) error {
 
 func (h localHost) id(name string) volspec.VMID { return local.VMID(name) }
 
-func (h localHost) findings() []wire.Finding {
-	var found []wire.Finding
+func (h localHost) findings(context.Context) ([]wire.Finding, error) {
+	n, err := freeLoop()
+	found := []wire.Finding{loopFinding(n, err)}
 	for _, r := range h.managed.Reports() {
 		found = append(found, managedFinding(r))
 	}
-	return found
+	return found, nil
 }
 
 // managedFinding judges a managed datastore and the room below it.
