@@ -31,6 +31,7 @@ type Config struct {
 	Catalog        Catalog       `toml:"catalog"`
 	Admin          Admin         `toml:"admin"`
 	Metrics        Metrics       `toml:"metrics"`
+	Guest          Guest         `toml:"guest"`
 	Volume         Volume        `toml:"volume"`
 	Backup         Backup        `toml:"backup"`
 	Notify         Notify        `toml:"notify"`
@@ -146,6 +147,7 @@ func Default() Config {
 			Reconcile:  Duration(30 * time.Second),
 			AttachWait: Duration(20 * time.Second),
 		},
+		Guest:  defaultGuest(),
 		Backup: defaultBackup(),
 		Notify: defaultNotify(),
 	}

@@ -2,10 +2,8 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -36,6 +34,7 @@ func (c *Config) check() Problems {
 	c.checkBackup(&p)
 	c.checkPolicies(&p)
 	c.checkNotify(&p)
+	c.checkGuest(&p)
 	return p
 }
 
@@ -64,11 +63,8 @@ func (c *Config) checkService(p *Problems) {
 			p.add("catalog.path", "this is for driver sqlite: remove it, or set catalog.driver = %q", SQLite)
 		}
 	}
-	if l := c.Metrics.Listen; l != "" {
-		_, port, err := net.SplitHostPort(l)
-		if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || (n == 0 && port != "0") {
-			p.add("metrics.listen", "%q is not an address: write host:port, such as 127.0.0.1:9640", l)
-		}
+	if l := c.Metrics.Listen; l != "" && !isAddress(l) {
+		p.add("metrics.listen", "%q is not an address: write host:port, such as 127.0.0.1:9640", l)
 	}
 	p.between("volume.reconcile", c.Volume.Reconcile, time.Second, time.Hour)
 	p.between("volume.attach_wait", c.Volume.AttachWait, 0, time.Minute)

@@ -121,6 +121,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	log.G(ctx).WithField(log.Dur, time.Since(start).Milliseconds()).Info("mooringd is ready")
 	return rungroup.Run(ctx,
 		rungroup.Component{Name: "volumes", Run: d.volumes.Run, Within: stopLimit},
+		rungroup.Component{Name: "enrolment of VMs", Run: d.guests.Run, Within: stopLimit},
 		rungroup.Component{Name: "backup", Run: d.backups.run, Within: workLimit + stopLimit},
 		rungroup.Component{Name: "declared repositories", Run: d.places, Within: stopLimit},
 	)

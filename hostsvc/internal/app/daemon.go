@@ -11,6 +11,7 @@ import (
 	"mooring.dev/mooring/config"
 	"mooring.dev/mooring/hostsvc/internal/api"
 	"mooring.dev/mooring/hostsvc/internal/catalog"
+	"mooring.dev/mooring/hostsvc/internal/enroll"
 	"mooring.dev/mooring/hostsvc/internal/freeze"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
@@ -41,6 +42,8 @@ type daemon struct {
 	volumes   *volume.Service
 	tenants   *tenancy.Service
 	freezes   *freeze.Broker
+	authority *enroll.Authority
+	guests    *enroll.Service
 	backups   *backups
 	listeners *listeners
 	gate      gate
@@ -77,8 +80,11 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 	if d.backups, err = buildBackup(ctx, cfg, s, c, d.volumes, instance); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
+	if err := d.buildEnrolment(s, c); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	d.listeners = newListeners(api.New(api.Options{
-		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service,
+		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests,
 		System:     &system{d: d, started: time.Now()},
 		Version:    o.Version,
 		DrainLimit: drainLimit,

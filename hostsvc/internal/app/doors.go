@@ -16,7 +16,8 @@ import (
 const adminMode os.FileMode = 0o660
 
 // doors are the listeners that cfg asks for: one for the admin, one for each
-// VM, and perhaps one for metrics.
+// VM of this machine, and perhaps one for VMs with certificates and one for
+// metrics.
 func (d *daemon) doors(cfg config.Config) ([]*door, error) {
 	gid, err := adminGroup(cfg)
 	if err != nil {
@@ -35,6 +36,7 @@ func (d *daemon) doors(cfg config.Config) ([]*door, error) {
 			id:   d.gate.before(api.GuestPeers(func(ctx context.Context) (volspec.Caller, error) { return guest(ctx, d.host, id) })),
 		})
 	}
+	doors = append(doors, d.guestDoors(cfg)...)
 	if cfg.Metrics.Listen != "" {
 		doors = append(doors, &door{name: "metrics", key: doorKey{network: "tcp", address: cfg.Metrics.Listen}})
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -19,6 +20,9 @@ type door struct {
 	key  doorKey
 	id   api.Identity
 	l    net.Listener
+
+	cert   func() (*tls.Certificate, error) // of a TLS door
+	shared bool                             // by many VMs
 }
 
 // doorKey is what makes two doors the same one.
@@ -31,6 +35,10 @@ type doorKey struct {
 
 // listen opens a door. Nobody is answered before listeners has it.
 func (d *door) listen(ctx context.Context) (err error) {
+	if d.key.network == "tls" {
+		d.l, err = transport.ListenTLS(ctx, d.key.address, d.cert)
+		return err
+	}
 	if d.key.network == "tcp" {
 		d.l, err = new(net.ListenConfig).Listen(ctx, "tcp", d.key.address)
 		return errkind.Wrap(errkind.Unavailable, err, "cannot listen for %s", d.name)
@@ -111,6 +119,9 @@ func (l *listeners) Run(ctx context.Context) error {
 func (l *listeners) serve(ctx context.Context, d *door) error {
 	if d.id == nil {
 		return l.server.ServeObservers(ctx, d.l)
+	}
+	if d.shared {
+		return l.server.ServeShared(ctx, d.l, d.id)
 	}
 	return l.server.Serve(ctx, d.l, d.id)
 }

@@ -101,6 +101,7 @@ func fixed(old, next config.Config) error {
 	same("catalog", old.Catalog, next.Catalog)
 	same("admin", old.Admin, next.Admin)
 	same("metrics.listen", old.Metrics, next.Metrics)
+	same("guest", old.Guest, next.Guest)
 	same("volume", old.Volume, next.Volume)
 	same("backup", old.Backup, next.Backup)
 	if !reflect.DeepEqual(old.Notify, next.Notify) {

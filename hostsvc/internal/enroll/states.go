@@ -7,6 +7,12 @@ import (
 	"mooring.dev/mooring/pkg/volspec"
 )
 
+// States that somebody should do something about.
+const (
+	Refused = "refused: " + copied
+	Expired = "expired"
+)
+
 // States describes in words where each VM stands that has, or had, a
 // certificate or an open code.
 func (s *Service) States(ctx context.Context) (map[volspec.VMID]string, error) {
@@ -51,7 +57,7 @@ func (s *Service) States(ctx context.Context) (map[volspec.VMID]string, error) {
 			case s.o.Now().Before(until):
 				out[v.ID] = "until " + clock(until)
 			case out[v.ID] == "":
-				out[v.ID] = "expired"
+				out[v.ID] = Expired
 			}
 		}
 		return nil
