@@ -87,7 +87,9 @@ func decodeMeta(data []byte) (meta, error) {
 	if err := volspec.CheckVMGroupName(m.GroupName); err != nil {
 		return m, errkind.New(errkind.Corrupt, "the metadata record has an invalid vmgroup name %q", m.GroupName)
 	}
-	if _, err := volspec.ParseOptions(withoutSource(m.Spec).Options()); err != nil {
+	asked := withoutSource(m.Spec)
+	asked.Size = 0 // checked above: a filesystem that is there may be smaller than one that is made
+	if _, err := volspec.ParseOptions(asked.Options()); err != nil {
 		return m, errkind.Wrap(errkind.Corrupt, err, "the metadata record has invalid options")
 	}
 	return m, nil
