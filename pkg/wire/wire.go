@@ -84,7 +84,7 @@ type Volume struct {
 	AttachState string           `json:"attach_state"` // detached, attaching, attached, detaching
 	AttachedAt  time.Time        `json:"attached_at,omitzero"`
 	Epoch       int64            `json:"epoch"`
-	Serial      string           `json:"serial"`
+	Serial      string           `json:"serial"` // what guests find it by, "" before the first attachment
 	Snapshots   int              `json:"snapshots"`
 	TrashedAt   time.Time        `json:"trashed_at,omitzero"`
 	PurgeAfter  time.Time        `json:"purge_after,omitzero"`

@@ -13,7 +13,7 @@ import (
 const volumeCols = `id, group_id, datastore, name, home, state, format, size, spec, fs_uuid, clone_from,
 	created, created_by, used, fs_size, fs_note, trashed_at, health, meta_stale,
 	holder_vm, holder_vm_name, holder_boot_id, holder_installation, holder_epoch, holder_read_only, holder_since,
-	op_kind, op_instance, op_size, op_snapshot, op_vm, op_started, op_detail, view_of`
+	op_kind, op_instance, op_size, op_snapshot, op_vm, op_started, op_detail, view_of, serial`
 
 func volumeArgs(r volume.Record) ([]any, error) {
 	spec, err := json.Marshal(r.Spec)
@@ -24,7 +24,7 @@ func volumeArgs(r volume.Record) ([]any, error) {
 		r.ID, r.Key.Group, r.Key.Datastore, r.Key.Name, r.Home, r.State, r.Format, r.Size, string(spec), r.FSUUID, r.CloneFrom,
 		fromTime(r.Created), r.CreatedBy, r.Used, r.FSSize, r.FSNote, fromTime(r.TrashedAt), r.Health, r.MetaStale,
 		r.Holder.VM, r.Holder.VMName, r.Holder.BootID, r.Holder.Installation, r.Holder.Epoch, r.Holder.ReadOnly, fromTime(r.Holder.Since),
-		r.Op.Kind, r.Op.Instance, r.Op.Size, r.Op.Snapshot, r.Op.VM, fromTime(r.Op.Started), r.Op.Detail, r.ViewOf,
+		r.Op.Kind, r.Op.Instance, r.Op.Size, r.Op.Snapshot, r.Op.VM, fromTime(r.Op.Started), r.Op.Detail, r.ViewOf, r.Serial,
 	}, nil
 }
 
@@ -35,7 +35,7 @@ func scanVolume(s scanner) (r volume.Record, err error) {
 		&r.ID, &r.Key.Group, &r.Key.Datastore, &r.Key.Name, &r.Home, &r.State, &r.Format, &r.Size, &spec, &r.FSUUID, &r.CloneFrom,
 		&created, &r.CreatedBy, &r.Used, &r.FSSize, &r.FSNote, &trashed, &r.Health, &r.MetaStale,
 		&r.Holder.VM, &r.Holder.VMName, &r.Holder.BootID, &r.Holder.Installation, &r.Holder.Epoch, &r.Holder.ReadOnly, &since,
-		&r.Op.Kind, &r.Op.Instance, &r.Op.Size, &r.Op.Snapshot, &r.Op.VM, &started, &r.Op.Detail, &r.ViewOf)
+		&r.Op.Kind, &r.Op.Instance, &r.Op.Size, &r.Op.Snapshot, &r.Op.VM, &started, &r.Op.Detail, &r.ViewOf, &r.Serial)
 	if err != nil {
 		return r, err
 	}

@@ -62,8 +62,8 @@ func (s *Service) attach(ctx context.Context, c volspec.Caller, name string, req
 		return wire.Attachment{}, err
 	}
 	if r.Holder.VM == c.VM {
-		_, err := s.o.Hypervisor.Attach(ctx, c.VM, r.ref(), r.Holder.ReadOnly)
-		return attachment(r), err
+		dev, err := s.o.Hypervisor.Attach(ctx, c.VM, r.ref(), r.Holder.ReadOnly)
+		return attachment(r, dev.Serial), err
 	}
 	if r.Format == volspec.Formatting {
 		if r, err = s.reset(ctx, r); err != nil {
@@ -152,22 +152,23 @@ func (s *Service) plug(ctx context.Context, c volspec.Caller, t target, r Record
 	u := undo.New()
 	defer func() { err = joined(err, u.Run(ctx)) }()
 	u.Add("detach", func(ctx context.Context) error { return s.unplug(ctx, r, c.VM) })
-	if _, err = s.o.Hypervisor.Attach(ctx, c.VM, r.ref(), r.Holder.ReadOnly); err != nil {
+	dev, err := s.o.Hypervisor.Attach(ctx, c.VM, r.ref(), r.Holder.ReadOnly)
+	if err != nil {
 		return a, err
 	}
 	crashpoint.Here("volume.attach.disk")
-	if r, err = s.end(ctx, r.ID, nil); err != nil {
+	if r, err = s.end(ctx, r.ID, func(r *Record) { r.Serial = dev.Serial }); err != nil {
 		return a, err
 	}
 	u.Keep()
 	crashpoint.Here("volume.attach.done")
 	log.G(ctx).WithField(log.Volume, r.Name().String()).WithField(log.VM, c.VMName).Info("volume attached")
-	return attachment(r), nil
+	return attachment(r, r.Serial), nil
 }
 
-func attachment(r Record) wire.Attachment {
+func attachment(r Record, serial string) wire.Attachment {
 	return wire.Attachment{
-		ID: r.ID, Name: r.Name().String(), Epoch: r.Holder.Epoch, Serial: volspec.Serial(r.ID),
+		ID: r.ID, Name: r.Name().String(), Epoch: r.Holder.Epoch, Serial: serial,
 		Size: int64(r.Size), ReadOnly: r.Holder.ReadOnly, Format: r.Format, FSUUID: r.FSUUID, Spec: r.Spec,
 	}
 }

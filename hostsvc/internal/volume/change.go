@@ -114,6 +114,9 @@ func (s *Service) Resize(ctx context.Context, c volspec.Caller, group, name stri
 		if err := s.online(ctx, r.Key.Datastore, true); err != nil {
 			return wire.Volume{}, err
 		}
+		if req.Size, err = s.rounded(ctx, r.Key.Datastore, req.Size); err != nil {
+			return wire.Volume{}, err
+		}
 		if req.Size < r.Size || r.State != volspec.Ready {
 			return wire.Volume{}, errkind.New(errkind.Invalid, "volume %s is %s and cannot become %s: volumes only grow", r.Name(), r.Size, req.Size)
 		}

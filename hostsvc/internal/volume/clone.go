@@ -67,14 +67,14 @@ func (s *Service) ripe(ctx context.Context, src *source, snapshot string) error 
 	return err
 }
 
-// describe makes rec a copy of the source: size, filesystem and what is known
-// of it. The filesystem's UUID is the clone's own; the guest renews it before
-// the first mount.
-func (src *source) describe(rec *Record) {
+// describe makes rec a copy of the source with its size, rounded for its
+// datastore: filesystem and what is known of it. The filesystem's UUID is the
+// clone's own; the guest renews it before the first mount.
+func (src *source) describe(rec *Record, size volspec.Size) {
 	from := src.rec
-	rec.Size, rec.FSSize = from.Size, from.FSSize
+	rec.Size, rec.FSSize = size, from.FSSize
 	rec.Format = from.Format
-	rec.Spec.Size, rec.Spec.FSType, rec.Spec.MkfsOpts = from.Size, from.Spec.FSType, from.Spec.MkfsOpts
+	rec.Spec.Size, rec.Spec.FSType, rec.Spec.MkfsOpts = size, from.Spec.FSType, from.Spec.MkfsOpts
 	if rec.Spec.MountOpts == nil {
 		rec.Spec.MountOpts = from.Spec.MountOpts
 	}

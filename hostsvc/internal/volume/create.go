@@ -99,6 +99,9 @@ func (s *Service) understand(ctx context.Context, c volspec.Caller, group string
 		return order{}, errkind.New(errkind.Unsupported, "Cannot use a VSAN policy on a non-VSAN datastore: %s has no storage policies, leave vsan-policy-name out", q.key.Datastore)
 	}
 	spec.Datastore = ""
+	if spec.Size, err = s.rounded(ctx, q.key.Datastore, spec.Size); err != nil {
+		return order{}, err
+	}
 	q.spec = spec
 	return q, s.backupOptions(ctx, q)
 }
@@ -141,7 +144,11 @@ func (s *Service) createLocked(ctx context.Context, c volspec.Caller, group stri
 	rec := s.newRecord(c, q.spec, OpCreate)
 	if src != nil {
 		rec.Op.Kind = OpClone
-		src.describe(&rec)
+		size, err := s.rounded(ctx, q.key.Datastore, src.rec.Size)
+		if err != nil {
+			return wire.Volume{}, err
+		}
+		src.describe(&rec, size)
 	}
 	// Whoever finds the record before it is ready waits for this lock.
 	unlockID, err := s.lock(ctx, lockKey{id: rec.ID}, "create")

@@ -30,7 +30,7 @@ func (s *Service) Heartbeat(ctx context.Context, c volspec.Caller, h wire.Heartb
 		if r.Op.Kind != "" {
 			continue // neither attached nor detached yet
 		}
-		reply.Attachments = append(reply.Attachments, attachment(r))
+		reply.Attachments = append(reply.Attachments, attachment(r, r.Serial))
 		u, ok := uses[r.ID]
 		if !ok || u.Epoch != r.Holder.Epoch || !u.Mounted || !fsChanged(r, u) {
 			continue

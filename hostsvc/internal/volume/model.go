@@ -35,6 +35,7 @@ type Record struct {
 	CloneFrom string // name of the source at the time
 	Created   time.Time
 	CreatedBy string // VM name or "admin"
+	Serial    string // what a guest finds the disk by, as of its last attachment; "" before the first
 	Used      volspec.Size
 	FSSize    volspec.Size
 	FSNote    string

@@ -169,29 +169,53 @@ func (s *Service) findLocked(ctx context.Context, c volspec.Caller, group, name 
 // volume must not look at every datastore. Work on a disk asks anew.
 const namesTTL = time.Second
 
+// known is what is remembered of datastores: the names of those that hold
+// volumes, reachable or not, and the units of their sizes.
+type known struct {
+	names []string
+	units map[string]volspec.Size
+	at    time.Time
+}
+
 // storeNames are the names of all datastores that hold volumes, reachable or
 // not.
 func (s *Service) storeNames(ctx context.Context) ([]string, error) {
+	k, err := s.knownStores(ctx)
+	return k.names, err
+}
+
+// rounded is the size that a volume on a datastore gets for one that was asked
+// for: what the quota counts is what the disk has.
+func (s *Service) rounded(ctx context.Context, datastore string, size volspec.Size) (volspec.Size, error) {
+	k, err := s.knownStores(ctx)
+	if unit := k.units[datastore]; unit > 0 {
+		size = hypervisor.RoundUp(size, unit)
+	}
+	return size, err
+}
+
+func (s *Service) knownStores(ctx context.Context) (known, error) {
 	s.mu.Lock()
-	names, at := s.names, s.namesAt
+	k := s.known
 	s.mu.Unlock()
-	if time.Since(at) < namesTTL {
-		return names, nil
+	if time.Since(k.at) < namesTTL {
+		return k, nil
 	}
 	list, err := s.o.Hypervisor.Datastores(ctx)
 	if err != nil {
-		return nil, err
+		return known{}, err
 	}
-	names = make([]string, 0, len(list))
+	k = known{names: make([]string, 0, len(list)), units: map[string]volspec.Size{}, at: time.Now()}
 	for _, d := range list {
 		if d.Name != volspec.PointsDatastore {
-			names = append(names, d.Name)
+			k.names = append(k.names, d.Name)
 		}
+		k.units[d.Name] = d.Unit
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.names, s.namesAt = names, time.Now()
-	return names, nil
+	s.known = k
+	return k, nil
 }
 
 // online refuses work on a datastore that is away, is not the one the catalog

@@ -23,7 +23,7 @@ func (s *Service) restore(ctx context.Context, c volspec.Caller, group string, r
 	if err != nil {
 		return wire.Volume{}, err
 	}
-	size, err := restoredSize(q, p)
+	size, err := s.restoredSize(ctx, q, p)
 	if err != nil {
 		return wire.Volume{}, err
 	}
@@ -61,11 +61,11 @@ func (s *Service) restore(ctx context.Context, c volspec.Caller, group string, r
 }
 
 // restoredSize is the size of the volume that q makes of p.
-func restoredSize(q order, p Point) (volspec.Size, error) {
+func (s *Service) restoredSize(ctx context.Context, q order, p Point) (volspec.Size, error) {
 	if q.spec.Size != 0 && q.spec.Size < p.Size {
 		return 0, errkind.New(errkind.Invalid, "volume %s cannot be %s: the recovery point has %s; ask for that or more, or leave the size out", q.name, q.spec.Size, p.Size)
 	}
-	return max(q.spec.Size, p.Size), nil
+	return s.rounded(ctx, q.key.Datastore, max(q.spec.Size, p.Size))
 }
 
 // CreateRestored makes a volume of a recovery point; it is what the job of
@@ -95,7 +95,7 @@ func (s *Service) CreateRestored(ctx context.Context, c volspec.Caller, group st
 	if err != nil {
 		return wire.Volume{}, err
 	}
-	size, err := restoredSize(q, p)
+	size, err := s.restoredSize(ctx, q, p)
 	if err != nil {
 		return wire.Volume{}, err
 	}

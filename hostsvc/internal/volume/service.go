@@ -69,8 +69,7 @@ type Service struct {
 	released chan struct{} // closed and replaced whenever a disk is let go
 	kick     chan struct{} // asks Run for an extra round
 	stopped  bool
-	names    []string // of datastores, see storeNames
-	namesAt  time.Time
+	known    known                     // of datastores
 	away     map[volspec.VolumeID]bool // see apart
 }
 

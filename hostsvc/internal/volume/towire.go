@@ -14,7 +14,7 @@ func toWire(r Record, group string, keep time.Duration) wire.Volume {
 		State: r.State, Format: r.Format, SizeBytes: int64(r.Size), UsedBytes: int64(r.Used),
 		FSBytes: int64(r.FSSize), FSNote: r.FSNote, Spec: r.Spec, CloneFrom: r.CloneFrom,
 		Created: r.Created, CreatedBy: r.CreatedBy, AttachedTo: r.Holder.VMName, AttachState: attachState(r),
-		AttachedAt: r.Holder.Since, Epoch: r.Holder.Epoch, Serial: volspec.Serial(r.ID),
+		AttachedAt: r.Holder.Since, Epoch: r.Holder.Epoch, Serial: r.Serial,
 		TrashedAt: r.TrashedAt, Health: r.Health, ViewOf: r.ViewOf,
 	}
 	if v.Health == "" {
