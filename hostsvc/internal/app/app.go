@@ -36,7 +36,7 @@ const (
 
 // Run is the whole life of the daemon; it ends when ctx does. What it returns
 // is to be shown as it is, and ExitCode says how the process ends.
-func Run(ctx context.Context, o Options) error {
+func Run(ctx context.Context, o Options) (err error) {
 	cfg, err := config.Load(o.Config)
 	if err != nil {
 		return err
@@ -49,10 +49,15 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer s.close()
-	h, err := newHost(ctx, cfg)
+	h, err := newHost(ctx, cfg, o.Version)
 	if err != nil {
 		return err
 	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+		defer cancel()
+		err = errors.Join(err, h.close(ctx))
+	}()
 	d, err := build(ctx, o, cfg, s, h)
 	if err != nil {
 		return err

@@ -47,6 +47,8 @@ func (h *memHost) id(name string) volspec.VMID {
 
 func (h *memHost) check(config.Config) error { return nil }
 
+func (h *memHost) close(context.Context) error { return nil }
+
 func (h *memHost) findings(context.Context) ([]wire.Finding, error) { return nil, nil }
 
 func (h *memHost) configure(_ context.Context, cfg config.Config) error {

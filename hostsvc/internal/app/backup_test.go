@@ -70,7 +70,7 @@ func (v *vault) run(t *testing.T) {
 	require.NoError(t, err)
 	st, err := openState(cfg)
 	require.NoError(t, err)
-	h, err := newHost(t.Context(), cfg)
+	h, err := newLocalHost(t.Context(), cfg)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	v.stop, v.ended = cancel, make(chan struct{})

@@ -20,4 +20,14 @@ type host interface {
 	id(name string) volspec.VMID
 	// findings are about what the hypervisor itself depends on.
 	findings(ctx context.Context) ([]wire.Finding, error)
+	// close is for when nothing is done any more.
+	close(ctx context.Context) error
+}
+
+// newHost makes the hypervisor that cfg names; config.Load refuses other words.
+func newHost(ctx context.Context, cfg config.Config, version string) (host, error) {
+	if cfg.Hypervisor == config.VSphere {
+		return newVSphereHost(cfg, version)
+	}
+	return newLocalHost(ctx, cfg)
 }

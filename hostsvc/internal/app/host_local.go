@@ -22,13 +22,9 @@ type localHost struct {
 
 var _ host = localHost{}
 
-// newHost makes the hypervisor that cfg names. There is one kind so far, and
-// config.Load refuses other words. A managed datastore that cannot be had is
-// offline; it does not keep the others from their users.
-func newHost(ctx context.Context, cfg config.Config) (host, error) {
-	if cfg.Hypervisor == config.VSphere {
-		return nil, errkind.New(errkind.Unsupported, "hypervisor %q is configured, and this build only knows %q: change it in %s", cfg.Hypervisor, config.LocalHypervisor, cfg.Files[0])
-	}
+// newLocalHost makes it. A managed datastore that cannot be had is offline; it
+// does not keep the others from their users.
+func newLocalHost(ctx context.Context, cfg config.Config) (host, error) {
 	k := managed.New(filepath.Join(cfg.StateDir, "managed"))
 	l, err := local.New(localOptions(cfg, k))
 	if err != nil {
@@ -50,6 +46,8 @@ func (h localHost) configure(ctx context.Context, cfg config.Config) error {
 	}
 	return nil
 }
+
+func (h localHost) close(context.Context) error { return nil }
 
 func (h localHost) id(name string) volspec.VMID { return local.VMID(name) }
 
