@@ -66,8 +66,9 @@ type MachineImager interface {
 	// MachineSnapshots lists those that SnapshotMachine made on all VMs, and no
 	// others.
 	MachineSnapshots(ctx context.Context) ([]MachineSnapshotRef, error)
-	// OpenMachineDisk opens a disk of a snapshot for reading. No such snapshot or
-	// disk: not-found.
+	// OpenMachineDisk opens a disk of a snapshot for reading. The caller keeps the
+	// snapshot until it has closed the image. No such snapshot or disk: not-found.
+	// One with a Refusal: unsupported with the reason.
 	OpenMachineDisk(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID, key string) (image.Image, error)
 	// ChangedMachineDisk yields the ranges in which a disk of snapshot id may
 	// differ from the moment that since (a Change) names: perhaps too much, never
@@ -76,8 +77,10 @@ type MachineImager interface {
 	// unsupported with the reason, as the only element.
 	ChangedMachineDisk(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID, key, since string) image.Extents
 	// BuildMachine makes a new VM, powered off, with an identity of its own, and
-	// its disks with the content that fill writes. Until it returns nil there is
-	// no such VM, and after an error nothing is left.
+	// its disks with the content that fill writes. A disk of the Config that Disks
+	// leaves out is left out of the VM. Until it returns nil there is no such VM,
+	// and after an error nothing is left. A Config that is none: invalid. No room:
+	// quota.
 	BuildMachine(ctx context.Context, b MachineBuild, fill func(ctx context.Context, key string, to image.Target) error) (volspec.VMID, error)
 	// BuildMachineDisk replaces the content of one disk of a VM that is off; on:
 	// in-use. The old content stays as a file on the same datastore, which kept

@@ -49,8 +49,12 @@ type imager struct {
 func (l imager) Unwrap() hypervisor.Hypervisor { return l.Hypervisor }
 
 func (l imager) OpenSnapshot(ctx context.Context, r hypervisor.Ref, id volspec.SnapshotID) (image.Image, error) {
+	return l.h.open("OpenSnapshot", r, func() (image.Image, error) { return l.i.OpenSnapshot(ctx, r, id) })
+}
+
+func (h *Hypervisor) open(name string, r hypervisor.Ref, fn func() (image.Image, error)) (image.Image, error) {
 	var img image.Image
-	err := l.h.do("OpenSnapshot", r, func() (err error) { img, err = l.i.OpenSnapshot(ctx, r, id); return err })
+	err := h.do(name, r, func() (err error) { img, err = fn(); return err })
 	if err != nil && img != nil {
 		_ = img.Close() // its reply was lost: nobody else will
 		img = nil
@@ -60,10 +64,14 @@ func (l imager) OpenSnapshot(ctx context.Context, r hypervisor.Ref, id volspec.S
 
 // Changed is one call, as a listing is.
 func (l imager) Changed(ctx context.Context, r hypervisor.Ref, base, id volspec.SnapshotID) image.Extents {
+	return l.h.extents("Changed", r, l.i.Changed(ctx, r, base, id))
+}
+
+func (h *Hypervisor) extents(name string, r hypervisor.Ref, inner image.Extents) image.Extents {
 	return func(yield func(image.Extent, error) bool) {
 		stopped := false
-		err := l.h.do("Changed", r, func() error {
-			for e, err := range l.i.Changed(ctx, r, base, id) {
+		err := h.do(name, r, func() error {
+			for e, err := range inner {
 				if err != nil {
 					return err
 				}
@@ -115,4 +123,49 @@ func (l guestInfo) PutGuestInfo(ctx context.Context, vm volspec.VMID, key, text 
 
 func (l guestInfo) ReadGuestInfo(ctx context.Context, vm volspec.VMID, key string) (string, error) {
 	return do1(l.h, "ReadGuestInfo", hypervisor.Ref{}, func() (string, error) { return l.g.ReadGuestInfo(ctx, vm, key) })
+}
+
+type machineImager struct {
+	hypervisor.Hypervisor
+	h *Hypervisor
+	m hypervisor.MachineImager
+}
+
+func (l machineImager) Unwrap() hypervisor.Hypervisor { return l.Hypervisor }
+
+func (l machineImager) MachineDisks(ctx context.Context, vm volspec.VMID) ([]hypervisor.MachineDisk, error) {
+	return do1(l.h, "MachineDisks", hypervisor.Ref{}, func() ([]hypervisor.MachineDisk, error) { return l.m.MachineDisks(ctx, vm) })
+}
+
+func (l machineImager) SnapshotMachine(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID, quiesce bool) (hypervisor.MachineSnapshot, error) {
+	return do1(l.h, "SnapshotMachine", hypervisor.Ref{}, func() (hypervisor.MachineSnapshot, error) {
+		return l.m.SnapshotMachine(ctx, vm, id, quiesce)
+	})
+}
+
+func (l machineImager) DeleteMachineSnapshot(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID) error {
+	return l.h.do("DeleteMachineSnapshot", hypervisor.Ref{}, func() error { return l.m.DeleteMachineSnapshot(ctx, vm, id) })
+}
+
+func (l machineImager) MachineSnapshots(ctx context.Context) ([]hypervisor.MachineSnapshotRef, error) {
+	return do1(l.h, "MachineSnapshots", hypervisor.Ref{}, func() ([]hypervisor.MachineSnapshotRef, error) { return l.m.MachineSnapshots(ctx) })
+}
+
+func (l machineImager) OpenMachineDisk(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID, key string) (image.Image, error) {
+	return l.h.open("OpenMachineDisk", hypervisor.Ref{}, func() (image.Image, error) { return l.m.OpenMachineDisk(ctx, vm, id, key) })
+}
+
+// ChangedMachineDisk is one call, as a listing is.
+func (l machineImager) ChangedMachineDisk(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID, key, since string) image.Extents {
+	return l.h.extents("ChangedMachineDisk", hypervisor.Ref{}, l.m.ChangedMachineDisk(ctx, vm, id, key, since))
+}
+
+// BuildMachine is one call. What fill does in it is the caller's.
+func (l machineImager) BuildMachine(ctx context.Context, b hypervisor.MachineBuild, fill func(context.Context, string, image.Target) error) (volspec.VMID, error) {
+	return do1(l.h, "BuildMachine", hypervisor.Ref{}, func() (volspec.VMID, error) { return l.m.BuildMachine(ctx, b, fill) })
+}
+
+// BuildMachineDisk is one call, as BuildMachine is.
+func (l machineImager) BuildMachineDisk(ctx context.Context, vm volspec.VMID, key string, size volspec.Size, fill func(context.Context, image.Target) error) (string, error) {
+	return do1(l.h, "BuildMachineDisk", hypervisor.Ref{}, func() (string, error) { return l.m.BuildMachineDisk(ctx, vm, key, size, fill) })
 }

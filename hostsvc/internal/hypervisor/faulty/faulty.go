@@ -49,10 +49,10 @@ type Plan struct {
 }
 
 // Hypervisor is the decorator. It counts calls of the methods of the contract
-// and of Snapshotter, Imager, FrozenSnapshotter, Adopter and GuestInfo; a listing is one
-// call, and so is a whole Build. Reading an open snapshot is none. Watch is passed
-// through and not counted, since it lasts. It is safe for concurrent use; then
-// the order of calls, and with it their numbers, is not determined.
+// and of all optional abilities but Watcher; a listing is one call, and so is
+// a whole Build. Reading an open snapshot is none. Watch is passed through and
+// not counted, since it lasts. It is safe for concurrent use; then the order of
+// calls, and with it their numbers, is not determined.
 type Hypervisor struct {
 	inner hypervisor.Hypervisor
 	plan  Plan
@@ -105,6 +105,9 @@ func (h *Hypervisor) Unwrap() hypervisor.Hypervisor {
 	}
 	if g, ok := hypervisor.As[hypervisor.GuestInfo](h.inner); ok {
 		u = guestInfo{u, h, g}
+	}
+	if m, ok := hypervisor.As[hypervisor.MachineImager](h.inner); ok {
+		u = machineImager{u, h, m}
 	}
 	return u
 }

@@ -31,6 +31,9 @@ type Fixture struct {
 	SetPower func(t *testing.T, vm volspec.VMID, on bool)
 	// SetState makes a datastore offline or read-only.
 	SetState func(t *testing.T, datastore string, s hypervisor.DatastoreState)
+	// Machines makes VMs with disks of their own; nil where there are no images
+	// of VMs.
+	Machines WholeMachines
 }
 
 // Guest does what programs inside a VM do with a device they were given.
@@ -62,7 +65,7 @@ func Run(t *testing.T, fixture func(t *testing.T) Fixture) {
 }
 
 func sentences() (all []sentence) {
-	for _, part := range [][]sentence{general, disks, clones, snapshots, images, builds, machines, attachments, datastores, watching, guestInfo} {
+	for _, part := range [][]sentence{general, disks, clones, snapshots, images, builds, machines, attachments, datastores, watching, guestInfo, machineImages, machineBuilds} {
 		all = append(all, part...)
 	}
 	return all

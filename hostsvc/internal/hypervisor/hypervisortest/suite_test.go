@@ -41,6 +41,13 @@ var toOthers = []string{
 	"GuestInfo is optional",
 	"It shows small texts to programs inside a VM",
 	"Every program in the VM may read them",
+	"MachineDisk is one disk of a VM.",
+	"MachineSnapshot is one moment of a VM.",
+	"MachineSnapshotRef names a snapshot",
+	"MachineBuild is a VM to be made.",
+	"MachineImager is optional",
+	"It pins the volumes that are attached until it is deleted",
+	"The caller keeps the snapshot until it has closed the image.",
 	"Adopter is optional",
 	"Without it datastores need no adoption.",
 	"It is for names that were never used before.",
@@ -87,10 +94,10 @@ next:
 }
 
 // contractSentences are all sentences of all comments on declarations and
-// methods of hypervisor.go, image.go and guestinfo.go.
+// methods of the contract.
 func contractSentences(t *testing.T) map[string]bool {
 	said := map[string]bool{}
-	for _, name := range []string{"../hypervisor.go", "../image.go", "../guestinfo.go"} {
+	for _, name := range []string{"../hypervisor.go", "../image.go", "../guestinfo.go", "../machineimage.go"} {
 		sentencesOf(t, name, said)
 	}
 	require.Greater(t, len(said), 60)

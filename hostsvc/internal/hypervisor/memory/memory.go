@@ -25,7 +25,7 @@ type Options struct {
 }
 
 // Memory implements hypervisor.Hypervisor, Snapshotter, Imager,
-// FrozenSnapshotter, Watcher and GuestInfo.
+// FrozenSnapshotter, Watcher, GuestInfo and MachineImager.
 type Memory struct {
 	mu       sync.Mutex // guards everything below
 	stores   map[string]*hypervisor.Datastore
@@ -39,8 +39,12 @@ type Memory struct {
 
 type machine struct {
 	hypervisor.VM
-	boots int
-	info  map[string]string // see GuestInfo
+	boots   int
+	info    map[string]string // see GuestInfo
+	tools   bool              // its guest can be quiesced
+	disks   []*machineDisk
+	frozen  map[volspec.SnapshotID]*machineSnapshot
+	foreign string // name of a snapshot that somebody else took, "" for none
 }
 
 type disk struct {
@@ -161,6 +165,13 @@ func (m *Memory) free(s *hypervisor.Datastore) volspec.Size {
 	for r, d := range m.disks {
 		if r.Datastore == s.Name {
 			free -= allocated(*d)
+		}
+	}
+	for _, v := range m.vms {
+		for _, d := range v.disks {
+			if d.Datastore == s.Name {
+				free -= volspec.Size(d.bytes())
+			}
 		}
 	}
 	return max(free, 0)

@@ -2,6 +2,7 @@ package memory_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
 
 	"github.com/google/uuid"
@@ -39,6 +40,34 @@ func (g guest) Mount(_ *testing.T, dev hypervisor.Device) func() {
 	return func() { g.SetBusy(dev.Ref, false) }
 }
 
+// machines are whole VMs of a memory.
+type machines struct{ *memory.Memory }
+
+func (m machines) Add(_ *testing.T, name string) volspec.VMID {
+	v := hypervisor.VM{ID: volspec.VMID(uuid.NewString()), Name: name, Datastore: "one"}
+	m.AddVM(v)
+	for i, why := range []string{"", "it is independent: make it dependent", ""} {
+		m.AddMachineDisk(v.ID, hypervisor.MachineDisk{
+			Key: strconv.Itoa(2000 + i), Label: "Hard disk " + strconv.Itoa(i+1), Size: 16 * volspec.MiB, Datastore: "one", Refusal: why,
+		})
+	}
+	return v.ID
+}
+
+func (m machines) Write(_ *testing.T, vm volspec.VMID, key string, off int64, data []byte) {
+	m.WriteMachineDisk(vm, key, off, data)
+}
+
+func (m machines) Read(_ *testing.T, vm volspec.VMID, key string, off int64, n int) []byte {
+	return m.ReadMachineDisk(vm, key, off, n)
+}
+
+func (m machines) LoseTrack(_ *testing.T, vm volspec.VMID, key string) {
+	m.Memory.LoseTrack(vm, key, false)
+}
+
+func (m machines) Foreign(_ *testing.T, vm volspec.VMID, name string) { m.SetForeignSnapshot(vm, name) }
+
 func fixture(reflink bool) func(*testing.T) hypervisortest.Fixture {
 	return func(*testing.T) hypervisortest.Fixture {
 		store := func(name string) hypervisor.Datastore {
@@ -54,8 +83,9 @@ func fixture(reflink bool) func(*testing.T) hypervisortest.Fixture {
 		})
 		return hypervisortest.Fixture{
 			Hypervisor: m, Datastore: "one", Other: "two", VMs: vms, Guest: guest{m},
-			Reopen:  func(*testing.T) hypervisor.Hypervisor { return m },
-			Corrupt: func(_ *testing.T, r hypervisor.Ref) { m.Corrupt(r) },
+			Machines: machines{m},
+			Reopen:   func(*testing.T) hypervisor.Hypervisor { return m },
+			Corrupt:  func(_ *testing.T, r hypervisor.Ref) { m.Corrupt(r) },
 			SetPower: func(_ *testing.T, vm volspec.VMID, on bool) {
 				m.SetPower(vm, map[bool]hypervisor.Power{true: hypervisor.On, false: hypervisor.Off}[on])
 			},
