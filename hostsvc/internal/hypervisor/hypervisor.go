@@ -65,7 +65,8 @@ type Disks interface {
 	List(ctx context.Context, datastore string) iter.Seq2[Disk, error]
 	// Grow enlarges a disk, rounding as Create does; what is attached sees the
 	// new size. Already that large: nil. Never shrinks: smaller is invalid.
-	// Absent: not-found. No room: quota, with the disk as it was.
+	// Absent: not-found. No room: quota, with the disk as it was. Where its
+	// snapshots keep a disk from growing: in-use, with the remedy.
 	Grow(ctx context.Context, r Ref, size volspec.Size) error
 	// Clone copies src, or its snapshot if snap is not empty, to dst. The copy
 	// is of one moment even while src is written to; where that cannot be had

@@ -36,7 +36,8 @@ type FrozenSnapshotter interface {
 	// storage shares blocks.
 	SnapshotCost(ctx context.Context, r Ref) (volspec.Size, error)
 	// SnapshotFrozen is Snapshotter.Snapshot of a disk to which nobody writes
-	// until ctx ends, attached or not, even by copying. If ctx ends first:
+	// until ctx ends, attached or not, even by copying. Where the storage lets
+	// nobody read what a VM has: unsupported, with the remedy. If ctx ends first:
 	// unavailable, with nothing left behind.
 	SnapshotFrozen(ctx context.Context, r Ref, id volspec.SnapshotID) error
 }

@@ -156,7 +156,7 @@ func snapshotFreezes(t *testing.T, e *env) {
 		e.write(t, r, word)
 		require.NoError(t, s.Snapshot(e.ctx, r, volspec.SnapshotID(word)))
 	}
-	require.NoError(t, e.h.Grow(e.ctx, r, 2*size))
+	e.grown(t, r)
 	for _, word := range []string{"one", "two", "three"} {
 		dst := e.ref()
 		require.NoError(t, e.h.Clone(e.ctx, r, volspec.SnapshotID(word), dst, volspec.Thin))

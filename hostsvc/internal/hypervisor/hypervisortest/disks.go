@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 )
@@ -32,6 +33,7 @@ var disks = []sentence{
 	{"Grow", "Already that large: nil.", growAlready},
 	{"Grow", "Never shrinks: smaller is invalid.", growNeverShrinks},
 	{"Grow", "No room: quota, with the disk as it was.", growNoRoom},
+	{"Grow", "Where its snapshots keep a disk from growing: in-use, with the remedy.", growPinned},
 	{"PutMeta", "PutMeta replaces the record, atomically and durably.", metaReplaces},
 	{"PutMeta", "It may be called before the disk exists.", metaBeforeDisk},
 	{"PutMeta", "Alone it is no disk.", metaIsNoDisk},
@@ -294,6 +296,30 @@ func growNoRoom(t *testing.T, e *env) {
 		assert.Equal(t, size, d.Size)
 		assert.Less(t, d.Allocated, 2*size)
 	}
+}
+
+// grown doubles a disk that has snapshots, unless they keep it from that.
+func (e *env) grown(t *testing.T, r hypervisor.Ref) bool {
+	err := e.h.Grow(e.ctx, r, 2*size)
+	if !errkind.Is(err, errkind.InUse) {
+		require.NoError(t, err)
+		return true
+	}
+	assert.Contains(t, errkind.Text(err), "snapshot", "the remedy")
+	d, err := e.h.Stat(e.ctx, r)
+	require.NoError(t, err)
+	assert.Equal(t, size, d.Size)
+	return false
+}
+
+func growPinned(t *testing.T, e *env) {
+	r := e.disk(t)
+	e.snapshot(t, r, "s1")
+	if e.grown(t, r) {
+		return
+	}
+	require.NoError(t, e.snapshotter(t).DeleteSnapshot(e.ctx, r, "s1"))
+	assert.True(t, e.grown(t, r), "the remedy helps")
 }
 
 func metaReplaces(t *testing.T, e *env) {
