@@ -2,6 +2,7 @@ package disk_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -310,6 +311,19 @@ func TestFindVerifies(t *testing.T) {
 	require.NoError(t, os.WriteFile(d.Node, make([]byte, 64), 0o600))
 	_, err = r.Lookup(driver.Disk{Serial: d.Serial})
 	assert.True(t, errkind.Is(err, errkind.Corrupt), "%v", err)
+}
+
+// A loop device is used again for other disks: it is not made read-only for
+// ever.
+func TestFindReadOnlyLeavesLoopDevices(t *testing.T) {
+	r := newRig(t)
+	d := r.bay.NewDisk(t, 64*mib)
+	dev, err := r.Find(t.Context(), driver.Disk{Serial: d.Serial, ReadOnly: true})
+	require.NoError(t, err)
+	f, err := os.OpenFile(dev, os.O_RDWR, 0)
+	require.NoError(t, err)
+	_, err = f.WriteAt(make([]byte, 4096), 0)
+	require.NoError(t, errors.Join(err, f.Sync(), f.Close()))
 }
 
 func TestFindWaitsForHotplug(t *testing.T) {

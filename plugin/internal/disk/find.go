@@ -2,11 +2,13 @@ package disk
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +38,8 @@ func (g *Guest) Find(ctx context.Context, d driver.Disk) (string, error) {
 	for pause := firstPoll; ; pause = min(2*pause, lastPoll) {
 		dev, err := g.Lookup(d)
 		switch {
+		case err == nil && d.ReadOnly:
+			return dev, protect(dev)
 		case err == nil || errkind.Is(err, errkind.Invalid):
 			return dev, err
 		case !errkind.Is(err, errkind.NotFound) && time.Since(start) > mismatchPatience:
@@ -80,24 +84,36 @@ func (g *Guest) candidates(serial string) []string {
 	paths = append(paths, links...)
 	blocks, _ := os.ReadDir(filepath.Join(g.sys, "block")) // no sysfs: no candidates from it
 	for _, b := range blocks {
-		if strings.Contains(g.sysSerial(filepath.Join(g.sys, "block", b.Name())), serial) {
+		if bears(g.identities(filepath.Join(g.sys, "block", b.Name())), serial) {
 			paths = append(paths, filepath.Join(g.dev, b.Name()))
 		}
 	}
 	return paths
 }
 
-// sysSerial is whatever sysfs says about a disk's identity: virtio, NVMe,
-// SCSI. Loop devices have none.
-func (g *Guest) sysSerial(dir string) string {
-	for _, f := range []string{"serial", "device/serial", "device/vpd_pg80", "wwid", "device/wwid"} {
-		if data, err := os.ReadFile(filepath.Join(dir, f)); err == nil {
-			if s := strings.Trim(string(data), "\x00 \n\t"); s != "" {
-				return s
-			}
+// identities are whatever sysfs says about who a disk is: virtio and NVMe have
+// a serial, SCSI has one on page 0x80 and names on page 0x83, of which wwid is
+// the first. Loop devices have none.
+func (g *Guest) identities(dir string) (all []string) {
+	for _, f := range []string{"serial", "device/serial", "device/vpd_pg80", "device/vpd_pg83", "wwid", "device/wwid"} {
+		data, err := os.ReadFile(filepath.Join(dir, f))
+		if err != nil {
+			continue
+		}
+		if f == "device/vpd_pg83" { // its names are binary
+			data = []byte(hex.EncodeToString(data))
+		}
+		if s := strings.Trim(string(data), "\x00 \n\t"); s != "" {
+			all = append(all, s)
 		}
 	}
-	return ""
+	return all
+}
+
+// bears reports whether one of a disk's identities is that serial.
+func bears(identities []string, serial string) bool {
+	serial = strings.ToLower(serial)
+	return slices.ContainsFunc(identities, func(s string) bool { return strings.Contains(strings.ToLower(s), serial) })
 }
 
 // verify opens path and checks that it is the wanted disk.
@@ -147,11 +163,27 @@ func (g *Guest) checkSerial(f *os.File, rdev uint64, serial string) error {
 		}
 		return nil
 	}
-	has := g.sysSerial(fmt.Sprintf("%s/dev/block/%d:%d", g.sys, unix.Major(rdev), unix.Minor(rdev)))
-	if has != "" && !strings.Contains(has, serial) {
-		return errkind.New(errkind.NotFound, "%s has serial %q, not %s: it is not used", f.Name(), has, serial)
+	has := g.identities(fmt.Sprintf("%s/dev/block/%d:%d", g.sys, unix.Major(rdev), unix.Minor(rdev)))
+	if len(has) > 0 && !bears(has, serial) {
+		return errkind.New(errkind.NotFound, "%s has serial %q, not %s: it is not used", f.Name(), has[0], serial)
 	}
 	return nil
+}
+
+// protect makes a device read-only for this kernel, for as long as it is
+// plugged in. A loop device is left as it is: it outlives what is plugged into
+// it, and is read-only itself when that is.
+func protect(device string) error {
+	f, err := os.OpenFile(device, os.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return errkind.Wrap(errkind.Unavailable, err, "open %s", device)
+	}
+	defer func() { _ = f.Close() }()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil || unix.Major(st.Rdev) == loopMajor {
+		return errkind.Wrap(errkind.Unavailable, err, "look at %s", device)
+	}
+	return errkind.Wrap(errkind.Unavailable, unix.IoctlSetPointerInt(int(f.Fd()), unix.BLKROSET, 1), "make %s read-only", device)
 }
 
 // deviceSize is the size of a block device, or of a regular file in tests.

@@ -232,17 +232,17 @@ func (r rig) left(t *testing.T, d *disktest.Disk, path string) {
 
 func TestRecoverThawsWhatWasLeftFrozen(t *testing.T) {
 	eachFS(t, func(t *testing.T, r rig, fstype string) {
-		settled, err := r.Recover(t.Context())
+		settled, err := r.Recover(t.Context(), volspec.Serial)
 		require.NoError(t, err)
 		assert.True(t, settled, "the first start of all")
 		d, path, w := r.busy(t, fstype)
-		settled, err = r.Recover(t.Context())
+		settled, err = r.Recover(t.Context(), volspec.Serial)
 		require.NoError(t, err)
 		assert.True(t, settled, "nothing is frozen")
 
 		r.left(t, d, path)
 		assert.True(t, w.Stands())
-		settled, err = r.Recover(t.Context())
+		settled, err = r.Recover(t.Context(), volspec.Serial)
 		require.NoError(t, err)
 		assert.True(t, settled)
 		w.Goes(t, slack)
@@ -251,7 +251,7 @@ func TestRecoverThawsWhatWasLeftFrozen(t *testing.T) {
 		// Without a record, as when the state was lost.
 		require.NoError(t, onDir(path, func(fd int) error { return unix.IoctlSetInt(fd, 0xc0045877, 0) }))
 		assert.True(t, w.Stands())
-		_, err = r.Recover(t.Context())
+		_, err = r.Recover(t.Context(), volspec.Serial)
 		require.NoError(t, err)
 		w.Goes(t, slack)
 	})
@@ -272,7 +272,7 @@ func TestRecoverThawsWhatOnlyContainersSee(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, busy)
 
-		settled, err := r.Recover(t.Context())
+		settled, err := r.Recover(t.Context(), volspec.Serial)
 		require.NoError(t, err)
 		assert.True(t, settled)
 		assert.Empty(t, r.records(t))
@@ -302,7 +302,7 @@ func TestRecoverOfNothing(t *testing.T) {
 	for _, name := range []string{string(d.ID), "11111111-2222-4333-8444-555555555555", "odd name"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
 	}
-	settled, err := r.Recover(t.Context())
+	settled, err := r.Recover(t.Context(), volspec.Serial)
 	require.NoError(t, err)
 	assert.True(t, settled)
 	assert.Empty(t, r.records(t))
@@ -316,13 +316,13 @@ func TestRecoverWaitsForAGuardThatLives(t *testing.T) {
 	f, err := r.Freeze(t.Context(), d.Node, path, wire.MaxFreezeLease)
 	require.NoError(t, err)
 	assert.True(t, w.Stands())
-	settled, err := r.Recover(t.Context())
+	settled, err := r.Recover(t.Context(), volspec.Serial)
 	require.NoError(t, err)
 	assert.False(t, settled)
 	w.Goes(t, slack)
 	assert.Len(t, r.records(t), 1)
 	assert.False(t, f.Thaw().Held, "it was thawed under its hands")
-	settled, err = r.Recover(t.Context())
+	settled, err = r.Recover(t.Context(), volspec.Serial)
 	require.NoError(t, err)
 	assert.True(t, settled)
 }

@@ -3,6 +3,7 @@ package disk
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"io"
 	"os"
@@ -193,6 +194,35 @@ func TestFindInSysfs(t *testing.T) {
 	}
 	g := New(Options{Root: "/r", Dev: "/d", Sys: sys})
 	assert.Equal(t, []string{"/d/mooring/" + serial, "/d/sda", "/d/sdb", "/d/vda"}, g.candidates(serial))
+}
+
+// A disk of vSphere has a UUID, which page 0x80 may show or not.
+func TestFindByTheUUIDOfAVirtualDisk(t *testing.T) {
+	const uuid = "6000c2941d3a7f7b0d4f6c7b8f4a9e11"
+	sys, dev := t.TempDir(), t.TempDir()
+	page83, err := hex.DecodeString("0083001001030010" + uuid)
+	require.NoError(t, err)
+	for name, files := range map[string]map[string]string{
+		"sda": {"device/vpd_pg80": "\x00\x80\x00\x04odd1", "device/wwid": "naa." + uuid + "\n"},
+		"sdb": {"device/wwid": "naa.6000c29ffffffffffffffffffffffff1\n"},
+		"sdc": {"device/vpd_pg80": "\x00\x80\x00\x20" + strings.ToUpper(uuid)},
+		"sdd": {"device/vpd_pg83": string(page83)},
+	} {
+		for f, data := range files {
+			p := filepath.Join(sys, "block", name, f)
+			require.NoError(t, os.MkdirAll(filepath.Dir(p), 0o755))
+			require.NoError(t, os.WriteFile(p, []byte(data), 0o600))
+		}
+	}
+	for _, link := range []string{"wwn-0x" + uuid, "scsi-3" + uuid, "wwn-0x" + uuid + "-part1"} {
+		p := filepath.Join(dev, "disk", "by-id", link)
+		require.NoError(t, os.MkdirAll(filepath.Dir(p), 0o755))
+		require.NoError(t, os.Symlink("../../sda", p))
+	}
+	g := New(Options{Root: "/r", Dev: dev, Sys: sys})
+	assert.Equal(t, []string{
+		dev + "/mooring/" + uuid, dev + "/disk/by-id/scsi-3" + uuid, dev + "/disk/by-id/wwn-0x" + uuid, dev + "/sda", dev + "/sdc", dev + "/sdd",
+	}, g.candidates(uuid))
 }
 
 func TestTool(t *testing.T) {

@@ -35,7 +35,7 @@ func (g *Guest) newRecord(id string) (*os.File, error) {
 }
 
 // Recover thaws what an earlier life of the plugin left, see driver.Freezer.
-func (g *Guest) Recover(ctx context.Context) (settled bool, err error) {
+func (g *Guest) Recover(ctx context.Context, serial func(volspec.VolumeID) string) (settled bool, err error) {
 	mounted, err := g.Mounted()
 	if err != nil {
 		return false, err
@@ -70,7 +70,7 @@ func (g *Guest) Recover(ctx context.Context) (settled bool, err error) {
 	}
 	for _, r := range records {
 		if _, ok := mounted[filepath.Join(g.root, r.Name())]; !ok {
-			errs = append(errs, g.thawHidden(ctx, volspec.VolumeID(r.Name())))
+			errs = append(errs, g.thawHidden(ctx, serial(volspec.VolumeID(r.Name()))))
 		}
 	}
 	err = errors.Join(errs...)
@@ -89,8 +89,8 @@ func (g *Guest) thawAt(ctx context.Context, path string) error {
 
 // thawHidden thaws a filesystem that only containers still have mounted, after
 // the engine unmounted it here: nobody else could.
-func (g *Guest) thawHidden(ctx context.Context, id volspec.VolumeID) error {
-	dev, err := g.Lookup(driver.Disk{Serial: volspec.Serial(id)})
+func (g *Guest) thawHidden(ctx context.Context, serial string) error {
+	dev, err := g.Lookup(driver.Disk{Serial: serial})
 	if errkind.Is(err, errkind.NotFound) || errkind.Is(err, errkind.Invalid) {
 		return nil // the disk is gone, or the name is no volume's
 	}

@@ -73,5 +73,5 @@ func (d *Driver) letGo(ctx context.Context, v wire.Volume) error {
 		log.G(ctx).WithField(log.Volume, v.Name).WithField("mount", mount).Info("use that no container has any more is forgotten")
 		d.warn(ctx, d.o.Ledger.Drop(v.ID, mount, u.Last))
 	}
-	return d.release(ctx, v.ID, v.Name, 0)
+	return d.release(ctx, v.ID, v.Name, 0, v.Serial)
 }

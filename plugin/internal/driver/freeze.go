@@ -75,7 +75,7 @@ func (d *Driver) still(ctx context.Context, o wire.FreezeOrder) (f Frozen, detai
 		return nil, "", err
 	}
 	m, mounted := all[path]
-	dev, err := d.o.Disks.Lookup(Disk{Serial: volspec.Serial(o.Volume)})
+	dev, err := d.o.Disks.Lookup(Disk{Serial: d.serial(o.Volume, "")})
 	if err != nil && (mounted || !errkind.Is(err, errkind.NotFound)) {
 		return nil, "", err
 	}

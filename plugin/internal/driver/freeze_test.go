@@ -132,7 +132,7 @@ func (s *still) Freeze(ctx context.Context, device, path string, lease time.Dura
 	return f, nil
 }
 
-func (s *still) Recover(context.Context) (bool, error) {
+func (s *still) Recover(context.Context, func(volspec.VolumeID) string) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recover++

@@ -7,6 +7,7 @@ import (
 
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -31,7 +32,7 @@ func (d *Driver) thawOld(ctx context.Context) (settled bool) {
 	if d.o.Freezer == nil {
 		return true
 	}
-	settled, err := d.o.Freezer.Recover(ctx)
+	settled, err := d.o.Freezer.Recover(ctx, func(id volspec.VolumeID) string { return d.serial(id, "") })
 	if err != nil {
 		log.G(ctx).WithField(log.Err, err.Error()).Error("it is not certain that no volume is frozen: if writers of one wait, run fsfreeze -u on its mount point")
 	}

@@ -202,7 +202,7 @@ func (d *Driver) mountDisk(ctx context.Context, a wire.Attachment, path string) 
 func (d *Driver) find(ctx context.Context, a wire.Attachment) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.o.FindDisk)
 	defer cancel()
-	return d.o.Disks.Find(ctx, Disk{Serial: a.Serial, Size: a.Size})
+	return d.o.Disks.Find(ctx, Disk{Serial: a.Serial, Size: a.Size, ReadOnly: a.ReadOnly})
 }
 
 // attach asks for the disk and keeps reconciliation from taking it away
@@ -246,7 +246,7 @@ func (d *Driver) giveBack(ctx context.Context, id volspec.VolumeID) {
 	if v.Count() > 0 { // containers run on a hidden mount of it
 		return
 	}
-	if err := d.release(ctx, id, v.Name, v.Epoch); err != nil {
+	if err := d.release(ctx, id, v.Name, v.Epoch, v.Serial); err != nil {
 		log.G(ctx).WithField(log.Err, err.Error()).Info("disk of a volume that could not be mounted is given back later")
 		d.poke()
 	}

@@ -33,10 +33,13 @@ type Host interface {
 }
 
 // Disk says which disk is wanted: the one that carries Serial and has
-// exactly Size bytes. Size 0 accepts any.
+// exactly Size bytes. Size 0 accepts any. ReadOnly is for finding: this kernel
+// then writes to it no more, even where the hypervisor's protection lets it
+// and throws away what it writes.
 type Disk struct {
-	Serial string
-	Size   int64
+	Serial   string
+	Size     int64
+	ReadOnly bool
 }
 
 // Filesystem is how a disk is formatted, readied and mounted.
@@ -125,8 +128,9 @@ type Freezer interface {
 	// Recover thaws what an earlier life of the plugin may have left frozen; it
 	// disturbs nothing else. settled is false while somebody of that life may
 	// still freeze something: then it is to be called again. What cannot be
-	// thawed is an error, and left to the next start. Not during a freeze.
-	Recover(ctx context.Context) (settled bool, err error)
+	// thawed is an error, and left to the next start. serial is what the disk of
+	// a volume is found by. Not during a freeze.
+	Recover(ctx context.Context, serial func(volspec.VolumeID) string) (settled bool, err error)
 }
 
 // Frozen is a filesystem that is frozen, or was.

@@ -159,7 +159,7 @@ func (d *Driver) carryOut(ctx context.Context, s step, f facts) {
 		d.warn(ctx, d.o.Ledger.Forget(s.id))
 		return
 	}
-	if err := d.release(ctx, s.id, s.name, s.epoch); err != nil {
+	if err := d.release(ctx, s.id, s.name, s.epoch, f.attached[s.id].Serial); err != nil {
 		log.G(ctx).WithField(log.Kind, string(errkind.Of(err))).WithField(log.Err, err.Error()).
 			Info("volume is unused but cannot be given back yet, it is tried again")
 	}

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -77,14 +78,15 @@ func (d *Driver) releaseUnused(ctx context.Context, id volspec.VolumeID) error {
 	if v.Count() > 0 { // mounted again meanwhile
 		return nil
 	}
-	return d.release(ctx, id, v.Name, v.Epoch)
+	return d.release(ctx, id, v.Name, v.Epoch, v.Serial)
 }
 
 // release unmounts a volume and gives its disk back; the caller holds its
 // lock and knows that it has no uses. A disk that anybody in this kernel still
 // has mounted is kept: in-use. Repeated after a crash it goes on where it
-// stopped. Epoch 0: whichever attachment there is.
-func (d *Driver) release(ctx context.Context, id volspec.VolumeID, name string, epoch int64) error {
+// stopped. Epoch 0: whichever attachment there is. serial is that of the disk
+// as the host service says, "" when it was not asked.
+func (d *Driver) release(ctx context.Context, id volspec.VolumeID, name string, epoch int64, serial string) error {
 	path, err := d.path(id)
 	if err != nil {
 		return err
@@ -93,7 +95,7 @@ func (d *Driver) release(ctx context.Context, id volspec.VolumeID, name string, 
 		return err
 	}
 	crashpoint.Here("plugin.unmount.unmounted")
-	dev, err := d.o.Disks.Lookup(Disk{Serial: volspec.Serial(id)})
+	dev, err := d.o.Disks.Lookup(Disk{Serial: d.serial(id, serial)})
 	if err == nil {
 		err = d.unbusy(ctx, dev)
 	}
@@ -110,6 +112,14 @@ func (d *Driver) release(ctx context.Context, id volspec.VolumeID, name string, 
 	d.warn(ctx, d.o.Ledger.Forget(id))
 	log.G(ctx).WithField(log.Volume, name).Info("volume unmounted and its disk given back")
 	return nil
+}
+
+// serial is what the disk of a volume is found by: what the host service says,
+// or said when this guest got it. Plugins before did not note it; their disks
+// had serials that follow from the id.
+func (d *Driver) serial(id volspec.VolumeID, said string) string {
+	v, _ := d.o.Ledger.Volume(id)
+	return cmp.Or(said, v.Serial, volspec.Serial(id))
 }
 
 // unbusy waits a moment for the device to be free.

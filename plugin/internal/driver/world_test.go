@@ -90,7 +90,8 @@ func (w *world) insert(name string, spec volspec.Spec) *simVolume {
 	v := &simVolume{Volume: wire.Volume{
 		ID: id, Name: name, Volume: vol, Datastore: ds, VMGroup: "g", State: volspec.Ready, Format: volspec.Blank,
 		SizeBytes: int64(spec.Size), Spec: spec, Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), CreatedBy: "vm1",
-		AttachState: "detached", Serial: volspec.Serial(id), Health: "ok",
+		// A serial of the hypervisor's own, which does not follow from the id.
+		AttachState: "detached", Serial: "6000c29" + strings.ReplaceAll(string(id), "-", "")[7:], Health: "ok",
 	}}
 	v.disk = &simDisk{name: name + "#1", size: v.SizeBytes}
 	w.volumes[name], w.serials[v.Serial] = v, v
