@@ -92,3 +92,11 @@ func (st *stream) close(ctx context.Context) {
 	}
 	_ = st.view.Destroy(ctx)
 }
+
+// abandon is close for a stream that somebody may still wait on.
+func (st *stream) abandon(ctx context.Context) {
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_ = st.pc.CancelWaitForUpdates(end)
+	st.close(end)
+}

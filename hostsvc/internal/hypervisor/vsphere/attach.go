@@ -1,0 +1,290 @@
+package vsphere
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/slots"
+	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/vcenter"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+// rounds is how often a change of a VM is tried anew because somebody else
+// changed it at the same time.
+const rounds = 8
+
+// Attach implements hypervisor.Machines.
+func (v *VSphere) Attach(ctx context.Context, vm volspec.VMID, r hypervisor.Ref, readOnly bool) (hypervisor.Device, error) {
+	none := hypervisor.Device{}
+	m, err := v.inv.VM(ctx, string(vm))
+	if err != nil {
+		return none, err
+	}
+	if _, err := v.place(ctx, r, !readOnly); err != nil {
+		return none, err
+	}
+	if p := power(m); p != hypervisor.On {
+		return none, errkind.New(errkind.Unavailable, "disk %s cannot be attached: VM %s is %s; power it on and repeat", r.Volume, m.Name, inWords(m, p))
+	}
+	loc, err := v.locate(ctx, r)
+	if err != nil {
+		return none, err
+	}
+	what := fmt.Sprintf("attaching disk %s to VM %s", r.Volume, m.Name)
+	unlock, err := v.slots.Lock(ctx, vm)
+	if err != nil {
+		return none, vcenter.Translate(err, what)
+	}
+	defer unlock()
+	if a, err := v.holder(ctx, r); err != nil || a != nil {
+		return heldBy(a, err, vm, r, readOnly)
+	}
+	shown := true
+	failed := v.change(ctx, what, m, func(now machineNow) (*types.VirtualMachineConfigSpec, error) {
+		if shown = now.shows(); !shown {
+			return now.show(), nil
+		}
+		return now.plug(m, r, loc, readOnly)
+	})
+	if failed == nil && !shown {
+		return none, hidden(m)
+	}
+	if failed != nil && !errkind.Is(failed, errkind.InUse) {
+		return none, failed
+	}
+	a, err := v.holder(ctx, r)
+	if err != nil || a != nil {
+		return heldBy(a, err, vm, r, readOnly)
+	}
+	if failed != nil {
+		return none, failed
+	}
+	return none, errkind.New(errkind.Unavailable, "%s: vSphere says that it is done, but the VM does not have the disk; repeat it", what)
+}
+
+// heldBy is the answer to Attach for a disk that a VM has.
+func heldBy(a *attachment, err error, vm volspec.VMID, r hypervisor.Ref, readOnly bool) (hypervisor.Device, error) {
+	switch {
+	case err != nil:
+		return hypervisor.Device{}, err
+	case a.disk.VM != vm:
+		return hypervisor.Device{}, errkind.New(errkind.InUse, "disk %s is attached to VM %s: detach it there first", r.Volume, a.vm.Name)
+	case a.disk.ReadOnly != readOnly:
+		return hypervisor.Device{}, errkind.New(errkind.InUse, "disk %s is attached to VM %s in the other access mode: detach it first", r.Volume, a.vm.Name)
+	}
+	return a.disk.Device, nil
+}
+
+func inWords(m vcenter.VM, p hypervisor.Power) string {
+	switch {
+	case !m.Connected:
+		return "on a host that does not answer"
+	case m.Power == types.VirtualMachinePowerStateSuspended:
+		return "suspended"
+	}
+	return string(p)
+}
+
+// Detach implements hypervisor.Machines. vSphere does not look into its guests.
+func (v *VSphere) Detach(ctx context.Context, vm volspec.VMID, r hypervisor.Ref) error {
+	return v.unplug(ctx, vm, r, "detaching")
+}
+
+// Fence implements hypervisor.Machines. A disk that is taken out of a VM is out
+// of the guest's reach, whatever the guest does with it.
+func (v *VSphere) Fence(ctx context.Context, vm volspec.VMID, r hypervisor.Ref) error {
+	err := v.unplug(ctx, vm, r, "cutting off")
+	if !errkind.Is(err, errkind.Unavailable) || vcenter.Lost(err) || ctx.Err() != nil {
+		return err
+	}
+	m, unknown := v.inv.VM(ctx, string(vm))
+	if unknown != nil || power(m) != hypervisor.Unknown {
+		return err
+	}
+	return errkind.Wrap(errkind.InUse, err, "VM %s cannot be cut off disk %s while it is %s: power it off, or bring its host back, and repeat", m.Name, r.Volume, inWords(m, hypervisor.Unknown))
+}
+
+// unplug takes a disk out of a VM and looks whether it is out.
+func (v *VSphere) unplug(ctx context.Context, vm volspec.VMID, r hypervisor.Ref, doing string) error {
+	if err := r.Check(); err != nil {
+		return err
+	}
+	m, err := v.inv.VM(ctx, string(vm))
+	if err != nil {
+		return err
+	}
+	what := fmt.Sprintf("%s disk %s of VM %s", doing, r.Volume, m.Name)
+	unlock, err := v.slots.Lock(ctx, vm)
+	if err != nil {
+		return vcenter.Translate(err, what)
+	}
+	defer unlock()
+	err = v.change(ctx, what, m, func(now machineNow) (*types.VirtualMachineConfigSpec, error) {
+		p := now.has(v, vm, r)
+		if p == nil {
+			return nil, nil
+		}
+		if p.child {
+			// Some versions would do it, and what the guest wrote since would be
+			// lost with the snapshot.
+			if err := v.pinned(ctx, m, r); err != nil {
+				return nil, err
+			}
+		}
+		return &types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{&types.VirtualDeviceConfigSpec{
+			Operation: types.VirtualDeviceConfigSpecOperationRemove,
+			Device:    &types.VirtualDisk{VirtualDevice: types.VirtualDevice{Key: p.key}},
+		}}}, nil
+	})
+	if err != nil {
+		if vcenter.Is[*types.InvalidDeviceSpec](err) || vcenter.Is[*types.InvalidDeviceOperation](err) {
+			return cmp.Or(v.pinned(ctx, m, r), err)
+		}
+		return err
+	}
+	now, err := v.now(ctx, what, m)
+	if errkind.Is(err, errkind.NotFound) {
+		return nil // the VM was deleted meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	if now.has(v, vm, r) != nil {
+		return errkind.New(errkind.Unavailable, "%s: vSphere says that it is done, but the VM still has the disk; repeat it", what)
+	}
+	return nil
+}
+
+// machineNow is a VM as it was at one moment.
+type machineNow struct {
+	version  string // of the configuration: a change made on another one is refused
+	hardware int
+	devices  []types.BaseVirtualDevice
+	extra    map[string]string
+	boot     string
+}
+
+func (v *VSphere) now(ctx context.Context, what string, m vcenter.VM) (machineNow, error) {
+	var vm mo.VirtualMachine
+	err := v.c.Read(ctx, what, func(ctx context.Context, vc *vim25.Client) error {
+		return property.DefaultCollector(vc).RetrieveOne(ctx, m.Ref, []string{"config.hardware.device", "config.changeVersion", "config.version", "config.extraConfig"}, &vm)
+	})
+	if err != nil {
+		return machineNow{}, err
+	}
+	if vm.Config == nil {
+		return machineNow{}, errkind.New(errkind.Unavailable, "%s: vCenter cannot read the configuration of the VM now; repeat it", what)
+	}
+	now := machineNow{version: vm.Config.ChangeVersion, devices: vm.Config.Hardware.Device, extra: map[string]string{}, boot: machine(m).BootID}
+	now.hardware, _ = strconv.Atoi(strings.TrimPrefix(vm.Config.Version, "vmx-"))
+	for _, o := range vm.Config.ExtraConfig {
+		if s, ok := o.GetOptionValue().Value.(string); ok {
+			now.extra[strings.ToLower(o.GetOptionValue().Key)] = s
+		}
+	}
+	return now, nil
+}
+
+// change makes one change of a VM that prepare derives from what the VM is. It
+// is derived anew when somebody else was faster. A nil change is none.
+func (v *VSphere) change(ctx context.Context, what string, m vcenter.VM, prepare func(machineNow) (*types.VirtualMachineConfigSpec, error)) error {
+	for round := 1; ; round++ {
+		now, err := v.now(ctx, what, m)
+		if err != nil {
+			return err
+		}
+		spec, err := prepare(now)
+		if err != nil || spec == nil {
+			return err
+		}
+		spec.ChangeVersion = now.version
+		_, err = v.c.Task(ctx, what, func(ctx context.Context, vc *vim25.Client) (types.ManagedObjectReference, error) {
+			t, err := object.NewVirtualMachine(vc, m.Ref).Reconfigure(ctx, *spec)
+			if err != nil {
+				return types.ManagedObjectReference{}, err
+			}
+			return t.Reference(), nil
+		})
+		if !vcenter.Is[*types.ConcurrentAccess](err) || round == rounds || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// has is the device through which a VM has r, nil when it has not.
+func (now machineNow) has(v *VSphere, vm volspec.VMID, r hypervisor.Ref) *plugged {
+	for _, p := range v.ours(vm, now.devices) {
+		if p.Ref == r {
+			return &p
+		}
+	}
+	return nil
+}
+
+// plug is the change that adds a disk.
+func (now machineNow) plug(m vcenter.VM, r hypervisor.Ref, loc located, readOnly bool) (*types.VirtualMachineConfigSpec, error) {
+	slot, ok := slots.Choose(now.hardware, now.controllers())
+	if !ok {
+		return nil, errkind.New(errkind.Quota, "disk %s cannot be attached: VM %s has no free place on its paravirtual SCSI controllers (%d on each, 4 controllers of all kinds); detach another disk first", r.Volume, m.Name, slots.Room(now.hardware))
+	}
+	spec := &types.VirtualMachineConfigSpec{}
+	if slot.New {
+		spec.DeviceChange = append(spec.DeviceChange, &types.VirtualDeviceConfigSpec{
+			Operation: types.VirtualDeviceConfigSpecOperationAdd,
+			Device: &types.ParaVirtualSCSIController{VirtualSCSIController: types.VirtualSCSIController{
+				SharedBus:         types.VirtualSCSISharingNoSharing,
+				VirtualController: types.VirtualController{BusNumber: slot.Bus, VirtualDevice: types.VirtualDevice{Key: slot.Controller}},
+			}},
+		})
+	}
+	mode := writableMode
+	if readOnly {
+		mode = readOnlyMode
+	}
+	disk := &types.VirtualDisk{VirtualDevice: types.VirtualDevice{
+		Key: -1, ControllerKey: slot.Controller, UnitNumber: &slot.Unit,
+		Backing: &types.VirtualDiskFlatVer2BackingInfo{
+			VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{FileName: loc.file},
+			DiskMode:                     mode,
+		},
+	}}
+	if loc.fcd != "" {
+		disk.VDiskId = &types.ID{Id: loc.fcd}
+	}
+	spec.DeviceChange = append(spec.DeviceChange, &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: disk})
+	return spec, nil
+}
+
+// controllers are the SCSI controllers with what is on them.
+func (now machineNow) controllers() (all []slots.Controller) {
+	units := map[int32][]int32{}
+	for _, d := range now.devices {
+		if b := d.GetVirtualDevice(); b.UnitNumber != nil {
+			units[b.ControllerKey] = append(units[b.ControllerKey], *b.UnitNumber)
+		}
+	}
+	for _, d := range now.devices {
+		c, ok := d.(types.BaseVirtualSCSIController)
+		if !ok {
+			continue
+		}
+		b := c.GetVirtualSCSIController()
+		_, para := d.(*types.ParaVirtualSCSIController)
+		all = append(all, slots.Controller{
+			Key: b.Key, Bus: b.BusNumber, Units: units[b.Key],
+			Usable: para && (b.SharedBus == types.VirtualSCSISharingNoSharing || b.SharedBus == ""),
+		})
+	}
+	return all
+}
