@@ -83,7 +83,8 @@ type PolicyBody struct {
 	Changed time.Time   `json:"changed"`
 }
 
-// Point is one recovery point in the catalog.
+// Point is one recovery point in the catalog: of a volume, or of one disk of a
+// VM. The points of a VM's disks at one moment are a set; see Set.
 type Point struct {
 	ID         volspec.PointID
 	Group      volspec.VMGroupID
@@ -94,7 +95,10 @@ type Point struct {
 	Created    time.Time
 	State      volspec.PointState
 	Hold       bool
-	Deleting   bool // intent: its removal has begun
+	Deleting   bool            // intent: its removal has begun
+	Set        volspec.PointID // "" for a volume's
+	VMID       volspec.VMID
+	VM         string // name at the time
 	Body       PointBody
 }
 
@@ -128,13 +132,15 @@ func (p Point) meta() (m pointMeta) {
 func (p Point) good() bool { return p.State != volspec.Damaged && !p.Deleting }
 
 // Base is the snapshot that is kept for the next increment of a volume in a
-// repository, and the point that was made of it.
+// repository, and the point that was made of it. Of a VM's disk no snapshot is
+// kept: Change names that moment.
 type Base struct {
 	Volume     volspec.VolumeID
 	Repository volspec.RepositoryID
 	Snapshot   volspec.SnapshotID
 	Point      volspec.PointID
 	Size       volspec.Size
+	Change     string
 }
 
 // Alarm is something wrong until it is cleared. ID is made of kind and object.
@@ -155,7 +161,11 @@ type PointQuery struct {
 	Repository volspec.RepositoryID
 	Volume     string
 	VolumeID   volspec.VolumeID
-	Deleting   bool // only those whose removal has begun
+	Set        volspec.PointID
+	VMID       volspec.VMID
+	VM         string // name
+	Heads      bool   // of each set only one
+	Deleting   bool   // only those whose removal has begun
 	Before     time.Time
 	BeforeID   volspec.PointID // with Before: the last of the page before
 	Limit      int

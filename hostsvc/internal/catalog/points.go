@@ -6,10 +6,10 @@ import (
 	"mooring.dev/mooring/pkg/volspec"
 )
 
-const baseCols = "volume_id, repository_id, snapshot_id, point_id, size"
+const baseCols = "volume_id, repository_id, snapshot_id, point_id, size, change"
 
 func scanBase(s scanner) (b backup.Base, err error) {
-	err = s.Scan(&b.Volume, &b.Repository, &b.Snapshot, &b.Point, &b.Size)
+	err = s.Scan(&b.Volume, &b.Repository, &b.Snapshot, &b.Point, &b.Size, &b.Change)
 	return b, err
 }
 
@@ -21,7 +21,7 @@ func (t *tx) Bases(v volspec.VolumeID) ([]backup.Base, error) {
 }
 
 func (t *tx) PutBase(b backup.Base) error {
-	_, err := t.exec(upsert("bases", baseCols, "volume_id, repository_id"), b.Volume, b.Repository, b.Snapshot, b.Point, b.Size)
+	_, err := t.exec(upsert("bases", baseCols, "volume_id, repository_id"), b.Volume, b.Repository, b.Snapshot, b.Point, b.Size, b.Change)
 	return err
 }
 
@@ -30,12 +30,12 @@ func (t *tx) DeleteBase(v volspec.VolumeID, r volspec.RepositoryID) error {
 	return err
 }
 
-const pointCols = "id, group_id, repository_id, volume_id, volume, datastore, created, state, hold, deleting, body"
+const pointCols = "id, group_id, repository_id, volume_id, volume, datastore, created, state, hold, deleting, set_id, vm_id, vm, body"
 
 func scanPoint(s scanner) (p backup.Point, err error) {
 	var text string
 	var created int64
-	if err = s.Scan(&p.ID, &p.Group, &p.Repository, &p.VolumeID, &p.Volume, &p.Datastore, &created, &p.State, &p.Hold, &p.Deleting, &text); err != nil {
+	if err = s.Scan(&p.ID, &p.Group, &p.Repository, &p.VolumeID, &p.Volume, &p.Datastore, &created, &p.State, &p.Hold, &p.Deleting, &p.Set, &p.VMID, &p.VM, &text); err != nil {
 		return p, err
 	}
 	p.Created = toTime(created)
@@ -59,6 +59,18 @@ func (t *tx) Points(q backup.PointQuery) ([]backup.Point, error) {
 	}
 	if q.VolumeID != "" {
 		add("volume_id = ?", q.VolumeID)
+	}
+	if q.Set != "" {
+		add("set_id = ?", q.Set)
+	}
+	if q.VMID != "" {
+		add("vm_id = ?", q.VMID)
+	}
+	if q.VM != "" {
+		add("vm = ?", q.VM)
+	}
+	if q.Heads {
+		add("(set_id = '' OR id = (SELECT MIN(s.id) FROM points s WHERE s.set_id = points.set_id))")
 	}
 	if q.Deleting {
 		add("deleting = 1")
@@ -91,7 +103,7 @@ func (t *tx) PutPoint(p backup.Point) error {
 		return err
 	}
 	_, err = t.exec(upsert("points", pointCols, "id"),
-		p.ID, p.Group, p.Repository, p.VolumeID, p.Volume, p.Datastore, fromTime(p.Created), p.State, p.Hold, p.Deleting, text)
+		p.ID, p.Group, p.Repository, p.VolumeID, p.Volume, p.Datastore, fromTime(p.Created), p.State, p.Hold, p.Deleting, p.Set, p.VMID, p.VM, text)
 	return err
 }
 

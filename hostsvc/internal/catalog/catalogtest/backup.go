@@ -47,7 +47,7 @@ func backupRecords(t *testing.T, b Backend) {
 	prepared := repoN(3, "")
 	policy := backup.Policy{ID: "pol", Group: groupA, Name: "nightly", Source: "file",
 		PolicyBody: backup.PolicyBody{Spec: wire.Policy{Volumes: []string{"*"}, Keep: wire.Keep{Daily: 7}}, Changed: time.Unix(9, 0).UTC()}}
-	base := backup.Base{Volume: "v1", Repository: one.ID, Snapshot: "s1", Point: "p1", Size: 5 * volspec.GiB}
+	base := backup.Base{Volume: "v1", Repository: one.ID, Snapshot: "s1", Point: "p1", Size: 5 * volspec.GiB, Change: "moment/1"}
 	alarm := backup.Alarm{ID: "a", Group: groupA, Kind: "k", Object: "o", Since: time.Unix(5, 0).UTC(), Told: time.Unix(6, 0).UTC(), Detail: "why"}
 	backups(t, c, func(tx backup.Tx) error {
 		for _, r := range []backup.Repo{one, two, prepared} {
@@ -113,6 +113,49 @@ func backupRecords(t *testing.T, b Backend) {
 	} {
 		assert.Equal(t, errkind.NotFound, errkind.Of(c.Backup().View(context.Background(), absent)), name)
 	}
+}
+
+// setsOfPoints: the points of a VM's disks are found by set, by VM and by
+// name, and one of them stands for its set in pages.
+func setsOfPoints(t *testing.T, b Backend) {
+	c := open(t, b)
+	one := repoN(1, groupA)
+	backups(t, c, func(tx backup.Tx) error {
+		require.NoError(t, tx.PutRepository(one))
+		require.NoError(t, tx.PutSealed(one.ID, "x"))
+		require.NoError(t, tx.PutPoint(pointN(2, one)))
+		for n := 10; n < 16; n++ { // two sets of three disks
+			p := pointN(n, one)
+			p.Set, p.VMID, p.VM, p.VolumeID = volspec.PointID(fmt.Sprintf("set%d", (n-10)/3)), "vm-1", "web", volspec.VolumeID(fmt.Sprintf("d%d", n%3))
+			p.Created = pointN(10*((n-10)/3+1), one).Created
+			p.Deleting = n == 11
+			require.NoError(t, tx.PutPoint(p))
+		}
+		return tx.PutPoint(pointN(30, one))
+	})
+	ids := func(q backup.PointQuery) (out []string) {
+		backups(t, c, func(tx backup.Tx) error {
+			all, err := tx.Points(q)
+			for _, p := range all {
+				out = append(out, string(p.ID))
+			}
+			return err
+		})
+		return out
+	}
+	assert.Equal(t, []string{"p030", "p013", "p010", "p002"}, ids(backup.PointQuery{Group: groupA, Heads: true}))
+	assert.Equal(t, []string{"p010", "p002"}, ids(backup.PointQuery{Group: groupA, Heads: true, Before: pointN(20, one).Created, BeforeID: "p013"}))
+	assert.Equal(t, []string{"p015", "p014", "p013"}, ids(backup.PointQuery{Set: "set1"}))
+	assert.Equal(t, []string{"p013", "p010"}, ids(backup.PointQuery{Group: groupA, VM: "web", Heads: true}))
+	assert.Len(t, ids(backup.PointQuery{VMID: "vm-1"}), 6)
+	assert.Empty(t, ids(backup.PointQuery{Group: groupB, VM: "web"}))
+	assert.Empty(t, ids(backup.PointQuery{Set: "set9"}))
+	backups(t, c, func(tx backup.Tx) error {
+		p, err := tx.Point("p011")
+		require.NoError(t, err)
+		assert.Equal(t, []any{volspec.PointID("set0"), volspec.VMID("vm-1"), "web"}, []any{p.Set, p.VMID, p.VM})
+		return err
+	})
 }
 
 // recoveryPoints: listed newest first, page by page, of what was asked for

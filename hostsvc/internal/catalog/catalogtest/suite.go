@@ -52,6 +52,7 @@ func Run(t *testing.T, b Backend) {
 	t.Run("instances", func(t *testing.T) { instances(t, b) })
 	t.Run("backup", func(t *testing.T) { backupRecords(t, b) })
 	t.Run("recovery points", func(t *testing.T) { recoveryPoints(t, b) })
+	t.Run("sets of recovery points", func(t *testing.T) { setsOfPoints(t, b) })
 	t.Run("jobs", func(t *testing.T) { jobRecords(t, b) })
 	t.Run("lists of jobs", func(t *testing.T) { jobLists(t, b) })
 	t.Run("old jobs", func(t *testing.T) { jobTrim(t, b) })
