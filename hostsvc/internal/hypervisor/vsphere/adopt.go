@@ -1,0 +1,135 @@
+package vsphere
+
+import (
+	"context"
+	"path"
+	"strings"
+
+	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/dockvols"
+	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/layout"
+	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/vcenter"
+	"mooring.dev/mooring/pkg/errkind"
+)
+
+// Dockvols is a datastore with volumes of an old installation, see package
+// dockvols.
+func (v *VSphere) Dockvols(datastore string) dockvols.Store { return old{v, datastore} }
+
+type old struct {
+	*VSphere
+	datastore string
+}
+
+// ID implements dockvols.Store.
+func (o old) ID(ctx context.Context) (string, error) {
+	ds, err := o.VSphere.datastore(ctx, o.datastore, false)
+	return ds.URL, err
+}
+
+// Files implements dockvols.Store.
+func (o old) Files(ctx context.Context, folder string) (all []dockvols.File, err error) {
+	ds, err := o.VSphere.datastore(ctx, o.datastore, false)
+	if err != nil {
+		return nil, err
+	}
+	found, err := o.search(ctx, ds, folder, "*", true)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range found {
+		_, dir, ok := vcenter.SplitPath(f.FolderPath)
+		if !ok {
+			continue
+		}
+		for _, file := range f.File {
+			info := file.GetFileInfo()
+			if _, folder := file.(*types.FolderFileInfo); !folder {
+				all = append(all, dockvols.File{Path: path.Join(dir, path.Base(info.Path)), Size: info.FileSize})
+			}
+		}
+	}
+	return all, nil
+}
+
+// Read implements dockvols.Store.
+func (o old) Read(ctx context.Context, file string, limit int64) ([]byte, error) {
+	return o.read(ctx, o.datastore, file, limit)
+}
+
+// Users implements dockvols.Store.
+func (o old) Users(ctx context.Context, folder string) (map[string]string, error) {
+	vms, err := o.inv.VMs(ctx)
+	if err != nil || len(vms) == 0 {
+		return nil, err
+	}
+	names := map[types.ManagedObjectReference]string{}
+	var refs []types.ManagedObjectReference
+	for _, m := range vms {
+		names[m.Ref] = m.Name
+		refs = append(refs, m.Ref)
+	}
+	var read []mo.VirtualMachine
+	err = o.c.Read(ctx, "looking at the disks of all VMs", func(ctx context.Context, vc *vim25.Client) error {
+		return property.DefaultCollector(vc).Retrieve(ctx, refs, []string{"config.hardware.device"}, &read)
+	})
+	users := map[string]string{}
+	for _, m := range read {
+		if m.Config == nil {
+			continue
+		}
+		for _, dev := range m.Config.Hardware.Device {
+			for _, at := range filesOf(dev) {
+				if ds, file, ok := vcenter.SplitPath(at); ok && ds == o.datastore && strings.HasPrefix(file, folder+"/") {
+					users[file] = names[m.Self]
+				}
+			}
+		}
+	}
+	return users, err
+}
+
+// filesOf are the files of a device's disk, with those it is a child of.
+func filesOf(dev types.BaseVirtualDevice) (files []string) {
+	d, ok := dev.(*types.VirtualDisk)
+	if !ok {
+		return nil
+	}
+	b, _ := d.Backing.(*types.VirtualDiskFlatVer2BackingInfo)
+	for ; b != nil; b = b.Parent {
+		files = append(files, b.FileName)
+	}
+	return files
+}
+
+// Take implements dockvols.Store. A disk is moved by its name alone, within the
+// datastore.
+func (o old) Take(ctx context.Context, file string, r hypervisor.Ref) error {
+	f, err := o.at(ctx, r, true)
+	if err != nil {
+		return err
+	}
+	if _, there := f.disk(); there {
+		return errkind.New(errkind.Exists, "disk %s on datastore %s is there already", r.Volume, r.Datastore)
+	}
+	if err := o.c.Files().MakeFolder(ctx, r.Datastore, layout.Folder(r.Group)); err != nil {
+		return err
+	}
+	n := layout.Name{Volume: r.Volume}
+	err = o.moveDisk(ctx, vcenter.Path(r.Datastore, file), f.path(n))
+	if vcenter.Lost(err) && ctx.Err() == nil {
+		now, again := o.look(ctx, f.ds, r)
+		if again == nil && now.has(n) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return o.settle(ctx, r, n)
+}
