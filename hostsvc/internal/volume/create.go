@@ -95,8 +95,8 @@ func (s *Service) understand(ctx context.Context, c volspec.Caller, group string
 	if err != nil {
 		return order{}, err
 	}
-	if spec.StoragePolicy != "" {
-		return order{}, errkind.New(errkind.Unsupported, "Cannot use a VSAN policy on a non-VSAN datastore: %s has no storage policies, leave vsan-policy-name out", q.key.Datastore)
+	if err := s.checkPolicy(ctx, q.key.Datastore, spec); err != nil {
+		return order{}, err
 	}
 	spec.Datastore = ""
 	if spec.Size, err = s.rounded(ctx, q.key.Datastore, spec.Size); err != nil {
@@ -288,7 +288,7 @@ func (s *Service) makeDisk(ctx context.Context, rec Record, src *source) (err er
 	}
 	crashpoint.Here("volume.create.meta")
 	if src == nil {
-		err = s.o.Hypervisor.Create(ctx, rec.ref(), rec.Size, rec.Spec.DiskFormat)
+		err = s.newDisk(ctx, rec)
 	} else {
 		err = s.o.Hypervisor.Clone(ctx, src.rec.ref(), src.snap, rec.ref(), rec.Spec.DiskFormat)
 	}

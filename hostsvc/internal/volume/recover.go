@@ -186,7 +186,7 @@ func (s *Service) blankDisk(ctx context.Context, r Record) error {
 	if err := s.putMeta(ctx, r); err != nil {
 		return err
 	}
-	if err := s.o.Hypervisor.Create(ctx, r.ref(), r.Size, r.Spec.DiskFormat); err != nil {
+	if err := s.newDisk(ctx, r); err != nil {
 		return err
 	}
 	crashpoint.Here("volume.reset.disk")
