@@ -28,8 +28,10 @@ type Config struct {
 	Volume         ConfigVolume    `toml:"volume"`
 	Backup         map[string]any  `toml:"backup,omitempty"`
 	Notify         map[string]any  `toml:"notify,omitempty"`
-	Datastores     []ConfigStore   `toml:"datastore"`
-	VMs            []ConfigVM      `toml:"vm"`
+	VSphere        map[string]any  `toml:"vsphere,omitempty"`
+	Guest          map[string]any  `toml:"guest,omitempty"` // the door of VMs with certificates
+	Datastores     []ConfigStore   `toml:"datastore,omitempty"`
+	VMs            []ConfigVM      `toml:"vm,omitempty"`
 	VMGroups       []ConfigVMGroup `toml:"vmgroup,omitempty"`
 }
 
@@ -59,7 +61,7 @@ type (
 	// ConfigStore is one [[datastore]].
 	ConfigStore struct {
 		Name string `toml:"name"`
-		Path string `toml:"path"`
+		Path string `toml:"path,omitempty"`
 		Size string `toml:"size,omitempty"` // of a managed datastore
 	}
 	// ConfigVM is one [[vm]].
@@ -96,6 +98,8 @@ type Daemon struct {
 	Config Config
 	Binary string   // the program to start
 	Env    []string // added to its environment
+	// OnSwitch runs it on the lab's network, where guests reach it at SwitchAddr.
+	OnSwitch bool
 
 	lab  *Lab
 	dir  string
@@ -166,7 +170,14 @@ func (d *Daemon) start(ctx context.Context) error {
 	if err := d.writeConfig(); err != nil {
 		return err
 	}
-	p, err := d.lab.start(d.LogFile(), 0, d.Env, d.Binary, "--config", d.ConfigFile())
+	args := []string{d.Binary, "--config", d.ConfigFile()}
+	if d.OnSwitch {
+		if err := d.lab.ensureNetwork(ctx); err != nil {
+			return err
+		}
+		args = append(d.lab.sw.enter(), args...)
+	}
+	p, err := d.lab.start(d.LogFile(), 0, d.Env, args...)
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// switchAddr is the lab's own address on its network.
-const switchAddr = "10.99.0.254"
+// SwitchAddr is the lab's own address on its network.
+const SwitchAddr = "10.99.0.254"
 
 // network is the lab's ethernet switch: a bridge in a network namespace of
 // its own, so that nothing of it is seen outside the lab.
@@ -36,7 +36,7 @@ func (l *Lab) ensureNetwork(ctx context.Context) error {
 	n := &network{lab: l, holder: p}
 	for _, args := range [][]string{
 		{"link", "set", "lo", "up"}, {"link", "add", "br0", "type", "bridge"},
-		{"addr", "add", switchAddr + "/24", "dev", "br0"}, {"link", "set", "br0", "up"},
+		{"addr", "add", SwitchAddr + "/24", "dev", "br0"}, {"link", "set", "br0", "up"},
 	} {
 		if err := n.ip(ctx, p.pid(), args...); err != nil {
 			return err
@@ -44,6 +44,11 @@ func (l *Lab) ensureNetwork(ctx context.Context) error {
 	}
 	l.sw = n
 	return nil
+}
+
+// enter begins a command that runs on the network.
+func (n *network) enter() []string {
+	return []string{"nsenter", "-t", strconv.Itoa(n.holder.pid()), "-n", "--"}
 }
 
 // ip runs the ip command in the network namespace of a process.
@@ -98,12 +103,11 @@ func (l *Lab) Registry(t testing.TB) *Registry {
 	}
 	dir := filepath.Join(l.Dir, "registry")
 	require.NoError(t, os.MkdirAll(dir, 0o755))
-	addr := switchAddr + ":5000"
+	addr := SwitchAddr + ":5000"
 	conf := filepath.Join(dir, "config.yml")
 	require.NoError(t, os.WriteFile(conf, fmt.Appendf(nil,
 		"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: %s\nhttp:\n  addr: %s\n", dir, addr), 0o644))
-	p, err := l.start(filepath.Join(dir, "registry.log"), 0, nil,
-		"nsenter", "-t", strconv.Itoa(l.sw.holder.pid()), "-n", "--", "docker-registry", "serve", conf)
+	p, err := l.start(filepath.Join(dir, "registry.log"), 0, nil, append(l.sw.enter(), "docker-registry", "serve", conf)...)
 	require.NoError(t, err)
 	l.registry = &Registry{Addr: addr, proc: p}
 	return l.registry
