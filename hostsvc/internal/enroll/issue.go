@@ -50,11 +50,14 @@ func (s *Service) Enroll(ctx context.Context, c volspec.Caller, host string, bin
 			return err
 		}
 		vm = VM{ID: code.VM, Name: code.Name, Generation: vm.Generation + 1}
+		if err := tx.PutGuestVM(vm); err != nil {
+			return err
+		}
 		if out, err = s.issue(tx, vm, r.Request); err != nil {
 			return err
 		}
 		used = code
-		return errors.Join(tx.PutGuestVM(vm), tx.DeleteGuestCode(vm.ID),
+		return errors.Join(tx.DeleteGuestCode(vm.ID),
 			s.audit(ctx, tx, c, "vm enrolled", vm.ID, vm.Name, "ok", "from "+host))
 	})
 	if err != nil {
