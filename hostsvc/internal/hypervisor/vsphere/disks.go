@@ -138,7 +138,11 @@ func (v *VSphere) appear(ctx context.Context, f family, n layout.Name, size vols
 		return err
 	}
 	crashpoint.Here("vsphere.appear.made")
-	return v.settle(ctx, f.r, n)
+	if v.o.Disk != FCD {
+		return nil
+	}
+	_, err = v.register(ctx, f.r, n)
+	return err
 }
 
 // fresh removes what an earlier try has left under a temporary name.

@@ -190,7 +190,8 @@ func (v *VSphere) retrieve(ctx context.Context, id types.ID) (d firstClass, err 
 	return d, err
 }
 
-// register makes the disk n of r a first-class disk, where it lies.
+// register makes the disk n of r a first-class disk, where it lies. One that is
+// one already, under another name, is taken as it is.
 func (v *VSphere) register(ctx context.Context, r hypervisor.Ref, n layout.Name) (firstClass, error) {
 	file := fileOf(r, n)
 	at := vcenter.Path(r.Datastore, file)
@@ -208,6 +209,12 @@ func (v *VSphere) register(ctx context.Context, r hypervisor.Ref, n layout.Name)
 		}
 		return err
 	})
+	if there, ok := vcenter.As[*types.AlreadyExists](err); ok {
+		d, again := v.retrieve(ctx, types.ID{Id: there.Name})
+		if again == nil && basePath(d.running) == at {
+			return d, nil
+		}
+	}
 	if err != nil {
 		return firstClass{}, err
 	}
@@ -215,7 +222,7 @@ func (v *VSphere) register(ctx context.Context, r hypervisor.Ref, n layout.Name)
 		return firstClass{}, err
 	}
 	v.registry.put(at, id)
-	return v.retrieve(ctx, id)
+	return firstClass{id: id, running: at, kept: true, tracked: true}, nil
 }
 
 // mark gives a first-class disk its flags, and says on it what it is.
