@@ -92,3 +92,15 @@ func (c *Client) VM(ctx context.Context, name string) (VM, error) {
 func (c *Client) Power(ctx context.Context, vm string, on bool) error {
 	return c.call(ctx, "power", args{"VM": vm, "On": on}, nil)
 }
+
+// States of a datastore.
+const (
+	Online   = "online"
+	ReadOnly = "read-only"
+	Offline  = "offline"
+)
+
+// SetDatastore makes a datastore read-only or inaccessible, or brings it back.
+func (c *Client) SetDatastore(ctx context.Context, name, state string) error {
+	return c.call(ctx, "set-datastore", args{"Name": name, "State": state}, nil)
+}

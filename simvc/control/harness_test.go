@@ -3,6 +3,8 @@ package control_test
 import (
 	"context"
 	"net/url"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,10 +12,13 @@ import (
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/session"
+	"github.com/vmware/govmomi/task"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
+	"github.com/vmware/govmomi/vslm"
+	vslmtypes "github.com/vmware/govmomi/vslm/types"
 
 	"mooring.dev/mooring/simvc/control"
 )
@@ -136,4 +141,61 @@ func (s *site) detach(vm string, d *types.VirtualDisk, destroy bool) error {
 func (s *site) reconfigure(vm string, specs ...types.BaseVirtualDeviceConfigSpec) error {
 	_, err := s.wait(s.vm(vm).Reconfigure(s.t.Context(), types.VirtualMachineConfigSpec{DeviceChange: specs}))
 	return err
+}
+
+func (s *site) catalog() *vslm.GlobalObjectManager {
+	c, err := vslm.NewClient(s.t.Context(), s.vc)
+	require.NoError(s.t, err)
+	return vslm.NewGlobalObjectManager(c)
+}
+
+func (s *site) vslmWait(t *vslm.Task, err error) (types.AnyType, error) {
+	s.t.Helper()
+	if err != nil {
+		return nil, err
+	}
+	for {
+		info, err := t.QueryInfo(s.t.Context())
+		if err != nil {
+			return nil, err
+		}
+		switch info.State {
+		case vslmtypes.VslmTaskInfoStateSuccess:
+			return info.Result, nil
+		case vslmtypes.VslmTaskInfoStateError:
+			return nil, task.Error{LocalizedMethodFault: info.Error}
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (s *site) datastore(name string) *object.Datastore {
+	ds, err := find.NewFinder(s.vc).SetDatacenter(s.dc).Datastore(s.t.Context(), name)
+	require.NoError(s.t, err)
+	return ds
+}
+
+// fcd makes a first-class disk.
+func (s *site) fcd(name string, mb int64, meta ...types.KeyValue) types.VStorageObject {
+	s.t.Helper()
+	res, err := s.vslmWait(s.catalog().CreateDisk(s.t.Context(), types.VslmCreateSpec{
+		Name: name, CapacityInMB: mb, KeepAfterDeleteVm: types.NewBool(true), Metadata: meta,
+		BackingSpec: &types.VslmCreateSpecDiskFileBackingSpec{
+			VslmCreateSpecBackingSpec: types.VslmCreateSpecBackingSpec{Datastore: s.datastore("ds-1").Reference()},
+			ProvisioningType:          string(types.BaseConfigInfoDiskFileBackingInfoProvisioningTypeThin),
+		},
+	}))
+	require.NoError(s.t, err)
+	return res.(types.VStorageObject)
+}
+
+func fcdFile(o types.VStorageObject) string {
+	return o.Config.Backing.(*types.BaseConfigInfoDiskFileBackingInfo).FilePath
+}
+
+// hostPath is where the running extent of a file is on the host.
+func (s *site) hostPath(file string) string {
+	var p object.DatastorePath
+	require.True(s.t, p.FromString(file))
+	return filepath.Join(s.Dir, p.Datastore, strings.TrimSuffix(p.Path, ".vmdk")+"-flat.vmdk")
 }

@@ -16,15 +16,19 @@ import (
 
 // request is the body of any operation.
 type request struct {
-	VM string
-	On bool
+	VM          string
+	Name, State string
+	On          bool
 }
 
 type operation func(ctx context.Context, s *vc.Server, r request) (any, error)
 
 var operations = map[string]operation{
-	"vms":   func(_ context.Context, s *vc.Server, _ request) (any, error) { return s.VMs(), nil },
-	"vm":    func(_ context.Context, s *vc.Server, r request) (any, error) { return s.VM(r.VM) },
+	"vms": func(_ context.Context, s *vc.Server, _ request) (any, error) { return s.VMs(), nil },
+	"vm":  func(_ context.Context, s *vc.Server, r request) (any, error) { return s.VM(r.VM) },
+	"set-datastore": func(_ context.Context, s *vc.Server, r request) (any, error) {
+		return nil, s.SetDatastore(r.Name, r.State)
+	},
 	"power": func(_ context.Context, s *vc.Server, r request) (any, error) { return nil, s.Power(r.VM, r.On) },
 }
 

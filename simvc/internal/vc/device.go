@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/vmware/govmomi/object"
-	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -38,7 +37,7 @@ func (c *change) done() {
 
 // prepare checks the devices of a specification against those of a machine,
 // which is locked, and makes the files of new disks.
-func (s *Server) prepare(ctx *simulator.Context, vm *simulator.VirtualMachine, dir string, have object.VirtualDeviceList, specs []types.BaseVirtualDeviceConfigSpec) (*change, types.BaseMethodFault) {
+func (s *Server) prepare(vm types.ManagedObjectReference, dir string, have object.VirtualDeviceList, specs []types.BaseVirtualDeviceConfigSpec) (*change, types.BaseMethodFault) {
 	c := &change{}
 	have = append(object.VirtualDeviceList{}, have...)
 	for i, b := range specs {
@@ -50,7 +49,7 @@ func (s *Server) prepare(ctx *simulator.Context, vm *simulator.VirtualMachine, d
 			case types.VirtualDeviceConfigSpecOperationAdd:
 				fault = s.addDisk(c, vm, dir, have, spec, d, int32(i))
 			case types.VirtualDeviceConfigSpecOperationEdit:
-				fault = s.editDisk(c, vm, have, spec, d, int32(i))
+				fault = s.editDisk(vm, have, spec, d, int32(i))
 			case types.VirtualDeviceConfigSpecOperationRemove:
 				fault = s.dropDisk(c, vm, have, spec, d, int32(i))
 			}
@@ -158,7 +157,7 @@ func flatBacking(d *types.VirtualDisk) *types.VirtualDiskFlatVer2BackingInfo {
 
 // addDisk makes or finds the disk of a new device and fills in what a vCenter
 // does: capacity, identity, kind.
-func (s *Server) addDisk(c *change, vm *simulator.VirtualMachine, dir string, have object.VirtualDeviceList, spec *types.VirtualDeviceConfigSpec, d *types.VirtualDisk, i int32) types.BaseMethodFault {
+func (s *Server) addDisk(c *change, vm types.ManagedObjectReference, dir string, have object.VirtualDeviceList, spec *types.VirtualDeviceConfigSpec, d *types.VirtualDisk, i int32) types.BaseMethodFault {
 	b := flatBacking(d)
 	if b == nil {
 		return invalidDevice(i, "device.backing")
@@ -169,6 +168,7 @@ func (s *Server) addDisk(c *change, vm *simulator.VirtualMachine, dir string, ha
 	if b.FileName == "" || strings.HasSuffix(b.FileName, "]") || strings.HasSuffix(b.FileName, "/") {
 		b.FileName = s.freeName(b.FileName, dir)
 	}
+	b.FileName = canon(b.FileName)
 	capacity := d.CapacityInBytes
 	if capacity == 0 {
 		capacity = d.CapacityInKB << 10
@@ -182,62 +182,84 @@ func (s *Server) addDisk(c *change, vm *simulator.VirtualMachine, dir string, ha
 		c.undo = append(c.undo, func() { _ = s.removeDisk(name) })
 	}
 	spec.FileOperation = "" // the file is there now
-	info, fault := s.readDisk(b.FileName)
-	if fault != nil {
-		return fault
-	}
-	d.CapacityInBytes, d.CapacityInKB = info.Size, info.Size>>10
-	b.Uuid = info.UUID
-	b.ThinProvisioned = types.NewBool(info.Thin)
 	if b.DiskMode == "" {
 		b.DiskMode = string(types.VirtualDiskModePersistent)
 	}
 	if b.Sharing == "" {
 		b.Sharing = string(types.VirtualDiskSharingSharingNone)
 	}
-	held, fault := s.hold(b.FileName, vm, d)
+	if fault := s.fill(d, b.FileName); fault != nil {
+		return fault
+	}
+	b.Parent = nil
+	letGo, fault := s.hold(b.FileName, holder{VM: vm, Key: d.Key, Mode: b.DiskMode, Sharing: b.Sharing})
 	if fault != nil {
 		return fault
 	}
-	c.undo = append(c.undo, held)
+	c.undo = append(c.undo, letGo)
 	return nil
 }
 
-// hold locks a disk for a machine's device.
-func (s *Server) hold(name string, vm *simulator.VirtualMachine, d *types.VirtualDisk) (func(), types.BaseMethodFault) {
+// fill puts what is known of a file into a device.
+func (s *Server) fill(d *types.VirtualDisk, name string) types.BaseMethodFault {
+	b := flatBacking(d)
+	if b.DiskMode != string(types.VirtualDiskModeIndependent_nonpersistent) {
+		if _, _, fault := s.writable(name); fault != nil {
+			return fault
+		}
+	}
+	info, fault := s.readDisk(name)
+	if fault != nil {
+		return fault
+	}
+	d.CapacityInBytes, d.CapacityInKB = info.Size, info.Size>>10
+	b.Uuid = info.UUID
+	b.ThinProvisioned = types.NewBool(info.Thin)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.disks[name] != nil {
-		return nil, &types.FileLocked{FileFault: types.FileFault{File: name}}
+	held := s.find(name)
+	// The running file of a chain is what a device gets that asks for the disk.
+	if name == held.Base && held.link(name) == nil || name == held.Run {
+		b.FileName = held.Run
 	}
-	h := &disk{File: name, UUID: flatBacking(d).Uuid, Key: d.Key}
-	if vm != nil {
-		h.VM = vm.Self
+	if held.FCD != "" {
+		d.VDiskId = &types.ID{Id: held.FCD}
 	}
-	s.disks[name] = h
-	return func() { s.letGo(name) }, nil
+	return nil
 }
 
-func (s *Server) letGo(name string) {
+// pinned says whether a snapshot of the machine holds on to the disk.
+func (s *Server) pinned(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.disks, name)
+	d := s.disks[name]
+	if d == nil {
+		return false
+	}
+	for _, l := range d.Links {
+		if strings.HasPrefix(l.Owner, "snapshot-") {
+			return true
+		}
+	}
+	return false
 }
 
-func (s *Server) held(name string) *disk {
+// chained says whether a disk has snapshots of any kind.
+func (s *Server) chained(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.disks[name]
+	d := s.disks[name]
+	return d != nil && len(d.Links) > 0
 }
 
 // editDisk enlarges a disk or changes its mode.
-func (s *Server) editDisk(c *change, _ *simulator.VirtualMachine, have object.VirtualDeviceList, spec *types.VirtualDeviceConfigSpec, d *types.VirtualDisk, i int32) types.BaseMethodFault {
+func (s *Server) editDisk(vm types.ManagedObjectReference, have object.VirtualDeviceList, spec *types.VirtualDeviceConfigSpec, d *types.VirtualDisk, i int32) types.BaseMethodFault {
 	old, _ := have.FindByKey(d.Key).(*types.VirtualDisk)
 	if old == nil {
 		return invalidDevice(i, "device.key")
 	}
 	was, b := flatBacking(old), flatBacking(d)
-	if b == nil || was == nil || b.FileName != was.FileName {
+	if b == nil || was == nil || canon(b.FileName) != was.FileName {
 		return invalidDevice(i, "device.backing")
 	}
 	spec.FileOperation = ""
@@ -249,6 +271,9 @@ func (s *Server) editDisk(c *change, _ *simulator.VirtualMachine, have object.Vi
 	case size < old.CapacityInBytes && size != 0:
 		return &types.InvalidDeviceOperation{InvalidDeviceSpec: types.InvalidDeviceSpec{DeviceIndex: i}}
 	case size > old.CapacityInBytes:
+		if s.chained(b.FileName) {
+			return invalidDevice(i, "device.capacityInKB")
+		}
 		if fault := s.growDisk(b.FileName, size); fault != nil {
 			return fault
 		}
@@ -256,27 +281,73 @@ func (s *Server) editDisk(c *change, _ *simulator.VirtualMachine, have object.Vi
 		size = old.CapacityInBytes
 	}
 	d.CapacityInBytes, d.CapacityInKB = size, size>>10
-	b.Uuid, b.ThinProvisioned = was.Uuid, was.ThinProvisioned
+	b.Uuid, b.ThinProvisioned, b.Parent, d.VDiskId = was.Uuid, was.ThinProvisioned, was.Parent, old.VDiskId
+	if b.DiskMode != was.DiskMode {
+		if s.pinned(b.FileName) || s.isOn(vm) {
+			return invalidDevice(i, "device.backing.diskMode")
+		}
+		s.setMode(vm, d, b)
+	}
 	return nil
 }
 
-// dropDisk lets go of a disk, and deletes it if asked.
-func (s *Server) dropDisk(c *change, _ *simulator.VirtualMachine, have object.VirtualDeviceList, spec *types.VirtualDeviceConfigSpec, d *types.VirtualDisk, i int32) types.BaseMethodFault {
+func (s *Server) setMode(vm types.ManagedObjectReference, d *types.VirtualDisk, b *types.VirtualDiskFlatVer2BackingInfo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held := s.find(b.FileName)
+	for i := range held.Holders {
+		if h := &held.Holders[i]; h.VM == vm && h.Key == d.Key {
+			h.Mode, h.Sharing = b.DiskMode, b.Sharing
+		}
+	}
+}
+
+// dropDisk lets go of a disk, and deletes it if asked. A disk that a snapshot
+// of the machine holds on to stays where it is.
+func (s *Server) dropDisk(c *change, vm types.ManagedObjectReference, have object.VirtualDeviceList, spec *types.VirtualDeviceConfigSpec, d *types.VirtualDisk, i int32) types.BaseMethodFault {
 	old, _ := have.FindByKey(d.Key).(*types.VirtualDisk)
 	if old == nil {
 		return invalidDevice(i, "device.key")
 	}
-	name := flatBacking(old).FileName
+	b := flatBacking(old)
+	name := b.FileName
+	if dependent(b.DiskMode) && s.pinned(name) {
+		return invalidDevice(i, "device")
+	}
 	destroy := spec.FileOperation == types.VirtualDeviceConfigSpecFileOperationDestroy
 	spec.FileOperation = ""
 	spec.Device = old
 	c.commit = append(c.commit, func() {
-		s.letGo(name)
+		s.letGo(name, holder{VM: vm, Key: old.Key})
 		if destroy {
-			_ = s.removeDisk(name)
+			s.destroyDisk(name)
 		}
 	})
 	return nil
+}
+
+// dependent says whether a disk of this mode takes part in snapshots.
+func dependent(mode string) bool {
+	return mode == string(types.VirtualDiskModePersistent) || mode == string(types.VirtualDiskModeAppend)
+}
+
+// destroyDisk deletes a disk that its machine gave up, unless somebody else has
+// it; a first-class one leaves the catalog with it.
+func (s *Server) destroyDisk(name string) {
+	s.mu.Lock()
+	d := s.find(name)
+	rest, id := len(d.Holders), d.FCD
+	s.mu.Unlock()
+	if rest > 0 {
+		return
+	}
+	if id != "" {
+		_ = s.deleteFCD(id)
+		return
+	}
+	if s.untouched(name) == nil {
+		_ = s.removeDisk(name)
+	}
 }
 
 // freeName finds a name for a disk whose file was not named.

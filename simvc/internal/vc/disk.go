@@ -3,39 +3,212 @@ package vc
 import (
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 
+	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"mooring.dev/mooring/simvc/internal/vmfile"
 )
 
 // disk is a disk that somebody holds: a machine, the catalog of first-class
-// disks, or a snapshot.
+// disks, or a snapshot. Every file of its chain has the whole content of its
+// moment; the running one is the same file of the host for as long as the disk
+// lives, only its name changes.
 type disk struct {
-	File string // the running descriptor, "[ds] a/b.vmdk"
-	UUID string
-	VM   types.ManagedObjectReference
-	Key  int32
+	Base    string // name without snapshots
+	Run     string // name of the running file
+	Parent  string // frozen file that the running one comes from
+	Links   []*link
+	Holders []holder
+	FCD     string
+}
+
+// link is a frozen file.
+type link struct {
+	File   string
+	Parent string
+	Owner  string // snapshot: moref of a machine's, id of a first-class disk's; "" is nobody's
+	// Readers are devices on other machines that read it.
+	Readers []holder
+	// ChangeID is what a query for changes since this snapshot gives.
+	ChangeID string
+}
+
+// holder is a device on a machine.
+type holder struct {
+	VM      types.ManagedObjectReference
+	Key     int32
+	Mode    string
+	Sharing string
+}
+
+func (h holder) shares(o holder) bool {
+	ro := string(types.VirtualDiskModeIndependent_nonpersistent)
+	multi := string(types.VirtualDiskSharingSharingMultiWriter)
+	return h.Mode == ro && o.Mode == ro || h.Sharing == multi && o.Sharing == multi
+}
+
+func (d *disk) files() []string {
+	names := []string{d.Base, d.Run}
+	for _, l := range d.Links {
+		names = append(names, l.File)
+	}
+	return names
+}
+
+func (d *disk) link(file string) *link {
+	for _, l := range d.Links {
+		if l.File == file {
+			return l
+		}
+	}
+	return nil
+}
+
+func (d *disk) owned(owner string) *link {
+	for _, l := range d.Links {
+		if l.Owner == owner {
+			return l
+		}
+	}
+	return nil
+}
+
+// keep puts a disk into the index under all its names, or takes it out when
+// nobody needs it any more. s.mu is held.
+func (s *Server) keep(d *disk) {
+	for name, o := range s.disks {
+		if o == d {
+			delete(s.disks, name)
+		}
+	}
+	if len(d.Holders) == 0 && len(d.Links) == 0 && d.FCD == "" {
+		return
+	}
+	for _, name := range d.files() {
+		s.disks[name] = d
+	}
+}
+
+// find is the disk of a file; a new one, not indexed yet, when nobody holds it.
+// s.mu is held.
+func (s *Server) find(name string) *disk {
+	if d := s.disks[name]; d != nil {
+		return d
+	}
+	return &disk{Base: name, Run: name}
+}
+
+// canon is the one notation of a name.
+func canon(name string) string {
+	var p object.DatastorePath
+	if !p.FromString(name) {
+		return name
+	}
+	p.Path = path.Clean(p.Path)
+	return p.String()
+}
+
+// running says whether a machine holds locks. s.mu is held.
+func (s *Server) running(ref types.ManagedObjectReference) bool { return s.on[ref] }
+
+// free finds out whether a file may be changed, moved or deleted: nobody runs
+// on it, and no snapshot or first-class disk needs it.
+func (s *Server) untouched(name string) types.BaseMethodFault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.disks[name]
+	if d == nil {
+		return nil
+	}
+	locked := d.FCD != "" || len(d.Links) > 0
+	for _, h := range d.Holders {
+		locked = locked || s.running(h.VM)
+	}
+	if locked {
+		return &types.FileLocked{FileFault: types.FileFault{File: name}}
+	}
+	return nil
+}
+
+// readable finds out whether a file may be read as a whole: frozen ones may,
+// what a running machine writes to may not.
+func (s *Server) readable(name string) types.BaseMethodFault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.disks[name]
+	if d == nil || d.Run != name {
+		return nil
+	}
+	for _, h := range d.Holders {
+		if s.running(h.VM) && h.Mode != string(types.VirtualDiskModeIndependent_nonpersistent) {
+			return &types.FileLocked{FileFault: types.FileFault{File: name}}
+		}
+	}
+	return nil
+}
+
+// hold takes a disk for a machine's device. A running machine locks it; a
+// first-class disk has one consumer, running or not.
+func (s *Server) hold(name string, h holder) (func(), types.BaseMethodFault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.find(name)
+	locked := &types.FileLocked{FileFault: types.FileFault{File: name}}
+	if l := d.link(name); l != nil {
+		if h.Mode != string(types.VirtualDiskModeIndependent_nonpersistent) {
+			return nil, locked
+		}
+		l.Readers = append(l.Readers, h)
+		return func() { s.letGo(name, h) }, nil
+	}
+	for _, o := range d.Holders {
+		if o.shares(h) {
+			continue
+		}
+		if d.FCD != "" {
+			return nil, &types.ResourceInUse{Type: "VStorageObject", Name: d.FCD}
+		}
+		if s.running(o.VM) || o.VM == h.VM {
+			return nil, locked
+		}
+	}
+	d.Holders = append(d.Holders, h)
+	s.keep(d)
+	return func() { s.letGo(name, h) }, nil
+}
+
+// letGo ends what hold began.
+func (s *Server) letGo(name string, h holder) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	same := func(o holder) bool { return o.VM == h.VM && o.Key == h.Key }
+	d := s.find(name)
+	if l := d.link(name); l != nil {
+		l.Readers = slices.DeleteFunc(l.Readers, same)
+	}
+	d.Holders = slices.DeleteFunc(d.Holders, same)
+	s.keep(d)
 }
 
 // createDisk makes a disk's files.
 func (s *Server) createDisk(name string, size int64, thin bool) (vmfile.Info, types.BaseMethodFault) {
-	st, p, fault := s.resolve(name)
+	st, p, fault := s.writable(name)
 	if fault != nil {
 		return vmfile.Info{}, fault
 	}
 	i := vmfile.Info{Size: size, Thin: thin, UUID: vmfile.NewUUID()}
-	if filepath.Ext(p) != ".vmdk" || vmfile.IsFlat(p) || size <= 0 {
+	if filepath.Ext(p) != ".vmdk" || vmfile.IsFlat(p) || size <= 0 || size > maxDisk {
 		return i, &types.InvalidArgument{InvalidProperty: "name"}
 	}
 	if _, err := os.Lstat(p); err == nil {
 		return i, fileFault(name, os.ErrExist)
 	}
-	if !thin {
-		if fault := st.reserve(vmfile.Flat(p), size); fault != nil {
-			return i, fault
-		}
+	if fault := st.reserve(vmfile.Flat(p), size, thin); fault != nil {
+		return i, fault
 	}
 	if err := vmfile.Create(p, i); err != nil {
 		st.release(vmfile.Flat(p))
@@ -44,9 +217,12 @@ func (s *Server) createDisk(name string, size int64, thin bool) (vmfile.Info, ty
 	return i, nil
 }
 
+// maxDisk is what a VMDK can have.
+const maxDisk = 62 << 40
+
 // removeDisk deletes a disk's files.
 func (s *Server) removeDisk(name string) types.BaseMethodFault {
-	st, p, fault := s.resolve(name)
+	st, p, fault := s.writable(name)
 	if fault != nil {
 		return fault
 	}
@@ -61,7 +237,7 @@ func (s *Server) removeDisk(name string) types.BaseMethodFault {
 }
 
 func (s *Server) readDisk(name string) (vmfile.Info, types.BaseMethodFault) {
-	_, p, fault := s.resolve(name)
+	_, p, fault := s.reachable(name)
 	if fault != nil {
 		return vmfile.Info{}, fault
 	}
@@ -72,20 +248,9 @@ func (s *Server) readDisk(name string) (vmfile.Info, types.BaseMethodFault) {
 	return i, nil
 }
 
-// thinSpec says whether the type of a disk's specification is a thin one.
-func thinSpec(kind string) bool {
-	switch types.VirtualDiskType(kind) {
-	case types.VirtualDiskTypeThick, types.VirtualDiskTypePreallocated, types.VirtualDiskTypeEagerZeroedThick,
-		types.VirtualDiskTypeThick2Gb:
-		return false
-	default:
-		return true
-	}
-}
-
 // growDisk enlarges a disk's files.
 func (s *Server) growDisk(name string, size int64) types.BaseMethodFault {
-	st, p, fault := s.resolve(name)
+	st, p, fault := s.writable(name)
 	if fault != nil {
 		return fault
 	}
@@ -93,13 +258,11 @@ func (s *Server) growDisk(name string, size int64) types.BaseMethodFault {
 	if err != nil {
 		return fileFault(name, err)
 	}
-	if size < i.Size {
+	if size < i.Size || size > maxDisk {
 		return &types.InvalidArgument{InvalidProperty: "newCapacityKb"}
 	}
-	if !i.Thin {
-		if fault := st.reserve(vmfile.Flat(p), size); fault != nil {
-			return fault
-		}
+	if fault := st.reserve(vmfile.Flat(p), size, i.Thin); fault != nil {
+		return fault
 	}
 	if err := vmfile.Resize(p, size); err != nil {
 		return fileFault(name, err)
@@ -107,16 +270,34 @@ func (s *Server) growDisk(name string, size int64) types.BaseMethodFault {
 	return nil
 }
 
-// setUUID changes a disk's identity while nobody holds it.
+// copyDisk copies a disk, with its own identity.
+func (s *Server) copyDisk(from, to string, thin bool) types.BaseMethodFault {
+	i, fault := s.readDisk(from)
+	if fault != nil {
+		return fault
+	}
+	if _, fault := s.createDisk(to, i.Size, thin); fault != nil {
+		return fault
+	}
+	_, src, _ := s.resolve(from)
+	_, dst, _ := s.resolve(to)
+	if err := vmfile.CopyFlat(vmfile.Flat(src), vmfile.Flat(dst)); err != nil {
+		_ = s.removeDisk(to)
+		return fileFault(to, err)
+	}
+	return nil
+}
+
+// setUUID changes a disk's identity while nobody runs on it.
 func (s *Server) setUUID(name, id string) types.BaseMethodFault {
 	u, err := vmfile.ParseUUID(id)
 	if err != nil {
 		return &types.InvalidArgument{InvalidProperty: "uuid"}
 	}
-	if s.held(name) != nil {
-		return &types.FileLocked{FileFault: types.FileFault{File: name}}
+	if fault := s.readable(name); fault != nil {
+		return fault
 	}
-	_, p, fault := s.resolve(name)
+	_, p, fault := s.writable(name)
 	if fault != nil {
 		return fault
 	}
@@ -131,5 +312,66 @@ func (s *Server) setUUID(name, id string) types.BaseMethodFault {
 	return nil
 }
 
+// thinSpec says whether the type of a disk's specification is a thin one.
+func thinSpec(kind string) bool {
+	switch types.VirtualDiskType(kind) {
+	case types.VirtualDiskTypeThick, types.VirtualDiskTypePreallocated, types.VirtualDiskTypeEagerZeroedThick,
+		types.VirtualDiskTypeThick2Gb:
+		return false
+	default:
+		return true
+	}
+}
+
 // spaced is the notation of VirtualDiskManager: "60 00 C2 9x ... xx-xx ...".
 func spaced(u [16]byte) string { return fmt.Sprintf("% x-% x", u[:8], u[8:]) }
+
+// moveDisk gives a disk another name, on any datastore.
+func (s *Server) moveDisk(from, to string) types.BaseMethodFault {
+	st, src, fault := s.writable(from)
+	if fault != nil {
+		return fault
+	}
+	dst, p, fault := s.writable(to)
+	if fault != nil {
+		return fault
+	}
+	i, err := vmfile.Read(src)
+	if err != nil {
+		return fileFault(from, err)
+	}
+	if _, err := os.Lstat(p); err == nil {
+		return fileFault(to, os.ErrExist)
+	}
+	if st != dst {
+		if fault := dst.reserve(vmfile.Flat(p), i.Size, i.Thin); fault != nil {
+			return fault
+		}
+	}
+	if err := vmfile.Rename(src, p, ""); err != nil {
+		dst.release(vmfile.Flat(p))
+		return fileFault(to, err)
+	}
+	st.release(vmfile.Flat(src))
+	return dst.reserve(vmfile.Flat(p), i.Size, i.Thin)
+}
+
+// inflateDisk reserves all of a thin disk's room.
+func (s *Server) inflateDisk(name string) types.BaseMethodFault {
+	st, p, fault := s.writable(name)
+	if fault != nil {
+		return fault
+	}
+	i, err := vmfile.Read(p)
+	if err != nil {
+		return fileFault(name, err)
+	}
+	if fault := st.reserve(vmfile.Flat(p), i.Size, false); fault != nil {
+		return fault
+	}
+	i.Thin = false
+	if err := vmfile.Write(p, i); err != nil {
+		return fileFault(name, err)
+	}
+	return nil
+}

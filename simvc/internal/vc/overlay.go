@@ -26,6 +26,11 @@ func (s *Server) overlay() {
 	add("VirtualMachine", &vmAPI{api: named("vm"), s: s})
 	add("Folder", &folderAPI{api: named("folder"), s: s})
 	add("VirtualDiskManager", &diskAPI{api: named("disk"), s: s})
+	add("FileManager", &fileAPI{api: named("file"), s: s})
+	add("HostDatastoreBrowser", &browserAPI{api: named("browser"), s: s})
+	add("Datastore", &storeAPI{api: named("datastore"), s: s})
+	add("SessionManager", &ticketAPI{api: named("ticket"), s: s})
+	add("VcenterVStorageObjectManager", &vsoAPI{api: named("storage"), s: s})
 	m.Handler = func(_ *simulator.Context, call *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 		if to, ok := targets[call.This.Type][call.Name]; ok {
 			call.This = to

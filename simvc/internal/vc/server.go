@@ -23,7 +23,6 @@ import (
 	_ "github.com/vmware/govmomi/vapi/simulator" // endpoint
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/types"
-	_ "github.com/vmware/govmomi/vslm/simulator" // endpoint
 )
 
 // Options are those of control.Options, with the defaults filled in.
@@ -51,18 +50,24 @@ type Server struct {
 	http   *http.Server
 	addr   string
 
-	mu    sync.Mutex // guards what follows; never held while an object's lock is taken
-	disks map[string]*disk
-	busy  map[types.ManagedObjectReference]string
+	mu      sync.Mutex // guards what follows; never held while an object's lock is taken
+	disks   map[string]*disk
+	busy    map[types.ManagedObjectReference]string
+	on      map[types.ManagedObjectReference]bool
+	fcds    map[string]*fcd
+	tickets map[string]bool
 }
 
 // New builds the inventory, from the state in Options.Dir if there is one.
 // Nothing listens yet.
 func New(o Options) (*Server, error) {
 	s := &Server{
-		o:     o,
-		disks: make(map[string]*disk),
-		busy:  make(map[types.ManagedObjectReference]string),
+		o:       o,
+		disks:   make(map[string]*disk),
+		busy:    make(map[types.ManagedObjectReference]string),
+		on:      make(map[types.ManagedObjectReference]bool),
+		fcds:    make(map[string]*fcd),
+		tickets: make(map[string]bool),
 	}
 	var err error
 	if s.ident, err = loadIdentity(filepath.Join(o.Dir, "state")); err != nil {
@@ -94,6 +99,9 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.overlay()
+	if !o.ESX {
+		s.vslm()
+	}
 	if err := s.endpoint(); err != nil {
 		return nil, err
 	}

@@ -2,9 +2,11 @@ package vc
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +26,7 @@ type store struct {
 	capacity int64
 
 	mu      sync.Mutex
+	state   string
 	thick   map[string]int64 // host path of a flat: what it holds reserved
 	used    int64
 	counted time.Time
@@ -64,6 +67,81 @@ func (s *Server) resolve(name string) (*store, string, types.BaseMethodFault) {
 	return st, filepath.Join(st.dir, clean), nil
 }
 
+// States of a datastore.
+const (
+	online   = "online"
+	readOnly = "read-only"
+	offline  = "offline"
+)
+
+func (st *store) is() string {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.state == "" {
+		return online
+	}
+	return st.state
+}
+
+// reachable finds the host path of a file whose datastore can be reached.
+func (s *Server) reachable(name string) (*store, string, types.BaseMethodFault) {
+	st, p, fault := s.resolve(name)
+	if fault != nil {
+		return nil, "", fault
+	}
+	if st.is() == offline {
+		return nil, "", &types.InaccessibleDatastore{
+			InvalidDatastore: types.InvalidDatastore{Datastore: &st.ref, Name: st.name},
+			Detail:           "the datastore is not accessible",
+		}
+	}
+	return st, p, nil
+}
+
+// writable finds the host path of a file whose datastore can be written.
+func (s *Server) writable(name string) (*store, string, types.BaseMethodFault) {
+	st, p, fault := s.reachable(name)
+	if fault != nil {
+		return nil, "", fault
+	}
+	if st.is() == readOnly {
+		return nil, "", &types.CannotAccessFile{FileFault: types.FileFault{File: name}}
+	}
+	return st, p, nil
+}
+
+// SetDatastore changes what can be done with a datastore.
+func (s *Server) SetDatastore(name, state string) error {
+	st := s.store(name)
+	if st == nil {
+		return fmt.Errorf("there is no datastore %q", name)
+	}
+	if state != online && state != readOnly && state != offline {
+		return fmt.Errorf("%q is no state of a datastore", state)
+	}
+	st.mu.Lock()
+	st.state = state
+	st.mu.Unlock()
+	ctx := s.ctx()
+	ds := ctx.Map.Get(st.ref).(*simulator.Datastore)
+	ctx.WithLock(ds, func() {
+		mode := types.HostMountModeReadWrite
+		if state == readOnly {
+			mode = types.HostMountModeReadOnly
+		}
+		hosts := slices.Clone(ds.Host)
+		for i := range hosts {
+			hosts[i].MountInfo.AccessMode = string(mode)
+			hosts[i].MountInfo.Accessible = types.NewBool(state != offline)
+		}
+		ctx.Update(ds, []types.PropertyChange{
+			{Name: "summary.accessible", Val: state != offline},
+			{Name: "host", Val: hosts},
+		})
+	})
+	return nil
+}
+
 // free is what is left, counted at most every second: thick disks in full,
 // everything else as much as it takes.
 func (st *store) free() int64 {
@@ -87,14 +165,24 @@ func (st *store) free() int64 {
 	return st.capacity - st.used
 }
 
-// reserve takes room for a thick disk, or finds that there is none.
-func (st *store) reserve(flat string, size int64) types.BaseMethodFault {
+// blocks is what any file takes at least.
+const blocks = 1 << 20
+
+// reserve takes room for a disk, or finds that there is none: all of it for a
+// thick one, one block for a thin one.
+func (st *store) reserve(flat string, size int64, thin bool) types.BaseMethodFault {
 	free := st.free()
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	more := size - st.thick[flat]
+	if thin {
+		more = blocks
+	}
 	if more > free {
-		return &types.NoDiskSpace{Datastore: st.name, FileFault: types.FileFault{File: flat}}
+		return &types.NoDiskSpace{Datastore: st.name, FileFault: types.FileFault{File: filepath.Base(flat)}}
+	}
+	if thin {
+		return nil
 	}
 	st.thick[flat] = size
 	st.used += more

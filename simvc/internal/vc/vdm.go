@@ -1,8 +1,11 @@
 package vc
 
 import (
+	"os"
+
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
@@ -42,8 +45,8 @@ func (a *diskAPI) CreateVirtualDiskTask(ctx *simulator.Context, req *types.Creat
 // DeleteVirtualDiskTask deletes a disk that nobody holds.
 func (a *diskAPI) DeleteVirtualDiskTask(ctx *simulator.Context, req *types.DeleteVirtualDisk_Task) soap.HasFault {
 	ref := a.task(ctx, "deleteVirtualDisk", func() (types.AnyType, types.BaseMethodFault) {
-		if a.s.held(req.Name) != nil {
-			return nil, &types.FileLocked{FileFault: types.FileFault{File: req.Name}}
+		if fault := a.s.untouched(canon(req.Name)); fault != nil {
+			return nil, fault
 		}
 		return nil, a.s.removeDisk(req.Name)
 	})
@@ -53,8 +56,8 @@ func (a *diskAPI) DeleteVirtualDiskTask(ctx *simulator.Context, req *types.Delet
 // ExtendVirtualDiskTask enlarges a disk.
 func (a *diskAPI) ExtendVirtualDiskTask(ctx *simulator.Context, req *types.ExtendVirtualDisk_Task) soap.HasFault {
 	ref := a.task(ctx, "extendVirtualDisk", func() (types.AnyType, types.BaseMethodFault) {
-		if a.s.held(req.Name) != nil {
-			return nil, &types.FileLocked{FileFault: types.FileFault{File: req.Name}}
+		if fault := a.s.untouched(canon(req.Name)); fault != nil {
+			return nil, fault
 		}
 		return nil, a.s.growDisk(req.Name, req.NewCapacityKb<<10)
 	})
@@ -84,3 +87,60 @@ func (a *diskAPI) SetVirtualDiskUuid(_ *simulator.Context, req *types.SetVirtual
 	body.Res = &types.SetVirtualDiskUuidResponse{}
 	return body
 }
+
+// CopyVirtualDiskTask copies a disk that nobody writes to, to an identity of
+// its own and of the kind asked for.
+func (a *diskAPI) CopyVirtualDiskTask(ctx *simulator.Context, req *types.CopyVirtualDisk_Task) soap.HasFault {
+	ref := a.task(ctx, "copyVirtualDisk", func() (types.AnyType, types.BaseMethodFault) {
+		from, to := canon(req.SourceName), canon(req.DestName)
+		if fault := a.s.readable(from); fault != nil {
+			return nil, fault
+		}
+		i, fault := a.s.readDisk(from)
+		if fault != nil {
+			return nil, fault
+		}
+		if _, p, fault := a.s.writable(to); fault == nil && req.Force != nil && *req.Force {
+			if _, err := os.Lstat(p); err == nil {
+				if fault := a.s.untouched(to); fault != nil {
+					return nil, fault
+				}
+				if fault := a.s.removeDisk(to); fault != nil {
+					return nil, fault
+				}
+			}
+		}
+		thin := i.Thin
+		if req.DestSpec != nil {
+			thin = thinSpec(req.DestSpec.GetVirtualDiskSpec().DiskType)
+		}
+		return nil, a.s.copyDisk(from, to, thin)
+	})
+	return &methods.CopyVirtualDisk_TaskBody{Res: &types.CopyVirtualDisk_TaskResponse{Returnval: ref}}
+}
+
+// MoveVirtualDiskTask moves a disk that nobody has.
+func (a *diskAPI) MoveVirtualDiskTask(ctx *simulator.Context, req *types.MoveVirtualDisk_Task) soap.HasFault {
+	ref := a.task(ctx, "moveVirtualDisk", func() (types.AnyType, types.BaseMethodFault) {
+		from, to := canon(req.SourceName), canon(req.DestName)
+		if fault := a.s.untouched(from); fault != nil {
+			return nil, fault
+		}
+		return nil, a.s.moveDisk(from, to)
+	})
+	return &methods.MoveVirtualDisk_TaskBody{Res: &types.MoveVirtualDisk_TaskResponse{Returnval: ref}}
+}
+
+// InflateVirtualDiskTask makes a thin disk a thick one.
+func (a *diskAPI) InflateVirtualDiskTask(ctx *simulator.Context, req *types.InflateVirtualDisk_Task) soap.HasFault {
+	ref := a.task(ctx, "inflateVirtualDisk", func() (types.AnyType, types.BaseMethodFault) {
+		if fault := a.s.untouched(canon(req.Name)); fault != nil {
+			return nil, fault
+		}
+		return nil, a.s.inflateDisk(req.Name)
+	})
+	return &methods.InflateVirtualDisk_TaskBody{Res: &types.InflateVirtualDisk_TaskResponse{Returnval: ref}}
+}
+
+// MO is the object as the simulator's own code wants it.
+func (a *diskAPI) MO() mo.VirtualDiskManager { return mo.VirtualDiskManager{Self: a.Self} }

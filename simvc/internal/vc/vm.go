@@ -62,7 +62,7 @@ func (s *Server) reconfigure(ctx *simulator.Context, vm *simulator.VirtualMachin
 		return &types.ConcurrentAccess{}
 	}
 	dir := path.Dir(vm.Config.Files.VmPathName)
-	c, fault := s.prepare(ctx, vm, dir, vm.Config.Hardware.Device, req.Spec.DeviceChange)
+	c, fault := s.prepare(vm.Self, dir, vm.Config.Hardware.Device, req.Spec.DeviceChange)
 	if fault != nil {
 		return fault
 	}
@@ -118,7 +118,7 @@ func (s *Server) createVM(ctx *simulator.Context, folder *simulator.Folder, req 
 	if spec.Uuid == "" {
 		spec.Uuid = uuid.NewString()
 	}
-	c, fault := s.prepare(ctx, nil, path.Dir(spec.Files.VmPathName), nil, spec.DeviceChange)
+	c, fault := s.prepare(types.ManagedObjectReference{}, path.Dir(spec.Files.VmPathName), nil, spec.DeviceChange)
 	if fault != nil {
 		return nil, fault
 	}
@@ -132,7 +132,12 @@ func (s *Server) createVM(ctx *simulator.Context, folder *simulator.Folder, req 
 	s.mu.Lock()
 	for _, b := range spec.DeviceChange {
 		if d, ok := b.GetVirtualDeviceConfigSpec().Device.(*types.VirtualDisk); ok {
-			s.disks[flatBacking(d).FileName].VM = ref
+			held := s.find(flatBacking(d).FileName)
+			for i := range held.Holders {
+				if held.Holders[i].VM.Value == "" && held.Holders[i].Key == d.Key {
+					held.Holders[i].VM = ref
+				}
+			}
 		}
 	}
 	s.mu.Unlock()

@@ -1,0 +1,5 @@
+package vc
+
+import "github.com/vmware/govmomi/simulator"
+
+func (s *Server) dropSnapshots(*simulator.Context, *simulator.VirtualMachine) {}
