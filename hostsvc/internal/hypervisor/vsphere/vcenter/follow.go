@@ -17,10 +17,16 @@ const (
 )
 
 // Follow tells see of every VM that changes, until ctx ends, which is no error.
-// before is nil for one that is new, after for one that is gone. After a lost
-// connection it goes on with what has changed meanwhile.
+// before is nil for one that is new, after for one that is gone. It begins with
+// what was last read of the inventory, and after a lost connection it goes on
+// with what has changed meanwhile.
 func (i *Inventory) Follow(ctx context.Context, see func(before, after *VM)) error {
-	known := machines{}
+	i.mu.Lock()
+	known := i.copies()
+	i.mu.Unlock()
+	for _, v := range known {
+		see(nil, v)
+	}
 	for wait := reopened; ; wait = min(2*wait, time.Minute) {
 		began := time.Now()
 		err := i.c.in(ctx, "following the VMs", func(ctx context.Context, s *conn) error { return follow(ctx, s, known, see) })
@@ -48,7 +54,9 @@ func follow(ctx context.Context, s *conn, known machines, see func(before, after
 		before := known[u.Obj]
 		known.apply(u)
 		there[u.Obj] = true
-		see(before, known[u.Obj])
+		if after := known[u.Obj]; before != nil || after != nil {
+			see(before, after)
+		}
 	}
 	if err := st.changes(ctx, 0, step); err != nil {
 		return err

@@ -137,12 +137,15 @@ func (i *Inventory) update(ctx context.Context, s *conn) error {
 			i.set(st, vms)
 			return nil
 		}
-		if Is[*types.NotAuthenticated](err) || ctx.Err() != nil {
-			i.set(nil, i.vms)
+		i.set(nil, i.vms)
+		if Is[*types.NotAuthenticated](err) {
 			return err
 		}
 		// What was lost on the way is not sent again.
 		st.close(ctx)
+		if ctx.Err() != nil {
+			return err
+		}
 	}
 	i.set(nil, i.vms)
 	st, err := openStream(ctx, s, vmProperties)

@@ -11,6 +11,9 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
+// farewell is how long giving something back may take.
+const farewell = 2 * time.Second
+
 // stream is a collector over all VMs. It dies with its session.
 type stream struct {
 	s       *conn
@@ -85,7 +88,7 @@ func sessionEnded(u types.ObjectUpdate) error {
 // close gives back what the server keeps for st. What cannot be given back goes
 // with the session.
 func (st *stream) close(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
 	if st.pc != nil {
 		_ = st.pc.Destroy(ctx)
@@ -95,7 +98,7 @@ func (st *stream) close(ctx context.Context) {
 
 // abandon is close for a stream that somebody may still wait on.
 func (st *stream) abandon(ctx context.Context) {
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
 	_ = st.pc.CancelWaitForUpdates(end)
 	st.close(end)
