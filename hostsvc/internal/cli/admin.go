@@ -30,6 +30,8 @@ type serviceAdmin interface {
 	Doctor(ctx context.Context) ([]wire.Finding, error)
 	Audit(ctx context.Context, vmgroup string, limit int) ([]wire.AuditEntry, error)
 	VMs(ctx context.Context) ([]wire.VM, error)
+	InviteVM(ctx context.Context, vm string, r wire.Invite) (wire.Invitation, error)
+	RevokeVM(ctx context.Context, vm string) error
 }
 
 type groupAdmin interface {

@@ -110,31 +110,3 @@ func (t *tool) auditCommand() *cobra.Command {
 	t.completeFlag(cmd, "vmgroup", groupNames)
 	return cmd
 }
-
-var vmColumns = []column[wire.VM]{
-	{header: "Uuid", value: func(v wire.VM) string { return string(v.ID) }},
-	{header: "Name", value: func(v wire.VM) string { return v.Name }},
-	{header: "VMGroup", value: func(v wire.VM) string { return cmp.Or(v.VMGroup, notAvailable) }},
-	{header: "Datastore", value: func(v wire.VM) string { return cmp.Or(v.Datastore, notAvailable) }},
-	{header: "Power", value: func(v wire.VM) string { return cmp.Or(v.Power, "unknown") }},
-	{header: "Attached", value: func(v wire.VM) string { return strconv.Itoa(v.Attached) }},
-	{header: "Last_seen", value: func(v wire.VM) string { return moment(v.LastSeen) }},
-	{header: "Plugin", wide: true, value: func(v wire.VM) string { return v.Plugin }},
-	{header: "Channel", wide: true, value: func(v wire.VM) string { return v.Channel }},
-}
-
-func (t *tool) vmCommand() *cobra.Command {
-	ls := &cobra.Command{
-		Use:   "ls",
-		Short: "List VMs",
-		Args:  noArgs,
-		RunE: t.onService(func(cmd *cobra.Command, admin Admin) error {
-			vms, err := admin.VMs(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return list(t, vms, vmColumns, func(v wire.VM) string { return v.Name })
-		}),
-	}
-	return t.group(&cobra.Command{Use: "vm", Short: "Show the VMs that the host service knows"}, ls)
-}

@@ -69,6 +69,19 @@ func (m *memAdmin) Audit(_ context.Context, vmgroup string, limit int) ([]wire.A
 
 func (m *memAdmin) VMs(context.Context) ([]wire.VM, error) { return m.vms, m.did("VMs") }
 
+func (m *memAdmin) InviteVM(_ context.Context, vm string, r wire.Invite) (wire.Invitation, error) {
+	in := wire.Invitation{
+		VM: "00000000-0000-4000-8000-000000000001", Name: vm, URL: "tls://mooring.example:1020", CA: "sha256:" + strings.Repeat("0a", 32),
+		Code: "aaaaaaaa-bbbbbbbb-cccccccc-dddddddd-eeeeeee", Expires: at(22, 8), Placed: r.GuestInfo,
+	}
+	if r.GuestInfo {
+		in.Code = ""
+	}
+	return in, m.did("InviteVM", vm, r)
+}
+
+func (m *memAdmin) RevokeVM(_ context.Context, vm string) error { return m.did("RevokeVM", vm) }
+
 func (m *memAdmin) VMGroups(context.Context) ([]wire.VMGroup, error) {
 	return m.groups, m.did("VMGroups")
 }

@@ -57,7 +57,7 @@ func world() *memAdmin {
 		},
 		snapshots: []wire.Snapshot{{ID: "20000000-0000-4000-8000-000000000001", Name: "monday", Volume: "db@fast", Size: int64(100 * volspec.MiB), Created: at(21, 6)}},
 		vms: []wire.VM{
-			{ID: vm1.ID, Name: "vm1", VMGroup: "Dev", Datastore: "fast", Power: "on", Channel: "/run/mooring/guest/vm1.sock", LastSeen: at(22, 6), Plugin: "1.2.3", Attached: 1},
+			{ID: vm1.ID, Name: "vm1", VMGroup: "Dev", Datastore: "fast", Power: "on", Channel: "/run/mooring/guest/vm1.sock", LastSeen: at(22, 6), Plugin: "1.2.3", Attached: 1, Certificate: "until 2017-08-29T06:36:08Z"},
 			{ID: vm2.ID, Name: "vm 2"},
 		},
 		stores: []wire.Datastore{
@@ -105,8 +105,10 @@ func TestTranscripts(t *testing.T) {
 		}},
 		"person-no.txt":  {lines: askingLines, in: "n\n"},
 		"person-yes.txt": {lines: askingLines, in: "YES\n"},
-		"service.txt":    {lines: serviceLines},
-		"usage.txt":      {lines: usageLines},
+		"service.txt": {lines: serviceLines, fail: map[string]error{
+			`RevokeVM "gone"`: errkind.New(errkind.NotFound, "VM gone has no certificate and no code: see mooring vm ls"),
+		}},
+		"usage.txt": {lines: usageLines},
 
 		"repository.txt": {lines: repositoryLines, fail: map[string]error{
 			`CheckRepository "Dev" "gone"`:           errkind.New(errkind.Offline, "repository gone cannot be checked: /srv/backup/gone holds no repository"),
@@ -303,6 +305,14 @@ var serviceLines = []string{
 	"audit --limit=0",
 	"vm ls",
 	"vm ls -o wide",
+	"vm enroll vm1",
+	"vm enroll vm1 -o name",
+	"vm enroll vm1 -o json",
+	"vm enroll vm1 --guestinfo",
+	"vm enroll vm1 --guestinfo -o name",
+	"vm enroll",
+	"vm revoke vm1",
+	"vm revoke gone",
 	"datastore ls",
 	"datastore ls -o wide",
 	"datastore scan fast",
