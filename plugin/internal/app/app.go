@@ -57,12 +57,12 @@ func Run(ctx context.Context, s Settings, version string) error {
 	if err != nil {
 		return err
 	}
-	d, mounts, err := assemble(ctx, s, v, version)
+	d, mounts, c, err := assemble(ctx, s, v, version)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
 	log.G(ctx).WithField("version", version).WithField("host", s.Host).WithField("socket", s.Socket).Info("plugin is listening")
-	err = run(ctx, l, d, v.timeout)
+	err = run(ctx, l, d, c, v.timeout)
 	if oerr := mounts.Open(); oerr != nil {
 		log.G(ctx).WithField(log.Err, oerr.Error()).Debug("folders below the mounts stay closed")
 	}
@@ -72,8 +72,9 @@ func Run(ctx context.Context, s Settings, version string) error {
 
 // run drives the parts. The context that stops them ends first for the
 // server: its requests need the driver until they end.
-func run(ctx context.Context, l net.Listener, d *driver.Driver, timeout time.Duration) error {
+func run(ctx context.Context, l net.Listener, d *driver.Driver, c certificate, timeout time.Duration) error {
 	return rungroup.Run(ctx,
+		rungroup.Component{Name: "certificate", Run: c.run, Within: stopDriver},
 		rungroup.Component{Name: "driver", Run: d.Run, Within: stopDriver},
 		rungroup.Component{Name: "docker api", Within: stopServer, Run: func(ctx context.Context) error {
 			return dockerapi.Serve(ctx, l, dockerapi.New(d, timeout), drainRequests)
@@ -81,15 +82,15 @@ func run(ctx context.Context, l net.Listener, d *driver.Driver, timeout time.Dur
 	)
 }
 
-func assemble(ctx context.Context, s Settings, v values, version string) (*driver.Driver, *disk.Guest, error) {
+func assemble(ctx context.Context, s Settings, v values, version string) (*driver.Driver, *disk.Guest, certificate, error) {
 	state := filepath.Join(s.MountRoot, stateDir)
 	// Containers of other users pass through the root, nobody reads it.
 	if err := errors.Join(os.MkdirAll(s.MountRoot, 0o711), os.MkdirAll(state, 0o700)); err != nil {
-		return nil, nil, errkind.Wrap(errkind.Unavailable, err, "make the state folder %s", state)
+		return nil, nil, certificate{}, errkind.Wrap(errkind.Unavailable, err, "make the state folder %s", state)
 	}
 	boot, err := BootID()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, certificate{}, err
 	}
 	uses, err := ledger.Open(state)
 	if err != nil {
@@ -100,14 +101,20 @@ func assemble(ctx context.Context, s Settings, v values, version string) (*drive
 		log.G(ctx).WithField(log.Err, err.Error()).Warn("cache of volumes was lost")
 	}
 	guest := disk.New(disk.Options{Root: s.MountRoot, Freezes: filepath.Join(state, "freezes")})
-	service := newHost(hostURL(v.host), v.timeout, version)
+	o := hostclient.Options{UserAgent: "mooring-plugin/" + version}
+	own := openCertificate(ctx, s, state, boot, o)
+	if own.identity != nil {
+		o.TLS = own.identity.TLS
+	}
+	service := newHost(hostURL(v.host), v.timeout, o)
+	own.service = service
 	d := driver.New(driver.Options{
 		Host: service, Orders: service, Freezer: guest,
 		Disks: guest, Mounts: guest, Engine: engine.New(hostURL(v.engine)),
 		Ledger: uses, Cache: cache,
 		Root: s.MountRoot, BootID: boot, Version: version, Interval: v.reconcile,
 	})
-	return d, guest, nil
+	return d, guest, own, nil
 }
 
 // host is the host service with two tempers. What changes something waits
@@ -124,12 +131,16 @@ var (
 	_ driver.Orders = host{}
 )
 
-func newHost(url string, timeout time.Duration, version string) host {
-	agent := "mooring-plugin/" + version
-	return host{
-		Client:  hostclient.New(url, hostclient.Options{Patience: min(timeout, patience), UserAgent: agent}),
-		quick:   hostclient.New(url, hostclient.Options{UserAgent: agent}),
-		waiting: hostclient.New(url, hostclient.Options{UserAgent: agent}),
+func newHost(url string, timeout time.Duration, o hostclient.Options) host {
+	patient := o
+	patient.Patience = min(timeout, patience)
+	return host{Client: hostclient.New(url, patient), quick: hostclient.New(url, o), waiting: hostclient.New(url, o)}
+}
+
+// reconnect makes later calls use new connections.
+func (h host) reconnect() {
+	for _, c := range []*hostclient.Client{h.Client, h.quick, h.waiting} {
+		c.Reconnect()
 	}
 }
 
@@ -161,11 +172,17 @@ func hostURL(url string) string {
 	if !isUnix {
 		return url
 	}
+	return "unix://" + hostPath(path)
+}
+
+// hostPath is where a file of the machine's /run is seen from here. A managed
+// plugin sees no others.
+func hostPath(path string) string {
 	if _, err := os.Stat(hostTree + "/run"); err != nil {
-		return url
+		return path
 	}
 	if rest, ok := strings.CutPrefix(path, "/var/run/"); ok {
 		path = "/run/" + rest
 	}
-	return "unix://" + hostTree + path
+	return hostTree + path
 }

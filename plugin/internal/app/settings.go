@@ -26,14 +26,16 @@ type Setting struct {
 
 // Settings are the values in force, as written.
 type Settings struct {
-	Host, LogLevel, OldLogLevel, LogFormat, SocketGID string
-	Timeout, Engine, Reconcile, MountRoot, Socket     string
+	Host, Enroll, CA, LogLevel, OldLogLevel, LogFormat, SocketGID string
+	Timeout, Engine, Reconcile, MountRoot, Socket                 string
 }
 
 // Table lists all settings.
 func Table() []Setting {
 	return []Setting{
 		{"MOORING_HOST", "host", "unix:///run/mooring/guest/self.sock", "channel to the host service, as a URL; its scheme chooses the kind of channel", true, func(s *Settings) *string { return &s.Host }},
+		{"MOORING_ENROLL", "enroll", "/run/mooring/enroll", "where the one-time code for enrolling is found, for a tls:// channel: a file, or guestinfo", true, func(s *Settings) *string { return &s.Enroll }},
+		{"MOORING_CA", "ca", "", "fingerprint of the host service's authority, for a tls:// channel, or a file with its certificate", true, func(s *Settings) *string { return &s.CA }},
 		{"MOORING_LOG_LEVEL", "log-level", "info", "what is logged: debug, info, warn or error", true, func(s *Settings) *string { return &s.LogLevel }},
 		{"VDVS_LOG_LEVEL", "", "", "former name of MOORING_LOG_LEVEL, which it replaces when it is not empty", true, func(s *Settings) *string { return &s.OldLogLevel }},
 		{"MOORING_LOG_FORMAT", "log-format", "auto", "form of the log: json, text, or auto (text on a terminal)", true, func(s *Settings) *string { return &s.LogFormat }},
@@ -95,7 +97,11 @@ func (s Settings) check() (v values, err error) {
 	}
 	v.host, v.engine, v.logLevel = s.Host, s.Engine, s.LogLevel
 	bad("MOORING_HOST", transport.Check(s.Host))
-	bad("MOORING_ENGINE", transport.Check(s.Engine))
+	bad("MOORING_ENGINE", checkEngine(s.Engine))
+	if transport.IsTLS(s.Host) {
+		bad("MOORING_ENROLL", checkEnroll(s.Enroll))
+		bad("MOORING_CA", checkCA(s.CA))
+	}
 	if s.OldLogLevel != "" {
 		v.logLevel = s.OldLogLevel
 	}
@@ -109,6 +115,32 @@ func (s Settings) check() (v values, err error) {
 		return v, errkind.New(errkind.Invalid, "%s", strings.Join(problems, "; "))
 	}
 	return v, nil
+}
+
+func checkEngine(url string) error {
+	if transport.IsTLS(url) {
+		return fmt.Errorf("%q is not valid: write unix:// and the path of the engine's socket", url)
+	}
+	return transport.Check(url)
+}
+
+// guestInfo is the word for an invitation by the hypervisor.
+const guestInfo = "guestinfo"
+
+func checkEnroll(s string) error {
+	if s == guestInfo || strings.HasPrefix(s, "/") {
+		return nil
+	}
+	return fmt.Errorf("%q is not valid: write the absolute path of a file, or %s", s, guestInfo)
+}
+
+// checkCA leaves files to the time when they are needed.
+func checkCA(s string) error {
+	if s == "" || strings.HasPrefix(s, "/") {
+		return nil
+	}
+	_, err := transport.ReadPin(s)
+	return err
 }
 
 func duration(s string, low, high time.Duration) (time.Duration, error) {

@@ -20,7 +20,7 @@ func TestDefaultsAreInTheBinary(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, version)
 	assert.Equal(t, app.Settings{
-		Host: "unix:///run/mooring/guest/self.sock", LogLevel: "info", LogFormat: "auto", SocketGID: "root", Timeout: "25s",
+		Host: "unix:///run/mooring/guest/self.sock", Enroll: "/run/mooring/enroll", LogLevel: "info", LogFormat: "auto", SocketGID: "root", Timeout: "25s",
 		Engine: "unix:///run/docker.sock", Reconcile: "1m", MountRoot: "/mnt/vsphere", Socket: "/run/docker/plugins/vsphere.sock",
 	}, s)
 }
@@ -55,6 +55,11 @@ func TestBadSettings(t *testing.T) {
 		assert.ErrorContains(t, err, name)
 	}
 	assert.NoDirExists(t, "/nowhere")
+	err = app.Run(t.Context(), app.Settings{Host: "tls://host:1020", Engine: "tls://host:2376", Enroll: "relative", CA: "sha256:x"}, "test")
+	for _, name := range []string{"MOORING_ENGINE", "MOORING_ENROLL", "MOORING_CA"} {
+		assert.ErrorContains(t, err, name)
+	}
+	assert.NotContains(t, err.Error(), "MOORING_HOST")
 }
 
 // The manifest and the table of settings say the same.
