@@ -60,17 +60,25 @@ func (v *VSphere) Attach(ctx context.Context, vm volspec.VMID, r hypervisor.Ref,
 	if failed == nil && !shown {
 		return none, hidden(m)
 	}
-	if failed != nil && !errkind.Is(failed, errkind.InUse) {
+	switch {
+	case errkind.Is(failed, errkind.InUse):
+		a, err := v.holder(ctx, r)
+		if err != nil || a != nil {
+			return heldBy(a, err, vm, r, readOnly)
+		}
+		return none, failed
+	case failed != nil:
 		return none, failed
 	}
-	a, err := v.holder(ctx, r)
-	if err != nil || a != nil {
-		return heldBy(a, err, vm, r, readOnly)
+	now, err := v.now(ctx, what, m)
+	if err != nil {
+		return none, err
 	}
-	if failed != nil {
-		return none, failed
+	p := now.has(v, vm, r)
+	if p == nil {
+		return none, errkind.New(errkind.Unavailable, "%s: vSphere says that it is done, but the VM does not have the disk; repeat it", what)
 	}
-	return none, errkind.New(errkind.Unavailable, "%s: vSphere says that it is done, but the VM does not have the disk; repeat it", what)
+	return p.Device, nil
 }
 
 // heldBy is the answer to Attach for a disk that a VM has.
