@@ -104,3 +104,40 @@ const (
 func (c *Client) SetDatastore(ctx context.Context, name, state string) error {
 	return c.call(ctx, "set-datastore", args{"Name": name, "State": state}, nil)
 }
+
+// AddVM makes a machine like those of the start, powered on. Host and datastore
+// may be "".
+func (c *Client) AddVM(ctx context.Context, name, host, datastore string) (VM, error) {
+	if err := c.call(ctx, "add-vm", args{"VM": name, "Host": host, "Datastore": datastore}, nil); err != nil {
+		return VM{}, err
+	}
+	return c.VM(ctx, name)
+}
+
+// RemoveVM switches a VM off and destroys it, with its disks but for those
+// first-class ones that are to be kept.
+func (c *Client) RemoveVM(ctx context.Context, vm string) error {
+	return c.call(ctx, "remove-vm", args{"VM": vm}, nil)
+}
+
+// Snapshot takes a snapshot of a VM, as an administrator or another product
+// would.
+func (c *Client) Snapshot(ctx context.Context, vm, name string) error {
+	return c.call(ctx, "snapshot", args{"VM": vm, "Name": name}, nil)
+}
+
+// RevertVM takes a VM back to a snapshot; it is off afterwards.
+func (c *Client) RevertVM(ctx context.Context, vm, name string) error {
+	return c.call(ctx, "revert-vm", args{"VM": vm, "Name": name}, nil)
+}
+
+// RemoveSnapshot ends a snapshot of a VM.
+func (c *Client) RemoveSnapshot(ctx context.Context, vm, name string) error {
+	return c.call(ctx, "remove-snapshot", args{"VM": vm, "Name": name}, nil)
+}
+
+// ResetCBT begins a new generation of changed-block tracking, as after a crash
+// of a host, for a VM's disks or for a first-class disk by its id.
+func (c *Client) ResetCBT(ctx context.Context, id string) error {
+	return c.call(ctx, "reset-cbt", args{"ID": id}, nil)
+}

@@ -11,25 +11,50 @@ import (
 	"os"
 	"time"
 
+	"mooring.dev/mooring/simvc/control"
 	"mooring.dev/mooring/simvc/internal/vc"
 )
 
 // request is the body of any operation.
 type request struct {
-	VM          string
-	Name, State string
-	On          bool
+	VM, As, Host, Datastore string
+	Name, State, ID         string
+	Key, Value, Dir         string
+	On                      bool
+	For                     time.Duration
+	Fault                   control.Fault
 }
 
 type operation func(ctx context.Context, s *vc.Server, r request) (any, error)
 
+// do makes an operation of what has no answer.
+func do(f func(ctx context.Context, s *vc.Server, r request) error) operation {
+	return func(ctx context.Context, s *vc.Server, r request) (any, error) { return nil, f(ctx, s, r) }
+}
+
 var operations = map[string]operation{
 	"vms": func(_ context.Context, s *vc.Server, _ request) (any, error) { return s.VMs(), nil },
 	"vm":  func(_ context.Context, s *vc.Server, r request) (any, error) { return s.VM(r.VM) },
-	"set-datastore": func(_ context.Context, s *vc.Server, r request) (any, error) {
-		return nil, s.SetDatastore(r.Name, r.State)
-	},
-	"power": func(_ context.Context, s *vc.Server, r request) (any, error) { return nil, s.Power(r.VM, r.On) },
+	"power": do(func(ctx context.Context, s *vc.Server, r request) error {
+		return s.Power(ctx, r.VM, r.On)
+	}),
+	"add-vm": do(func(ctx context.Context, s *vc.Server, r request) error {
+		return s.AddVM(ctx, r.VM, r.Host, r.Datastore)
+	}),
+	"remove-vm": do(func(ctx context.Context, s *vc.Server, r request) error { return s.RemoveVM(ctx, r.VM) }),
+	"set-datastore": do(func(_ context.Context, s *vc.Server, r request) error {
+		return s.SetDatastore(r.Name, r.State)
+	}),
+	"snapshot": do(func(ctx context.Context, s *vc.Server, r request) error {
+		return s.Snapshot(ctx, r.VM, r.Name)
+	}),
+	"revert-vm": do(func(ctx context.Context, s *vc.Server, r request) error {
+		return s.RevertVM(ctx, r.VM, r.Name)
+	}),
+	"remove-snapshot": do(func(ctx context.Context, s *vc.Server, r request) error {
+		return s.RemoveSnapshot(ctx, r.VM, r.Name)
+	}),
+	"reset-cbt": do(func(_ context.Context, s *vc.Server, r request) error { return s.ResetCBT(r.ID) }),
 }
 
 // Serve answers on a unix socket until ctx ends. A socket that a killed

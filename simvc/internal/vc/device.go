@@ -319,6 +319,9 @@ func (s *Server) dropDisk(c *change, vm types.ManagedObjectReference, have objec
 	spec.Device = old
 	c.commit = append(c.commit, func() {
 		s.letGo(name, holder{VM: vm, Key: old.Key})
+		s.mu.Lock()
+		delete(s.machine(vm).Track, old.Key) // the next disk there is another one
+		s.mu.Unlock()
 		if destroy {
 			s.destroyDisk(name)
 		}

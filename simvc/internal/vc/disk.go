@@ -6,6 +6,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25/types"
@@ -18,6 +19,8 @@ import (
 // moment; the running one is the same file of the host for as long as the disk
 // lives, only its name changes.
 type disk struct {
+	lock sync.Mutex // orders changes of the chain
+
 	Base    string // name without snapshots
 	Run     string // name of the running file
 	Parent  string // frozen file that the running one comes from

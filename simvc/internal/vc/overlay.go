@@ -24,6 +24,7 @@ func (s *Server) overlay() {
 		targets[kind] = methodsOf(o)
 	}
 	add("VirtualMachine", &vmAPI{api: named("vm"), s: s})
+	add("VirtualMachineSnapshot", &snapshotAPI{api: named("snapshot"), s: s})
 	add("Folder", &folderAPI{api: named("folder"), s: s})
 	add("VirtualDiskManager", &diskAPI{api: named("disk"), s: s})
 	add("FileManager", &fileAPI{api: named("file"), s: s})

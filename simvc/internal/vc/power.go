@@ -14,6 +14,7 @@ func (a *vmAPI) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task)
 		if fault := a.s.lockAll(vm); fault != nil {
 			return nil, fault
 		}
+		a.s.tracksFrom(vm)
 		res := vm.PowerOnVMTask(ctx, req)
 		if res.Fault() != nil {
 			a.s.setOn(vm.Self, false)
@@ -34,18 +35,22 @@ func (a *vmAPI) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task)
 func (a *vmAPI) PowerOffVMTask(ctx *simulator.Context, req *types.PowerOffVM_Task) soap.HasFault {
 	body := &methods.PowerOffVM_TaskBody{}
 	ref, fault := a.s.vmTask(ctx, req.This, "powerOff", func(vm *simulator.VirtualMachine) (types.AnyType, types.BaseMethodFault) {
-		res := vm.PowerOffVMTask(ctx, req)
-		out, fault := inner(ctx, res.(*methods.PowerOffVM_TaskBody).Res.Returnval)
-		if fault == nil {
-			a.s.setOn(vm.Self, false)
-		}
-		a.s.saveVM(vm)
-		return out, fault
+		return nil, a.s.stop(ctx, vm)
 	})
 	if body.Fault_ = fault; fault == nil {
 		body.Res = &types.PowerOffVM_TaskResponse{Returnval: ref}
 	}
 	return body
+}
+
+func (s *Server) stop(ctx *simulator.Context, vm *simulator.VirtualMachine) types.BaseMethodFault {
+	res := vm.PowerOffVMTask(ctx, &types.PowerOffVM_Task{This: vm.Self})
+	_, fault := inner(ctx, res.(*methods.PowerOffVM_TaskBody).Res.Returnval)
+	if fault == nil {
+		s.setOn(vm.Self, false)
+	}
+	s.saveVM(vm)
+	return fault
 }
 
 // ShutdownGuest stops a machine as its guest would.

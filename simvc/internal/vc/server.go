@@ -50,24 +50,30 @@ type Server struct {
 	http   *http.Server
 	addr   string
 
-	mu      sync.Mutex // guards what follows; never held while an object's lock is taken
-	disks   map[string]*disk
-	busy    map[types.ManagedObjectReference]string
-	on      map[types.ManagedObjectReference]bool
-	fcds    map[string]*fcd
-	tickets map[string]bool
+	mu        sync.Mutex // guards what follows; never held while an object's lock is taken
+	disks     map[string]*disk
+	busy      map[types.ManagedObjectReference]string
+	on        map[types.ManagedObjectReference]bool
+	fcds      map[string]*fcd
+	tickets   map[string]bool
+	machines  map[types.ManagedObjectReference]*snapshots
+	snapshotN int
 }
 
 // New builds the inventory, from the state in Options.Dir if there is one.
 // Nothing listens yet.
 func New(o Options) (*Server, error) {
 	s := &Server{
-		o:       o,
-		disks:   make(map[string]*disk),
-		busy:    make(map[types.ManagedObjectReference]string),
-		on:      make(map[types.ManagedObjectReference]bool),
-		fcds:    make(map[string]*fcd),
-		tickets: make(map[string]bool),
+		o:        o,
+		disks:    make(map[string]*disk),
+		busy:     make(map[types.ManagedObjectReference]string),
+		on:       make(map[types.ManagedObjectReference]bool),
+		fcds:     make(map[string]*fcd),
+		tickets:  make(map[string]bool),
+		machines: make(map[types.ManagedObjectReference]*snapshots),
+	}
+	if err := os.MkdirAll(filepath.Join(o.Dir, "state", "cbt"), 0o700); err != nil {
+		return nil, err
 	}
 	var err error
 	if s.ident, err = loadIdentity(filepath.Join(o.Dir, "state")); err != nil {
@@ -110,7 +116,7 @@ func New(o Options) (*Server, error) {
 		if _, err := s.addVM(name, i%len(s.hosts()), s.stores[0].name); err != nil {
 			return nil, fmt.Errorf("vm %s: %w", name, err)
 		}
-		if err := s.Power(name, true); err != nil {
+		if err := s.Power(context.Background(), name, true); err != nil {
 			return nil, fmt.Errorf("vm %s: %w", name, err)
 		}
 	}

@@ -1,5 +1,404 @@
 package vc
 
-import "github.com/vmware/govmomi/simulator"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
 
-func (s *Server) dropSnapshots(*simulator.Context, *simulator.VirtualMachine) {}
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// vmSnapshot is a snapshot of a machine.
+type vmSnapshot struct {
+	Ref         types.ManagedObjectReference
+	Parent      string // moref, "" for a root
+	ID          int32
+	Name        string
+	Description string
+	Created     time.Time
+	Power       types.VirtualMachinePowerState
+	Memory      bool
+	Quiesced    bool
+	Config      types.VirtualMachineConfigInfo `json:"-"`
+	Disks       map[int32]string               // device key: base name of the disk
+}
+
+// snapshots of a machine, oldest first, and the one it comes from.
+type snapshots struct {
+	List    []*vmSnapshot
+	Current string
+	Next    int32
+	Track   map[int32]*tracking // by device key
+}
+
+const maxSnapshots = 32
+
+// machine is what we know of a machine beside the simulator.
+func (s *Server) machine(ref types.ManagedObjectReference) *snapshots {
+	m := s.machines[ref]
+	if m == nil {
+		m = &snapshots{Track: make(map[int32]*tracking)}
+		s.machines[ref] = m
+	}
+	return m
+}
+
+func (m *snapshots) find(ref string) *vmSnapshot {
+	for _, sn := range m.List {
+		if sn.Ref.Value == ref {
+			return sn
+		}
+	}
+	return nil
+}
+
+// tracksFrom starts the tracking of a machine's disks where it may start: it
+// does so without a snapshot, and for a running machine only after a stun.
+func (s *Server) tracksFrom(vm *simulator.VirtualMachine) {
+	on := vm.Config.ChangeTrackingEnabled != nil && *vm.Config.ChangeTrackingEnabled
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.machine(vm.Self)
+	for _, dev := range vm.Config.Hardware.Device {
+		d, ok := dev.(*types.VirtualDisk)
+		if !ok || flatBacking(d) == nil {
+			continue
+		}
+		t := m.Track[d.Key]
+		if t == nil {
+			t = &tracking{}
+			m.Track[d.Key] = t
+		}
+		if !on || len(m.List) == 0 {
+			t.set(on && dependent(flatBacking(d).DiskMode))
+		}
+	}
+}
+
+// snapshotVM freezes the disks of a machine that take part in snapshots.
+func (s *Server) snapshotVM(ctx *simulator.Context, vm *simulator.VirtualMachine, name, description string, memory, quiesce bool) (types.AnyType, types.BaseMethodFault) {
+	s.mu.Lock()
+	m := s.machine(vm.Self)
+	sn := &vmSnapshot{
+		Ref:    types.ManagedObjectReference{Type: "VirtualMachineSnapshot", Value: fmt.Sprintf("snapshot-%d", s.nextSnapshot())},
+		Parent: m.Current, ID: m.Next + 1, Name: name, Description: description, Created: time.Now(),
+		Power: types.VirtualMachinePowerStatePoweredOff, Memory: memory, Quiesced: quiesce, Disks: make(map[int32]string),
+	}
+	depth := len(m.List)
+	s.mu.Unlock()
+	if depth >= maxSnapshots {
+		return nil, &types.TooManySnapshotLevels{}
+	}
+	if memory && s.isOn(vm.Self) {
+		sn.Power = types.VirtualMachinePowerStatePoweredOn
+	}
+	var frozen []*disk
+	for _, dev := range vm.Config.Hardware.Device {
+		dd, ok := dev.(*types.VirtualDisk)
+		if !ok || flatBacking(dd) == nil {
+			continue
+		}
+		if !dependent(flatBacking(dd).DiskMode) {
+			if memory && s.isOn(vm.Self) {
+				s.unfreeze(frozen, sn.Ref.Value)
+				return nil, &types.MemorySnapshotOnIndependentDisk{}
+			}
+			continue
+		}
+		s.mu.Lock()
+		d := s.holding(vm.Self, dd.Key, flatBacking(dd).FileName)
+		change := ""
+		if t := m.Track[dd.Key]; t != nil {
+			change = t.next()
+		}
+		s.mu.Unlock()
+		l, fault := s.freeze(d, sn.Ref.Value, change)
+		if fault == nil {
+			frozen = append(frozen, d)
+			fault = s.mark(l)
+		}
+		if fault != nil {
+			s.unfreeze(frozen, sn.Ref.Value)
+			s.refreshDevices(ctx, vm)
+			return nil, fault
+		}
+		sn.Disks[dd.Key] = d.Base
+	}
+	sn.Config = *vm.Config
+	sn.Config.ExtraConfig = slices.Clone(vm.Config.ExtraConfig)
+	s.mu.Lock()
+	m.Next++
+	m.List = append(m.List, sn)
+	m.Current = sn.Ref.Value
+	s.mu.Unlock()
+	ctx.Map.Put(&simulator.VirtualMachineSnapshot{VirtualMachineSnapshot: mo.VirtualMachineSnapshot{
+		ExtensibleManagedObject: mo.ExtensibleManagedObject{Self: sn.Ref}, Vm: vm.Self,
+	}})
+	s.stunned(vm)
+	s.publishSnapshots(ctx, vm)
+	return sn.Ref, nil
+}
+
+// stunned starts the tracking that waited for a stun: the snapshot that stunned
+// the machine has no change id yet.
+func (s *Server) stunned(vm *simulator.VirtualMachine) {
+	s.mu.Lock()
+	alone := len(s.machine(vm.Self).List) == 1
+	s.mu.Unlock()
+	if !alone || vm.Config.ChangeTrackingEnabled == nil || !*vm.Config.ChangeTrackingEnabled {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, dev := range vm.Config.Hardware.Device {
+		d, ok := dev.(*types.VirtualDisk)
+		if !ok || flatBacking(d) == nil || !dependent(flatBacking(d).DiskMode) {
+			continue
+		}
+		t := s.machine(vm.Self).Track[d.Key]
+		if t == nil {
+			t = &tracking{}
+			s.machine(vm.Self).Track[d.Key] = t
+		}
+		t.set(true)
+	}
+}
+
+// nextSnapshot is a number that no snapshot has. s.mu is held.
+func (s *Server) nextSnapshot() int {
+	s.snapshotN++
+	return s.snapshotN
+}
+
+// unfreeze undoes the freezing of disks for an owner; it reports whether files
+// are left that others read.
+func (s *Server) unfreeze(disks []*disk, owner string) (left bool) {
+	for _, d := range disks {
+		s.mu.Lock()
+		if l := d.owned(owner); l != nil {
+			l.Owner = ""
+		}
+		s.mu.Unlock()
+		left = s.fold(d) || left
+	}
+	return left
+}
+
+// ownedBy lists the disks that a snapshot has a frozen file of.
+func (s *Server) ownedBy(owner string) []*disk {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*disk
+	for name, d := range s.disks {
+		if name == d.Run && d.owned(owner) != nil {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// removeSnapshots ends snapshots; their children become their parent's.
+func (s *Server) removeSnapshots(ctx *simulator.Context, vm *simulator.VirtualMachine, refs []string) {
+	left := false
+	for _, ref := range refs {
+		left = s.unfreeze(s.ownedBy(ref), ref) || left
+		s.mu.Lock()
+		m := s.machine(vm.Self)
+		gone := m.find(ref)
+		for _, sn := range m.List {
+			if sn.Parent == ref {
+				sn.Parent = gone.Parent
+			}
+		}
+		if m.Current == ref {
+			m.Current = gone.Parent
+		}
+		m.List = slices.DeleteFunc(m.List, func(sn *vmSnapshot) bool { return sn == gone })
+		s.mu.Unlock()
+		ctx.Map.Remove(ctx, gone.Ref)
+	}
+	s.publishSnapshots(ctx, vm)
+	if left {
+		ctx.Update(vm, []types.PropertyChange{{Name: "runtime.consolidationNeeded", Val: true}})
+	}
+}
+
+// subtree lists a snapshot and all that come from it, the youngest first.
+func (s *Server) subtree(vm types.ManagedObjectReference, root string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in := map[string]bool{root: true}
+	list := []string{root}
+	for _, sn := range s.machine(vm).List {
+		if in[sn.Parent] {
+			in[sn.Ref.Value] = true
+			list = append(list, sn.Ref.Value)
+		}
+	}
+	slices.Reverse(list)
+	return list
+}
+
+// dropSnapshots ends all snapshots of a machine.
+func (s *Server) dropSnapshots(ctx *simulator.Context, vm *simulator.VirtualMachine) {
+	s.mu.Lock()
+	var refs []string
+	for _, sn := range s.machine(vm.Self).List {
+		refs = append(refs, sn.Ref.Value)
+	}
+	s.mu.Unlock()
+	slices.Reverse(refs)
+	s.removeSnapshots(ctx, vm, refs)
+}
+
+// publishSnapshots shows a machine's snapshots and what its devices and theirs
+// have for files now.
+func (s *Server) publishSnapshots(ctx *simulator.Context, vm *simulator.VirtualMachine) {
+	s.refreshDevices(ctx, vm)
+	s.mu.Lock()
+	m := s.machine(vm.Self)
+	roots := m.tree(vm.Self, "")
+	var refs []types.ManagedObjectReference
+	for _, r := range roots {
+		refs = append(refs, r.Snapshot)
+	}
+	current := m.find(m.Current)
+	configs := make(map[types.ManagedObjectReference]types.VirtualMachineConfigInfo)
+	for _, sn := range m.List {
+		configs[sn.Ref] = s.frozenConfig(sn)
+	}
+	s.mu.Unlock()
+	var val types.AnyType
+	if len(roots) > 0 {
+		info := types.VirtualMachineSnapshotInfo{RootSnapshotList: roots}
+		if current != nil {
+			info.CurrentSnapshot = &current.Ref
+		}
+		val = info
+	}
+	ctx.Update(vm, []types.PropertyChange{
+		{Name: "snapshot", Val: val},
+		{Name: "rootSnapshot", Val: refs},
+	})
+	for ref, c := range configs {
+		if o, ok := ctx.Map.Get(ref).(*simulator.VirtualMachineSnapshot); ok {
+			ctx.WithLock(o, func() {
+				o.Config, o.Vm = c, vm.Self
+				o.ChildSnapshot = nil
+				s.mu.Lock()
+				for _, sn := range m.List {
+					if sn.Parent == ref.Value {
+						o.ChildSnapshot = append(o.ChildSnapshot, sn.Ref)
+					}
+				}
+				s.mu.Unlock()
+			})
+		}
+	}
+	s.saveVM(vm)
+}
+
+func (m *snapshots) tree(vm types.ManagedObjectReference, parent string) []types.VirtualMachineSnapshotTree {
+	var list []types.VirtualMachineSnapshotTree
+	for _, sn := range m.List {
+		if sn.Parent != parent {
+			continue
+		}
+		list = append(list, types.VirtualMachineSnapshotTree{
+			Snapshot: sn.Ref, Vm: vm, Name: sn.Name, Description: sn.Description, Id: sn.ID, CreateTime: sn.Created,
+			State: sn.Power, Quiesced: sn.Quiesced, ReplaySupported: types.NewBool(false),
+			ChildSnapshotList: m.tree(vm, sn.Ref.Value),
+		})
+	}
+	return list
+}
+
+// frozenConfig is a snapshot's configuration, its disks backed by the frozen
+// files. s.mu is held.
+func (s *Server) frozenConfig(sn *vmSnapshot) types.VirtualMachineConfigInfo {
+	c := sn.Config
+	c.Hardware.Device = slices.Clone(c.Hardware.Device)
+	for i, dev := range c.Hardware.Device {
+		old, ok := dev.(*types.VirtualDisk)
+		if !ok || flatBacking(old) == nil {
+			continue
+		}
+		d := s.disks[sn.Disks[old.Key]]
+		if d == nil {
+			continue
+		}
+		if l := d.owned(sn.Ref.Value); l != nil {
+			nd := *old
+			nd.Backing = s.chain(d, l.File, flatBacking(old))
+			c.Hardware.Device[i] = &nd
+		}
+	}
+	return c
+}
+
+// revertVM takes a machine back to a snapshot: its disks' content, its devices
+// and its settings. It is off afterwards, unless the snapshot has its memory.
+func (s *Server) revertVM(ctx *simulator.Context, vm *simulator.VirtualMachine, ref string) types.BaseMethodFault {
+	s.mu.Lock()
+	m := s.machine(vm.Self)
+	sn := m.find(ref)
+	s.mu.Unlock()
+	if sn == nil {
+		return notFound()
+	}
+	if s.isOn(vm.Self) && sn.Power != types.VirtualMachinePowerStatePoweredOn {
+		if fault := s.stop(ctx, vm); fault != nil {
+			return fault
+		}
+	}
+	for _, d := range s.ownedBy(ref) {
+		s.mu.Lock()
+		l := d.owned(ref)
+		s.mu.Unlock()
+		if fault := s.restore(d, l); fault != nil {
+			return fault
+		}
+		s.mu.Lock()
+		if f := s.fcds[d.FCD]; f != nil {
+			f.Tracking.reset()
+			s.saveFCD(f)
+		}
+		s.mu.Unlock()
+	}
+	s.dropLater(vm, sn)
+	s.mu.Lock()
+	m.Current = ref
+	for _, t := range m.Track {
+		t.reset()
+	}
+	s.mu.Unlock()
+	ctx.Update(vm, []types.PropertyChange{
+		{Name: "config.extraConfig", Val: slices.Clone(sn.Config.ExtraConfig)},
+		{Name: "config.hardware.device", Val: slices.Clone(sn.Config.Hardware.Device)},
+	})
+	s.publishSnapshots(ctx, vm)
+	return nil
+}
+
+// dropLater lets go of disks that the machine got after the snapshot.
+func (s *Server) dropLater(vm *simulator.VirtualMachine, sn *vmSnapshot) {
+	then := object.VirtualDeviceList(sn.Config.Hardware.Device)
+	for _, dev := range vm.Config.Hardware.Device {
+		d, ok := dev.(*types.VirtualDisk)
+		if !ok || flatBacking(d) == nil {
+			continue
+		}
+		s.mu.Lock()
+		held := s.holding(vm.Self, d.Key, flatBacking(d).FileName)
+		s.mu.Unlock()
+		if old, ok := then.FindByKey(d.Key).(*types.VirtualDisk); ok && flatBacking(old) != nil &&
+			(flatBacking(old).FileName == held.Base || strings.EqualFold(flatBacking(old).Uuid, flatBacking(d).Uuid)) {
+			continue
+		}
+		s.letGo(held.Run, holder{VM: vm.Self, Key: d.Key})
+	}
+}

@@ -1,7 +1,6 @@
 package vc
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path"
@@ -72,9 +71,14 @@ func (s *Server) reconfigure(ctx *simulator.Context, vm *simulator.VirtualMachin
 		return fault
 	}
 	c.done()
+	if !s.isOn(vm.Self) || req.Spec.ChangeTrackingEnabled != nil && !*req.Spec.ChangeTrackingEnabled {
+		s.tracksFrom(vm)
+	}
+	s.refreshDevices(ctx, vm)
 	for _, st := range s.stores {
 		s.publishStore(ctx, st)
 	}
+	s.saveVM(vm)
 	return nil
 }
 
@@ -222,26 +226,4 @@ func (s *Server) byName(name string) (*simulator.VirtualMachine, error) {
 		}
 	}
 	return nil, fmt.Errorf("there is no vm %q", name)
-}
-
-// Power switches a machine on or off.
-func (s *Server) Power(name string, on bool) error {
-	vm, err := s.byName(name)
-	if err != nil {
-		return err
-	}
-	m := object.NewVirtualMachine(s.vim, vm.Self)
-	isOn := vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
-	if isOn == on {
-		return nil
-	}
-	do := m.PowerOff
-	if on {
-		do = m.PowerOn
-	}
-	t, err := do(context.Background())
-	if err != nil {
-		return err
-	}
-	return t.Wait(context.Background())
 }
