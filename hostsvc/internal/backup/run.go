@@ -3,7 +3,6 @@ package backup
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/repository"
 	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/image"
 	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
 )
@@ -48,23 +48,20 @@ type backupResult struct {
 
 // run is one backup on its way.
 type run struct {
-	s     *Service
-	t     task
-	p     backupParams
-	n     backupNotes
-	row   Repo
-	repo  repository.Repository
-	spend *spending
+	writing
+	p backupParams
+	n backupNotes
 }
 
 // runBackup is the handler of backup jobs. Ids are noted before the things
 // they name are made, so that a repetition after a crash goes on with the same
 // snapshot, and finds a point that was complete already.
 func (s *Service) runBackup(ctx context.Context, t task) (err error) {
-	r := &run{s: s, t: t}
+	r := &run{writing: writing{s: s, t: t}}
 	if err := t.params(&r.p); err != nil {
 		return err
 	}
+	r.limit = r.p.Limit
 	found, err := t.notes(&r.n)
 	if err != nil {
 		return err
@@ -88,33 +85,15 @@ func (s *Service) runBackup(ctx context.Context, t task) (err error) {
 func (r *run) steps(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	if err := r.t.stage(ctx, "repository"); err != nil {
-		return err
-	}
-	row, err := r.s.row(ctx, r.p.Repository)
-	if err != nil {
-		return err
-	}
-	r.row = row
-	if r.repo, err = r.s.open(ctx, row); err != nil {
-		return err
-	}
-	defer r.s.closeRepo(ctx, r.repo)
-	if err := r.t.stage(ctx, "quota"); err != nil {
-		return err
-	}
-	if r.spend, err = r.s.spend(ctx, row, stop); err != nil {
+	defer r.end(ctx)
+	if err := r.begin(ctx, r.p.Repository, stop); err != nil {
 		return err
 	}
 	point, err := r.repo.Point(ctx, r.n.Point)
 	if errkind.Is(err, errkind.NotFound) {
 		point, err = r.make(ctx)
 	}
-	err = joined(err, r.spend.settle(ctx))
-	if err != nil {
-		if cause := context.Cause(ctx); errkind.Is(cause, errkind.Quota) {
-			return cause
-		}
+	if err := r.settle(ctx, err); err != nil {
 		return err
 	}
 	return r.keep(ctx, point)
@@ -158,12 +137,16 @@ func (r *run) make(ctx context.Context) (repository.Point, error) {
 	if err := r.t.stage(ctx, "copy"); err != nil {
 		return repository.Point{}, err
 	}
-	point, err := r.write(ctx, d)
-	if tracking, ok := errors.AsType[*repository.TrackingError](err); ok {
-		r.t.warn(tracking.Error() + ": everything is read instead")
-		d.base, d.why = "", "full read: "+tracking.Error()
-		point, err = r.write(ctx, d)
-	}
+	point, full, err := r.store(ctx, source{
+		size: int64(r.n.Taken.Size),
+		open: func(ctx context.Context) (image.Image, error) {
+			return r.s.o.Volumes.OpenSnapshot(ctx, r.p.Volume, r.n.Snapshot)
+		},
+		changed: func(ctx context.Context, d decision) image.Extents {
+			return r.s.o.Volumes.Changed(ctx, r.p.Volume, d.base, r.n.Snapshot)
+		},
+		describe: r.describe,
+	}, d)
 	if err != nil {
 		return point, err
 	}
@@ -171,51 +154,15 @@ func (r *run) make(ctx context.Context) (repository.Point, error) {
 	if err := r.t.stage(ctx, "check"); err != nil {
 		return point, err
 	}
-	return point, r.check(ctx, point, d.base == "")
-}
-
-// check looks for what was just written, as any later reader would find it.
-// That the place is still the one that was opened, the repository proved with
-// every write. A full read looks for every block too; an increment must not
-// cost what the disk costs.
-func (r *run) check(ctx context.Context, point repository.Point, full bool) error {
-	_, err := r.repo.Point(ctx, point.ID)
-	if err != nil {
-		return errkind.Wrap(errkind.Of(err), err, "the recovery point that was just written cannot be found again in repository %s", r.row.Name)
-	}
-	if !full {
-		return nil
-	}
-	v, err := r.repo.Verify(ctx, point.ID, repository.Verify{Mode: repository.Quick}, nil)
-	if err == nil && v.Lost > 0 {
-		err = errkind.New(errkind.Corrupt, "the recovery point that was just written is damaged in repository %s: %s", r.row.Name, v.Why)
-	}
-	return err
+	return point, r.check(ctx, point, full)
 }
 
 func (r *run) decide(ctx context.Context) (decision, error) {
-	f := facts{full: r.p.Full, size: r.n.Taken.Size}
-	err := r.s.o.Store.View(ctx, func(tx Tx) error {
-		all, err := tx.Points(PointQuery{Repository: r.row.ID, VolumeID: r.p.Volume})
-		if err != nil {
-			return err
-		}
-		for _, p := range all {
-			if p.good() {
-				f.parents = append(f.parents, p)
-			}
-		}
-		bases, err := tx.Bases(r.p.Volume)
-		for _, b := range bases {
-			if b.Repository == r.row.ID {
-				f.base = &b
-			}
-		}
-		return err
-	})
+	f, err := r.facts(ctx, r.p.Volume)
 	if err != nil {
 		return decision{}, err
 	}
+	f.full, f.size = r.p.Full, r.n.Taken.Size
 	owned, err := r.s.o.Volumes.Snapshots(ctx)
 	for _, sn := range owned {
 		if sn.Volume == r.p.Volume {
@@ -223,37 +170,6 @@ func (r *run) decide(ctx context.Context) (decision, error) {
 		}
 	}
 	return plan(f), err
-}
-
-// write stores the snapshot by the decision.
-func (r *run) write(ctx context.Context, d decision) (repository.Point, error) {
-	img, err := r.s.o.Volumes.OpenSnapshot(ctx, r.p.Volume, r.n.Snapshot)
-	if err != nil {
-		return repository.Point{}, err
-	}
-	defer img.Close() //nolint:errcheck // only read
-	b := repository.Backup{
-		Image: img, Parent: d.parent, Sample: r.s.o.Sample, Streams: r.s.o.Streams,
-		Limit: r.p.Limit,
-	}
-	if d.base != "" {
-		changed := r.s.o.Volumes.Changed(ctx, r.p.Volume, d.base, r.n.Snapshot)
-		switch err := peek(changed); {
-		case err == nil:
-			b.Changed = changed
-		case ctx.Err() != nil:
-			return repository.Point{}, err
-		default:
-			d.why = "full read: " + errkind.Text(err)
-		}
-	}
-	if b.Point, err = r.describe(d); err != nil {
-		return repository.Point{}, err
-	}
-	return r.repo.Write(ctx, b, func(p repository.Progress) {
-		r.spend.wrote(p.Stored)
-		r.t.report(p)
-	})
 }
 
 // describe is what the repository keeps of the volume with the point.
@@ -343,20 +259,25 @@ func (r *run) dropUnlessBase(ctx context.Context) error {
 // older base stays: its snapshot and point still match.
 func (s *Service) recordPoint(ctx context.Context, p Point, b *Base) error {
 	return s.o.Store.Update(ctx, func(tx Tx) error {
-		if have, err := tx.Point(p.ID); err == nil { // found by a look at the repository meanwhile
-			p.State, p.Hold = have.State, have.Hold
-			p.Body.VerifiedAt, p.Body.ProvenAt, p.Body.Damage = have.Body.VerifiedAt, have.Body.ProvenAt, have.Body.Damage
-		} else if !errkind.Is(err, errkind.NotFound) {
+		if err := putFound(tx, p); err != nil || b == nil {
 			return err
-		}
-		if err := tx.PutPoint(p); err != nil {
-			return err
-		}
-		if b == nil {
-			return nil
 		}
 		return tx.PutBase(*b)
 	})
+}
+
+// putFound writes a point that a look at the repository may have found
+// meanwhile.
+func putFound(tx Tx, p Point) error {
+	have, err := tx.Point(p.ID)
+	switch {
+	case err == nil:
+		p.State, p.Hold = have.State, have.Hold
+		p.Body.VerifiedAt, p.Body.ProvenAt, p.Body.Damage = have.Body.VerifiedAt, have.Body.ProvenAt, have.Body.Damage
+	case !errkind.Is(err, errkind.NotFound):
+		return err
+	}
+	return tx.PutPoint(p)
 }
 
 // amount is a number of bytes as people read it.
