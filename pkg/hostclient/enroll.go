@@ -33,7 +33,7 @@ func Enroll(ctx context.Context, url string, pin transport.Pin, code invite.Code
 	if err != nil {
 		return wire.Certificate{}, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // for this one call
 	binding, err := transport.Binding(conn.ConnectionState())
 	if err != nil {
 		return wire.Certificate{}, err

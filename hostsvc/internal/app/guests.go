@@ -102,11 +102,11 @@ func (s *system) checkGuests(ctx context.Context) ([]wire.Finding, error) {
 	for _, vm := range vms {
 		state := states[vm.ID]
 		f := wire.Finding{Level: levelWarning, Check: "certificate of VM " + vm.Name, Detail: state}
-		switch {
-		case state == enroll.Refused:
+		switch state {
+		case enroll.Refused:
 			f.Level = levelError
 			f.Remedy = "a copy of the VM is running, or it was set back: shut the copy down, then run mooring vm enroll " + vm.Name
-		case state == enroll.Expired:
+		case enroll.Expired:
 			f.Remedy = "it was off or away for long: run mooring vm enroll " + vm.Name + " and give it the code"
 		default:
 			if state != "" {
