@@ -2,7 +2,9 @@ package vsphere
 
 import (
 	"context"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -257,9 +259,13 @@ func TestPrivilegesAreAskedFor(t *testing.T) {
 	}
 }
 
-func TestPrivilegesAreNamedOnce(t *testing.T) {
+func TestPrivilegesAreDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../../../../docs/vsphere.md")
+	require.NoError(t, err)
+	assert.Equal(t, len(Privileges), strings.Count(string(doc), "\n| `"))
 	seen := map[string]bool{}
 	for _, p := range Privileges {
+		assert.Contains(t, string(doc), "| `"+p.ID+"` | "+string(p.Scope)+" |")
 		assert.False(t, seen[p.ID], p.ID)
 		seen[p.ID] = true
 		assert.NotEmpty(t, p.For)
