@@ -117,7 +117,7 @@ func (v *VSphere) fill(ctx context.Context, f family, n layout.Name, temp string
 	if err != nil {
 		return err
 	}
-	if empty, err := s.empty(); empty || err != nil {
+	if empty, err := s.empty(ctx); empty || err != nil {
 		return err
 	}
 	if err := send(ctx, to, s, int64(size)); err != nil {

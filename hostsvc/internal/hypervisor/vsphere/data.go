@@ -154,7 +154,7 @@ func (o *opened) find(ctx context.Context) (data []image.Extent, err error) {
 			return nil, vcenter.Translate(context.Cause(ctx), "reading snapshot "+string(o.id))
 		}
 		buf = buf[:min(int64(len(buf)), o.size-at)]
-		if _, err := o.ReadAt(buf, at); err != nil {
+		if _, err := o.read(ctx, buf, at); err != nil {
 			return nil, err
 		}
 		for i := 0; i < len(buf); i += grain {

@@ -93,7 +93,7 @@ func TestScratchIsATargetThatLeavesNothing(t *testing.T) {
 	s, err := newScratch(dir, "disk v", 1<<20)
 	require.NoError(t, err)
 	defer s.close()
-	empty, err := s.empty()
+	empty, err := s.empty(t.Context())
 	require.NoError(t, err)
 	assert.True(t, empty)
 	left, err := os.ReadDir(dir)

@@ -118,7 +118,9 @@ func (o *opened) moveAway(ctx context.Context) error {
 func (o *opened) Size() int64 { return o.size }
 
 // ReadAt implements image.Image.
-func (o *opened) ReadAt(p []byte, off int64) (int, error) {
+func (o *opened) ReadAt(p []byte, off int64) (int, error) { return o.read(o.ctx, p, off) }
+
+func (o *opened) read(ctx context.Context, p []byte, off int64) (int, error) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	if o.closed {
@@ -128,7 +130,7 @@ func (o *opened) ReadAt(p []byte, off int64) (int, error) {
 		return 0, io.EOF
 	}
 	n := min(int64(len(p)), o.size-off)
-	ctx, cancel := context.WithTimeout(o.ctx, transfer)
+	ctx, cancel := context.WithTimeout(ctx, transfer)
 	defer cancel()
 	got, err := o.content.readAt(ctx, p[:n], off)
 	if err == nil && n < int64(len(p)) {

@@ -144,7 +144,7 @@ func (v *VSphere) statAll(ctx context.Context, all []family) iter.Seq[listed] {
 		}()
 		defer func() {
 			cancel()
-			for range found { //nolint:revive // until it is closed
+			for range found {
 			}
 		}()
 		for d := range found {

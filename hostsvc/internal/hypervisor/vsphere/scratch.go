@@ -113,8 +113,8 @@ func (zeros) Read(p []byte) (int, error) {
 }
 
 // empty reports whether nothing but zeros was written.
-func (s *scratch) empty() (bool, error) {
-	for _, err := range s.data(context.Background()) {
+func (s *scratch) empty(ctx context.Context) (bool, error) {
+	for _, err := range s.data(ctx) {
 		return false, err
 	}
 	return true, nil

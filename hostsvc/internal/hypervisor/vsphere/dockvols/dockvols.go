@@ -83,7 +83,7 @@ func arrange(files []File) tree {
 	}
 	for _, f := range files {
 		dir, base := path.Dir(f.Path), path.Base(f.Path)
-		if dir != Root && !(path.Dir(dir) == Root && groupFolder.MatchString(path.Base(dir))) {
+		if dir != Root && (path.Dir(dir) != Root || !groupFolder.MatchString(path.Base(dir))) {
 			continue
 		}
 		switch m := delta.FindStringSubmatch(base); {

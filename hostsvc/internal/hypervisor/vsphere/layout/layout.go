@@ -49,12 +49,13 @@ func Folder(g volspec.VMGroupID) string { return path.Join(Root, string(g)) }
 // Kind says what a file is.
 type Kind int
 
+// The kinds. Was and Gone are notes, see the package.
 const (
 	Disk     Kind = iota // a disk: N tells which
 	Snapshot             // a copy
 	Meta                 // the metadata record
-	Was                  // see the package
-	Gone                 // see the package
+	Was
+	Gone
 )
 
 // Name is the name of one file, without its folder.
