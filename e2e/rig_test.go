@@ -64,6 +64,7 @@ func newRig(t *testing.T, name string, ds *harness.Datastore, guests []*plain, b
 		}
 	})
 	r.Binary = bin.Mooringd
+	r.OnSwitch = len(r.Config.Guest) > 0
 	r.admin = hostclient.NewAdmin("unix://"+r.Config.Admin.Socket, hostclient.Options{Patience: 10 * time.Second})
 	t.Cleanup(func() { r.finish(t) })
 	r.Start(t)
