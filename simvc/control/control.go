@@ -58,18 +58,21 @@ type Disk struct {
 
 // Fault is a rule: the calls it matches fail. The first rule that matches acts.
 type Fault struct {
-	// Method is a name on the wire, such as ReconfigVM_Task.
+	// Method is a name on the wire, such as ReconfigVM_Task; GET, PUT or DELETE
+	// for access to files; "*" for all.
 	Method string
-	// Object is a moref value ("vm-23"), or "" for all.
+	// Object is a moref value ("vm-23"), of files the path on the datastore; ""
+	// for all.
 	Object string
-	// Kind is the name of a fault type, such as TaskInProgress. "" fails nothing:
-	// for rules that only delay or drop.
+	// Kind is the name of a fault type, such as TaskInProgress, or an HTTP status
+	// such as "503". "" fails nothing: for rules that only delay or drop.
 	Kind string
 	// InTask lets the call begin a task, and the task fails.
 	InTask bool
 	// Skip so many matching calls, then act on Count of them; 0 is all.
 	Skip, Count int
-	// DropReply carries the call out and then cuts the connection.
+	// DropReply carries the call and the task it begins out, and then cuts the
+	// connection without an answer.
 	DropReply bool
 	// Delay passes before the call is looked at.
 	Delay time.Duration
@@ -140,4 +143,57 @@ func (c *Client) RemoveSnapshot(ctx context.Context, vm, name string) error {
 // of a host, for a VM's disks or for a first-class disk by its id.
 func (c *Client) ResetCBT(ctx context.Context, id string) error {
 	return c.call(ctx, "reset-cbt", args{"ID": id}, nil)
+}
+
+// CloneVM copies a VM and switches the copy on. The copy has the extraConfig of
+// its source and the content of its disks, and an instance UUID of its own.
+func (c *Client) CloneVM(ctx context.Context, vm, as string) (VM, error) {
+	if err := c.call(ctx, "clone-vm", args{"VM": vm, "As": as}, nil); err != nil {
+		return VM{}, err
+	}
+	return c.VM(ctx, as)
+}
+
+// Migrate moves a VM to another host while it runs.
+func (c *Client) Migrate(ctx context.Context, vm, host string) error {
+	return c.call(ctx, "migrate", args{"VM": vm, "Host": host}, nil)
+}
+
+// Fault adds a rule. A kind of fault that does not exist is an error.
+func (c *Client) Fault(ctx context.Context, f Fault) error {
+	return c.call(ctx, "fault", args{"Fault": f}, nil)
+}
+
+// ClearFaults removes all rules.
+func (c *Client) ClearFaults(ctx context.Context) error { return c.call(ctx, "clear-faults", nil, nil) }
+
+// Calls counts the calls since the start or the last ResetCalls, by name; access
+// to files by HTTP method.
+func (c *Client) Calls(ctx context.Context) (map[string]int, error) {
+	var calls map[string]int
+	return calls, c.call(ctx, "calls", nil, &calls)
+}
+
+// ResetCalls begins the count anew.
+func (c *Client) ResetCalls(ctx context.Context) error { return c.call(ctx, "reset-calls", nil, nil) }
+
+// EndSessions logs every client out.
+func (c *Client) EndSessions(ctx context.Context) error { return c.call(ctx, "end-sessions", nil, nil) }
+
+// Sever cuts all connections to the API and refuses new ones for a while.
+// Sessions and tasks go on.
+func (c *Client) Sever(ctx context.Context, d time.Duration) error {
+	return c.call(ctx, "sever", args{"For": d}, nil)
+}
+
+// GuestInfo is what the guest of a VM reads through its tools: all keys that
+// begin with "guestinfo.".
+func (c *Client) GuestInfo(ctx context.Context, vm string) (map[string]string, error) {
+	var info map[string]string
+	return info, c.call(ctx, "guest-info", args{"VM": vm}, &info)
+}
+
+// SetGuestInfo is the guest of a VM that writes through its tools.
+func (c *Client) SetGuestInfo(ctx context.Context, vm, key, value string) error {
+	return c.call(ctx, "set-guest-info", args{"VM": vm, "Key": key, "Value": value}, nil)
 }

@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -59,7 +60,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(o.Dir, "control.sock")
+	path := socketPath(o.Dir)
 	errs := make(chan error, 2)
 	go func() { errs <- socket.Serve(ctx, path, s) }()
 	go func() {
@@ -73,6 +74,18 @@ func run() error {
 	err = <-errs
 	stop()
 	return errors.Join(err, <-errs)
+}
+
+// socketPath is in the directory, unless that makes it longer than the path of
+// a socket may be.
+func socketPath(dir string) string {
+	const limit = 100
+	path := filepath.Join(dir, "control.sock")
+	if len(path) <= limit {
+		return path
+	}
+	sum := sha256.Sum256([]byte(dir))
+	return filepath.Join(os.TempDir(), fmt.Sprintf("simvc-%x.sock", sum[:8]))
 }
 
 // password makes one, or takes the one from before.

@@ -54,6 +54,24 @@ var operations = map[string]operation{
 	"remove-snapshot": do(func(ctx context.Context, s *vc.Server, r request) error {
 		return s.RemoveSnapshot(ctx, r.VM, r.Name)
 	}),
+	"clone-vm": do(func(ctx context.Context, s *vc.Server, r request) error { return s.CloneVM(ctx, r.VM, r.As) }),
+	"migrate":  do(func(ctx context.Context, s *vc.Server, r request) error { return s.Migrate(ctx, r.VM, r.Host) }),
+	"fault":    do(func(_ context.Context, s *vc.Server, r request) error { return s.Fault(r.Fault) }),
+	"clear-faults": do(func(_ context.Context, s *vc.Server, _ request) error {
+		s.ClearFaults()
+		return nil
+	}),
+	"calls": func(_ context.Context, s *vc.Server, _ request) (any, error) { return s.Calls(), nil },
+	"reset-calls": do(func(_ context.Context, s *vc.Server, _ request) error {
+		s.ResetCalls()
+		return nil
+	}),
+	"end-sessions": do(func(_ context.Context, s *vc.Server, _ request) error { return s.EndSessions() }),
+	"sever":        do(func(ctx context.Context, s *vc.Server, r request) error { return s.Sever(ctx, r.For) }),
+	"guest-info":   func(_ context.Context, s *vc.Server, r request) (any, error) { return s.GuestInfo(r.VM) },
+	"set-guest-info": do(func(_ context.Context, s *vc.Server, r request) error {
+		return s.SetGuestInfo(r.VM, r.Key, r.Value)
+	}),
 	"reset-cbt": do(func(_ context.Context, s *vc.Server, r request) error { return s.ResetCBT(r.ID) }),
 }
 

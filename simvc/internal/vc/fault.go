@@ -12,3 +12,10 @@ func faultIs[T types.BaseMethodFault](err error) bool {
 	_, ok := soap.ToSoapFault(err).VimFault().(T)
 	return ok
 }
+
+func faultOf[T types.BaseMethodFault](f *soap.Fault) bool {
+	_, ok := f.VimFault().(T)
+	return ok
+}
+
+func faultError(f *soap.Fault) error { return soap.WrapSoapFault(f) }

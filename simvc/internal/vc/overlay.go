@@ -41,14 +41,13 @@ func (s *Server) overlay() {
 }
 
 // api is the identity of one of our objects. It locks itself: the simulator
-// must not serialise the calls of all machines.
-type api struct{ Self types.ManagedObjectReference }
+// must not serialise the calls of all machines. The simulator wants a type of
+// package mo as the first thing in every object; this one has nothing in it.
+type api struct{ mo.CertificateManager }
 
 func named(name string) api {
-	return api{Self: types.ManagedObjectReference{Type: "Simvc", Value: name}}
+	return api{mo.CertificateManager{Self: types.ManagedObjectReference{Type: "Simvc", Value: name}}}
 }
-
-func (a *api) Reference() types.ManagedObjectReference { return a.Self }
 
 // Lock and Unlock are sync.Locker for the simulator.
 func (*api) Lock() {}

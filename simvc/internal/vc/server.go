@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -47,8 +46,9 @@ type Server struct {
 	ident identity
 
 	stores []*store
-	http   *http.Server
 	addr   string
+	rules  rules
+	sever  chan time.Duration
 
 	mu        sync.Mutex // guards what follows; never held while an object's lock is taken
 	disks     map[string]*disk
@@ -65,6 +65,7 @@ type Server struct {
 func New(o Options) (*Server, error) {
 	s := &Server{
 		o:        o,
+		sever:    make(chan time.Duration),
 		disks:    make(map[string]*disk),
 		busy:     make(map[types.ManagedObjectReference]string),
 		on:       make(map[types.ManagedObjectReference]bool),
@@ -110,6 +111,13 @@ func New(o Options) (*Server, error) {
 	}
 	if err := s.endpoint(); err != nil {
 		return nil, err
+	}
+	had, err := s.restoreState()
+	if err != nil {
+		return nil, fmt.Errorf("state in %s: %w", o.Dir, err)
+	}
+	if had {
+		return s, nil
 	}
 	for i := range o.VMs {
 		name := fmt.Sprintf("vm-%d", i)
@@ -167,27 +175,6 @@ func (s *Server) endpoint() error {
 		return err
 	}
 	return s.ident.setPort(port)
-}
-
-// Serve answers until ctx ends.
-func (s *Server) Serve(ctx context.Context, ready func()) error {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", s.addr)
-	if err != nil {
-		return err
-	}
-	s.http = &http.Server{Handler: s.front(s.svc.ServeMux), ReadHeaderTimeout: time.Minute, ErrorLog: quiet()}
-	errs := make(chan error, 1)
-	go func() { errs <- s.http.Serve(tls.NewListener(l, s.svc.TLS)) }()
-	ready()
-	select {
-	case err = <-errs:
-	case <-ctx.Done():
-		_ = s.http.Close()
-		_ = <-errs // it was closed
-	}
-	s.model.Remove()
-	return err
 }
 
 // URL is where the API is.

@@ -113,7 +113,7 @@ func (s *Server) createVM(ctx *simulator.Context, folder *simulator.Folder, req 
 	if fault != nil {
 		return nil, fault
 	}
-	if err := os.MkdirAll(filepath.Dir(vmx), 0o700); err != nil {
+	if err := mkParent(vmx); err != nil {
 		return nil, fileFault(spec.Files.VmPathName, err)
 	}
 	if spec.InstanceUuid == "" {
@@ -146,6 +146,13 @@ func (s *Server) createVM(ctx *simulator.Context, folder *simulator.Folder, req 
 	}
 	s.mu.Unlock()
 	c.done()
+	if vm := s.vmByRef(ctx, ref); vm != nil {
+		ctx.WithLock(vm, func() {
+			s.refreshDevices(ctx, vm)
+			s.tracksFrom(vm)
+			s.saveVM(vm)
+		})
+	}
 	return ref, nil
 }
 
@@ -166,6 +173,8 @@ func (s *Server) vmFolder(asked, name string) (string, types.BaseMethodFault) {
 	}
 }
 
+func mkParent(p string) error { return os.MkdirAll(filepath.Dir(p), 0o700) }
+
 // addVM makes a machine as the tests know them: one controller, one small disk,
 // one network card.
 func (s *Server) addVM(name string, host int, datastore string) (types.ManagedObjectReference, error) {
@@ -183,6 +192,15 @@ func (s *Server) addVM(name string, host int, datastore string) (types.ManagedOb
 		},
 		CapacityInBytes: 64 << 20, CapacityInKB: 64 << 10,
 	}
+	nic := &types.VirtualVmxnet3{VirtualVmxnet: types.VirtualVmxnet{VirtualEthernetCard: types.VirtualEthernetCard{
+		VirtualDevice: types.VirtualDevice{
+			Key: -3,
+			Backing: &types.VirtualEthernetCardNetworkBackingInfo{
+				VirtualDeviceDeviceBackingInfo: types.VirtualDeviceDeviceBackingInfo{DeviceName: "VM Network"},
+			},
+		},
+		AddressType: string(types.VirtualEthernetCardMacTypeGenerated),
+	}}}
 	hosts := s.hosts()
 	req := &types.CreateVM_Task{
 		This: s.vmRoot(), Pool: s.pool, Host: &hosts[host].Self,
@@ -197,6 +215,7 @@ func (s *Server) addVM(name string, host int, datastore string) (types.ManagedOb
 			DeviceChange: []types.BaseVirtualDeviceConfigSpec{
 				&types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: scsi},
 				&types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, FileOperation: types.VirtualDeviceConfigSpecFileOperationCreate, Device: d},
+				&types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: nic},
 			},
 		},
 	}
