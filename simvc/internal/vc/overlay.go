@@ -30,6 +30,7 @@ func (s *Server) overlay() {
 	add("FileManager", &fileAPI{api: named("file"), s: s})
 	add("HostDatastoreBrowser", &browserAPI{api: named("browser"), s: s})
 	add("Datastore", &storeAPI{api: named("datastore"), s: s})
+	add("PropertyCollector", &updatesAPI{api: named("updates"), watches: map[types.ManagedObjectReference]*watch{}})
 	add("SessionManager", &ticketAPI{api: named("ticket"), s: s})
 	add("VcenterVStorageObjectManager", &vsoAPI{api: named("storage"), s: s})
 	m.Handler = func(_ *simulator.Context, call *simulator.Method) (mo.Reference, types.BaseMethodFault) {
