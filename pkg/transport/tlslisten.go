@@ -12,7 +12,7 @@ import (
 
 // maxPerHost bounds the open connections from one address, so that one host
 // cannot keep the others out.
-const maxPerHost = 64
+const maxPerHost = 256
 
 // ListenTLS listens on the TCP address for tls:// channels. A client may show
 // a certificate; whether and which must be judged by whoever takes the

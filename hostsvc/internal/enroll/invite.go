@@ -108,7 +108,7 @@ func (s *Service) Revoke(ctx context.Context, c volspec.Caller, name string) err
 		return err
 	}
 	known := err == nil
-	placed := false
+	var code Code
 	err = s.o.Store.Update(ctx, func(tx Tx) error {
 		all, err := tx.GuestVMs()
 		if err != nil {
@@ -121,8 +121,7 @@ func (s *Service) Revoke(ctx context.Context, c volspec.Caller, name string) err
 			}
 		}
 		if len(target) == 0 && known {
-			code, err := s.codeOf(tx, vm.ID)
-			if err != nil {
+			if code, err = s.codeOf(tx, vm.ID); err != nil {
 				return err
 			}
 			if code.ID != "" {
@@ -136,28 +135,41 @@ func (s *Service) Revoke(ctx context.Context, c volspec.Caller, name string) err
 			return errkind.New(errkind.Invalid, "%d VMs were called %s: give the uuid of the one you mean", len(target), name)
 		}
 		v := target[0]
-		code, err := s.codeOf(tx, v.ID)
-		if err != nil {
+		if code, err = s.codeOf(tx, v.ID); err != nil {
 			return err
 		}
-		vm.ID, placed = v.ID, code.Placed
 		v.Revoked, v.Refused = true, ""
-		return errors.Join(tx.PutGuestVM(v), tx.DeleteGuestCode(v.ID), s.audit(ctx, tx, c, "vm revoke", v.ID, v.Name, "ok", ""))
+		return errors.Join(tx.PutGuestVM(v), s.spend(tx, code), s.audit(ctx, tx, c, "vm revoke", v.ID, v.Name, "ok", ""))
 	})
-	if err != nil || !placed {
+	if err != nil {
 		return err
 	}
-	return s.clear(ctx, vm.ID)
+	return s.discard(ctx, code)
 }
 
-// clear takes an invitation out of a VM again.
-func (s *Service) clear(ctx context.Context, vm volspec.VMID) error {
-	if s.o.GuestInfo == nil {
-		return nil
+// spend ends a code, if there is one. The record of one that lies in a VM
+// stays until discard has taken it out of there.
+func (s *Service) spend(tx Tx, c Code) error {
+	if !c.Placed {
+		return tx.DeleteGuestCode(c.VM)
 	}
-	err := s.o.GuestInfo.PutGuestInfo(ctx, vm, invite.Key, "")
-	if absent(err) {
-		return nil // with the VM went what was in it
+	c.Expires = s.o.Now().UTC()
+	return tx.PutGuestCode(c)
+}
+
+// discard takes a code that has ended out of its VM, if it lies there, and
+// forgets it.
+func (s *Service) discard(ctx context.Context, c Code) error {
+	if c.Placed && s.o.GuestInfo != nil {
+		// With a VM that is gone went what was in it.
+		if err := s.o.GuestInfo.PutGuestInfo(ctx, c.VM, invite.Key, ""); err != nil && !absent(err) {
+			return err
+		}
 	}
-	return err
+	return s.o.Store.Update(ctx, func(tx Tx) error {
+		if now, err := s.codeOf(tx, c.VM); err != nil || now.ID != c.ID {
+			return err // there is a newer one
+		}
+		return tx.DeleteGuestCode(c.VM)
+	})
 }

@@ -57,7 +57,7 @@ func (s *Service) Enroll(ctx context.Context, c volspec.Caller, host string, bin
 			return err
 		}
 		used = code
-		return errors.Join(tx.DeleteGuestCode(vm.ID),
+		return errors.Join(s.spend(tx, code),
 			s.audit(ctx, tx, c, "vm enrolled", vm.ID, vm.Name, "ok", "from "+host))
 	})
 	if err != nil {
@@ -66,11 +66,9 @@ func (s *Service) Enroll(ctx context.Context, c volspec.Caller, host string, bin
 	if refused != nil {
 		return wire.Certificate{}, refused
 	}
-	if used.Placed {
-		// Used up, it is of no use to anybody; Run tries again to take it away.
-		if err := s.clear(ctx, used.VM); err != nil {
-			log.G(ctx).WithField(log.VM, used.Name).WithField(log.Err, err.Error()).Warn("a used invitation is still in the VM")
-		}
+	// Of no use to anybody any more; Run tries again to take it away.
+	if err := s.discard(ctx, used); err != nil {
+		log.G(ctx).WithField(log.VM, used.Name).WithField(log.Err, err.Error()).Warn("a used invitation is still in the VM")
 	}
 	return out, nil
 }

@@ -70,18 +70,7 @@ func (s *Service) expire(ctx context.Context) error {
 		return err
 	}
 	for _, c := range old {
-		if c.Placed {
-			if err := s.clear(ctx, c.VM); err != nil {
-				return err
-			}
-		}
-		err := s.o.Store.Update(ctx, func(tx Tx) error {
-			if now, err := s.codeOf(tx, c.VM); err != nil || now.ID != c.ID {
-				return err // a newer one
-			}
-			return tx.DeleteGuestCode(c.VM)
-		})
-		if err != nil {
+		if err := s.discard(ctx, c); err != nil {
 			return err
 		}
 	}

@@ -3,34 +3,22 @@ package vsphere
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/vmware/govmomi/vim25/types"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
-	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 )
 
 // guestinfo is the prefix of what programs in a VM may read through its tools.
 const guestinfo = "guestinfo."
 
-var (
-	_       hypervisor.GuestInfo = (*VSphere)(nil)
-	infoKey                      = regexp.MustCompile(`^[a-zA-Z0-9]+(\.[a-zA-Z0-9]+)*$`)
-)
-
-func checkInfoKey(key string) error {
-	if !infoKey.MatchString(key) {
-		return errkind.New(errkind.Invalid, "key %q of a VM's guestinfo is not valid: it is words of letters and digits with dots between", key)
-	}
-	return nil
-}
+var _ hypervisor.GuestInfo = (*VSphere)(nil)
 
 // PutGuestInfo implements hypervisor.GuestInfo.
 func (v *VSphere) PutGuestInfo(ctx context.Context, vm volspec.VMID, key, text string) error {
-	if err := checkInfoKey(key); err != nil {
+	if err := hypervisor.CheckGuestInfoKey(key); err != nil {
 		return err
 	}
 	m, err := v.inv.VM(ctx, string(vm))
@@ -48,7 +36,7 @@ func (v *VSphere) PutGuestInfo(ctx context.Context, vm volspec.VMID, key, text s
 
 // ReadGuestInfo implements hypervisor.GuestInfo.
 func (v *VSphere) ReadGuestInfo(ctx context.Context, vm volspec.VMID, key string) (string, error) {
-	if err := checkInfoKey(key); err != nil {
+	if err := hypervisor.CheckGuestInfoKey(key); err != nil {
 		return "", err
 	}
 	m, err := v.inv.VM(ctx, string(vm))
