@@ -135,10 +135,6 @@ func (s *Service) Resize(ctx context.Context, c volspec.Caller, group, name stri
 		}
 		crashpoint.Here("volume.grow.intent")
 		if err := s.growDisk(ctx, r); err != nil {
-			if errkind.Is(err, errkind.Quota) { // no room: the volume stays as it was
-				_, e := s.end(ctx, r.ID, nil)
-				err = joined(err, e)
-			}
 			return wire.Volume{}, err
 		}
 		log.G(ctx).WithField(log.Volume, r.Name().String()).Info("volume resized")
@@ -160,14 +156,25 @@ const (
 	noteAtMount = "the filesystem grows at the next mount"
 )
 
-// growDisk is deed and record of a resize.
+// growDisk is deed and record of a resize. Refused by the storage, the volume
+// stays as it was.
 func (s *Service) growDisk(ctx context.Context, r Record) error {
 	size := r.Op.Size
-	if err := s.o.Hypervisor.Grow(ctx, r.ref(), size); err != nil {
+	err := s.o.Hypervisor.Grow(ctx, r.ref(), size)
+	if errkind.Is(err, errkind.InUse) {
+		if err = s.freeToGrow(ctx, r, err); err == nil {
+			err = s.o.Hypervisor.Grow(ctx, r.ref(), size)
+		}
+	}
+	if k := errkind.Of(err); k == errkind.Quota || k == errkind.InUse {
+		_, e := s.end(ctx, r.ID, nil)
+		return joined(err, e)
+	}
+	if err != nil {
 		return err
 	}
 	crashpoint.Here("volume.grow.disk")
-	r, err := s.end(ctx, r.ID, func(r *Record) {
+	r, err = s.end(ctx, r.ID, func(r *Record) {
 		r.Size, r.Spec.Size, r.MetaStale = size, size, true
 		switch {
 		case r.Format != volspec.Formatted:
@@ -181,4 +188,48 @@ func (s *Service) growDisk(ctx context.Context, r Record) error {
 		return err
 	}
 	return s.refreshMeta(ctx, r)
+}
+
+// freeToGrow removes the snapshots that were taken for backup, where snapshots
+// keep a disk from growing: the next backup is a full one then. A user's stay,
+// and are named.
+func (s *Service) freeToGrow(ctx context.Context, r Record, refused error) error {
+	sn, err := s.snapshotter()
+	if err != nil {
+		return refused
+	}
+	there, err := sn.Snapshots(ctx, r.ref())
+	if err != nil || len(there) == 0 {
+		return joined(refused, err)
+	}
+	all, err := s.snapshotsOf(ctx, r)
+	if err != nil {
+		return err
+	}
+	if users := usersOnly(all); len(users) > 0 {
+		names := make([]string, len(users))
+		for i, u := range users {
+			names[i] = u.Name
+		}
+		return errkind.New(errkind.InUse, "volume %s cannot grow while it has snapshots on datastore %s: remove %s and repeat", r.Name(), r.Key.Datastore, strings.Join(names, ", "))
+	}
+	err = s.o.Store.Update(ctx, func(tx Tx) error {
+		for _, id := range there {
+			if err := tx.DeleteSnapshot(id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	crashpoint.Here("volume.grow.unrecorded")
+	for _, id := range there {
+		if err := sn.DeleteSnapshot(ctx, r.ref(), id); err != nil {
+			return err
+		}
+	}
+	crashpoint.Here("volume.grow.freed")
+	return nil
 }
