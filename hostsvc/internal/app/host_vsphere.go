@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -38,6 +39,9 @@ func newVSphereHost(cfg config.Config, version string) (host, error) {
 	}
 	for _, d := range cfg.Datastores {
 		o.Datastores = append(o.Datastores, d.Name)
+	}
+	if err := os.MkdirAll(o.Scratch, 0o700); err != nil {
+		return nil, errkind.Wrap(errkind.Unavailable, err, "the folder for content on its way to a datastore cannot be made")
 	}
 	v, err := vsphere.New(o)
 	if err != nil {
