@@ -197,3 +197,17 @@ func (c *Client) GuestInfo(ctx context.Context, vm string) (map[string]string, e
 func (c *Client) SetGuestInfo(ctx context.Context, vm, key, value string) error {
 	return c.call(ctx, "set-guest-info", args{"VM": vm, "Key": key, "Value": value}, nil)
 }
+
+// Plug shows the disks of a VM, but for the one at 0:0, in a directory that is
+// the /dev of a guest on this machine: as loop devices "sdb", "sdc" ... with
+// links disk/by-id/wwn-0x<uuid>. From then on they come and go with attach,
+// detach and power, follow the size, and are read-only where the disk is. It
+// needs root. They stay over Kill and Restart, and go with Stop.
+func (c *Client) Plug(ctx context.Context, vm, devDir string) error {
+	return c.call(ctx, "plug", args{"VM": vm, "Dir": devDir}, nil)
+}
+
+// Unplug ends what Plug began, with all devices.
+func (c *Client) Unplug(ctx context.Context, vm string) error {
+	return c.call(ctx, "unplug", args{"VM": vm}, nil)
+}

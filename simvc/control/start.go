@@ -194,14 +194,12 @@ func (s *Sim) Kill() error {
 	return nil
 }
 
-// Restart ends the simulator if it runs and starts it again on the same port,
+// Restart kills the simulator if it runs and starts it again on the same port,
 // with the same certificate, machines, disks, snapshots and tracking. Sessions
 // and tasks are gone.
 func (s *Sim) Restart(ctx context.Context) error {
-	if s.cmd != nil {
-		_ = s.cmd.Process.Signal(syscall.SIGTERM)
-		<-s.done
-		s.cmd = nil
+	if err := s.Kill(); err != nil {
+		return err
 	}
 	return s.run(ctx)
 }

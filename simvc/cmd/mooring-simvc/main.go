@@ -73,7 +73,7 @@ func run() error {
 	}()
 	err = <-errs
 	stop()
-	return errors.Join(err, <-errs)
+	return errors.Join(err, <-errs, s.UnplugAll())
 }
 
 // socketPath is in the directory, unless that makes it longer than the path of

@@ -72,6 +72,8 @@ var operations = map[string]operation{
 	"set-guest-info": do(func(_ context.Context, s *vc.Server, r request) error {
 		return s.SetGuestInfo(r.VM, r.Key, r.Value)
 	}),
+	"plug":      do(func(_ context.Context, s *vc.Server, r request) error { return s.Plug(r.VM, r.Dir) }),
+	"unplug":    do(func(_ context.Context, s *vc.Server, r request) error { return s.Unplug(r.VM) }),
 	"reset-cbt": do(func(_ context.Context, s *vc.Server, r request) error { return s.ResetCBT(r.ID) }),
 }
 

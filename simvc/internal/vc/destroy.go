@@ -37,6 +37,7 @@ func (s *Server) destroyVM(ctx *simulator.Context, vm *simulator.VirtualMachine,
 	if _, _, fault := s.writable(vm.Config.Files.VmPathName); fault != nil {
 		return fault
 	}
+	_ = s.unplug(vm.Self)
 	s.dropSnapshots(ctx, vm)
 	var rest []types.BaseVirtualDevice
 	for _, dev := range vm.Config.Hardware.Device {

@@ -21,12 +21,15 @@ import (
 type disk struct {
 	lock sync.Mutex // orders changes of the chain
 
+	Rev     int    // grows with every change: the records of its holders differ in age
 	Base    string // name without snapshots
 	Run     string // name of the running file
 	Parent  string // frozen file that the running one comes from
 	Links   []*link
 	Holders []holder
 	FCD     string
+
+	indexed []string
 }
 
 // link is a frozen file.
@@ -80,18 +83,26 @@ func (d *disk) owned(owner string) *link {
 	return nil
 }
 
-// keep puts a disk into the index under all its names, or takes it out when
-// nobody needs it any more. s.mu is held.
+// keep notes that a disk changed. s.mu is held.
 func (s *Server) keep(d *disk) {
-	for name, o := range s.disks {
-		if o == d {
+	d.Rev++
+	s.index(d)
+}
+
+// index puts a disk into the index under all its names, or takes it out when
+// nobody needs it any more. s.mu is held.
+func (s *Server) index(d *disk) {
+	for _, name := range d.indexed {
+		if s.disks[name] == d {
 			delete(s.disks, name)
 		}
 	}
+	d.indexed = nil
 	if len(d.Holders) == 0 && len(d.Links) == 0 && d.FCD == "" {
 		return
 	}
-	for _, name := range d.files() {
+	d.indexed = d.files()
+	for _, name := range d.indexed {
 		s.disks[name] = d
 	}
 }

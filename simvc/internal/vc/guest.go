@@ -51,7 +51,7 @@ func (s *Server) SetGuestInfo(name, key, value string) error {
 			ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: key, Value: value}},
 		}})
 		_, fault = inner(ctx, res.(*methods.ReconfigVM_TaskBody).Res.Returnval)
-		s.saveVM(vm)
+		s.changed(vm)
 	})
 	if fault != nil {
 		return fmt.Errorf("%T", fault)

@@ -79,6 +79,6 @@ func (s *Server) relocate(ctx *simulator.Context, vm *simulator.VirtualMachine, 
 		simulator.RemoveReference(&list, vm.Self)
 		ctx.Update(to, []types.PropertyChange{{Name: "vm", Val: append(list, vm.Self)}})
 	})
-	s.saveVM(vm)
+	s.changed(vm)
 	return nil
 }

@@ -174,29 +174,20 @@ func (s *Server) restoreState() (bool, error) {
 	return len(vms) > 0 || len(fcds) > 0, nil
 }
 
-// adopt takes over a disk's record. The records of those that hold it may
-// differ in age: the one with most in it is the newest.
+// adopt takes over a disk's record, unless there is a newer one.
 func (s *Server) adopt(d *disk) {
 	if d == nil {
 		return
 	}
 	have := s.disks[d.Base]
 	if have == nil {
-		s.keep(d)
+		s.index(d)
 		return
 	}
-	for _, h := range d.Holders {
-		if !slices.Contains(have.Holders, h) {
-			have.Holders = append(have.Holders, h)
-		}
+	if d.Rev > have.Rev {
+		have.Rev, have.Run, have.Parent, have.Links, have.Holders, have.FCD = d.Rev, d.Run, d.Parent, d.Links, d.Holders, d.FCD
+		s.index(have)
 	}
-	if len(d.Links) > len(have.Links) {
-		have.Links, have.Run, have.Parent = d.Links, d.Run, d.Parent
-	}
-	if have.FCD == "" {
-		have.FCD = d.FCD
-	}
-	s.keep(have)
 }
 
 // scan finds what thick disks hold reserved.

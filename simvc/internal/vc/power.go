@@ -49,7 +49,7 @@ func (s *Server) stop(ctx *simulator.Context, vm *simulator.VirtualMachine) type
 	if fault == nil {
 		s.setOn(vm.Self, false)
 	}
-	s.saveVM(vm)
+	s.changed(vm)
 	return fault
 }
 
@@ -92,7 +92,7 @@ func (s *Server) booted(ctx *simulator.Context, vm *simulator.VirtualMachine) {
 		{Name: "guest.toolsRunningStatus", Val: string(types.VirtualMachineToolsRunningStatusGuestToolsRunning)},
 		{Name: "guest.toolsStatus", Val: types.VirtualMachineToolsStatusToolsOk},
 	})
-	s.saveVM(vm)
+	s.changed(vm)
 }
 
 func (s *Server) setOn(ref types.ManagedObjectReference, on bool) {

@@ -19,7 +19,10 @@ func (s *Server) refresh(ctx *simulator.Context, d *disk) {
 		if vm == nil {
 			continue
 		}
-		ctx.WithLock(vm, func() { s.refreshDevices(ctx, vm) })
+		ctx.WithLock(vm, func() {
+			s.refreshDevices(ctx, vm)
+			s.changed(vm)
+		})
 	}
 }
 

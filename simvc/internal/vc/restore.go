@@ -24,16 +24,19 @@ const tasksBefore = 2
 
 // skip advances the simulator's counter so that a machine gets the number it had.
 func (s *Server) skip(moref string) {
-	ctx := s.ctx()
-	for {
-		b := &burned{}
-		b.Self.Type = "Burned"
-		ref := ctx.Map.Put(b).Reference()
-		ctx.Map.Remove(ctx, ref)
-		if morefNumber(ref.Value)+tasksBefore+1 >= morefNumber(moref) {
-			return
-		}
+	for s.burn()+tasksBefore+1 < morefNumber(moref) {
 	}
+}
+
+// burn takes a number. It is done once for every machine that is made, so that
+// one is there to find out where the counter stands when it is made again.
+func (s *Server) burn() int {
+	ctx := s.ctx()
+	b := &burned{}
+	b.Self.Type = "Burned"
+	ref := ctx.Map.Put(b).Reference()
+	ctx.Map.Remove(ctx, ref)
+	return morefNumber(ref.Value)
 }
 
 // restoreVM registers a machine and gives it the configuration it had. It runs

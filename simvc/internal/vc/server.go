@@ -22,6 +22,8 @@ import (
 	_ "github.com/vmware/govmomi/vapi/simulator" // endpoint
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"mooring.dev/mooring/simvc/internal/plug"
 )
 
 // Options are those of control.Options, with the defaults filled in.
@@ -49,6 +51,11 @@ type Server struct {
 	addr   string
 	rules  rules
 	sever  chan time.Duration
+	plugs  struct {
+		sync.Mutex
+		guests map[types.ManagedObjectReference]*plug.Guest
+		dirs   map[string]string // by moref
+	}
 
 	mu        sync.Mutex // guards what follows; never held while an object's lock is taken
 	disks     map[string]*disk
@@ -76,6 +83,7 @@ func New(o Options) (*Server, error) {
 	if err := os.MkdirAll(filepath.Join(o.Dir, "state", "cbt"), 0o700); err != nil {
 		return nil, err
 	}
+	s.plugs.guests, s.plugs.dirs = make(map[types.ManagedObjectReference]*plug.Guest), make(map[string]string)
 	var err error
 	if s.ident, err = loadIdentity(filepath.Join(o.Dir, "state")); err != nil {
 		return nil, err
@@ -117,7 +125,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("state in %s: %w", o.Dir, err)
 	}
 	if had {
-		return s, nil
+		return s, s.restorePlugs()
 	}
 	for i := range o.VMs {
 		name := fmt.Sprintf("vm-%d", i)

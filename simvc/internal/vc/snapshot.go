@@ -299,7 +299,7 @@ func (s *Server) publishSnapshots(ctx *simulator.Context, vm *simulator.VirtualM
 			})
 		}
 	}
-	s.saveVM(vm)
+	s.changed(vm)
 }
 
 func (m *snapshots) tree(vm types.ManagedObjectReference, parent string) []types.VirtualMachineSnapshotTree {

@@ -137,7 +137,7 @@ func (s *Server) ResetCBT(id string) error {
 		t.reset()
 	}
 	s.mu.Unlock()
-	s.saveVM(vm)
+	s.changed(vm)
 	return nil
 }
 

@@ -78,7 +78,7 @@ func (s *Server) reconfigure(ctx *simulator.Context, vm *simulator.VirtualMachin
 	for _, st := range s.stores {
 		s.publishStore(ctx, st)
 	}
-	s.saveVM(vm)
+	s.changed(vm)
 	return nil
 }
 
@@ -126,6 +126,7 @@ func (s *Server) createVM(ctx *simulator.Context, folder *simulator.Folder, req 
 	if fault != nil {
 		return nil, fault
 	}
+	s.burn()
 	res := folder.CreateVMTask(ctx, req)
 	result, fault := inner(ctx, res.(*methods.CreateVM_TaskBody).Res.Returnval)
 	if fault != nil {
@@ -150,7 +151,7 @@ func (s *Server) createVM(ctx *simulator.Context, folder *simulator.Folder, req 
 		ctx.WithLock(vm, func() {
 			s.refreshDevices(ctx, vm)
 			s.tracksFrom(vm)
-			s.saveVM(vm)
+			s.changed(vm)
 		})
 	}
 	return ref, nil
