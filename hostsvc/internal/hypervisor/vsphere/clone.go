@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"strings"
 	"time"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
@@ -144,6 +145,25 @@ func (v *VSphere) dropLabelled(ctx context.Context, d firstClass, label string) 
 // scratchName is a place for a copy that belongs to no volume.
 func scratchName(r hypervisor.Ref, id string) string {
 	return path.Join(layout.Folder(r.Group), layout.Name{Volume: volspec.VolumeID("read-" + id), Tmp: true}.String())
+}
+
+// sweepCopies removes copies that were never closed, as far as it can.
+func (v *VSphere) sweepCopies(ctx context.Context, ds vcenter.Datastore, r hypervisor.Ref) {
+	found, err := v.search(ctx, ds, layout.Folder(r.Group), "read-*", false)
+	if err != nil {
+		return
+	}
+	byRef := map[hypervisor.Ref]family{}
+	for _, folder := range found {
+		addFiles(byRef, ds, r.Group, folder.File)
+	}
+	for _, f := range byRef {
+		for n, e := range f.files {
+			if n.Tmp && n.Child == 0 && f.file(n) == scratchName(r, strings.TrimPrefix(string(n.Volume), "read-")) && time.Since(e.modified) > abandoned {
+				v.discard(ctx, f.path(n))
+			}
+		}
+	}
 }
 
 // transfer is how long one piece of content may take on its way.

@@ -274,6 +274,9 @@ func (v *VSphere) growFirstClass(ctx context.Context, r hypervisor.Ref, n layout
 		return err
 	}
 	snaps, err := v.snapshotsOf(ctx, d)
+	if err == nil {
+		snaps, err = v.sweepSnapshots(ctx, d, snaps)
+	}
 	if err != nil {
 		return err
 	}

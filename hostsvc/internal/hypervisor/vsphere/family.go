@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"time"
 
 	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/vim25"
@@ -35,6 +36,7 @@ type entry struct {
 	capacity  int64 // of a disk, 0 when the datastore does not say
 	thick     bool
 	folder    bool // something else in the place of a file
+	modified  time.Time
 }
 
 // file is where a file of the family is, from the root of the datastore on.
@@ -132,6 +134,9 @@ func (v *VSphere) look(ctx context.Context, ds vcenter.Datastore, r hypervisor.R
 
 func entryOf(file types.BaseFileInfo) entry {
 	e := entry{allocated: file.GetFileInfo().FileSize}
+	if m := file.GetFileInfo().Modification; m != nil {
+		e.modified = *m
+	}
 	switch info := file.(type) {
 	case *types.FolderFileInfo:
 		e.folder = true

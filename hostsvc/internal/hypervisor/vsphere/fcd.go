@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25/types"
@@ -33,12 +34,12 @@ const (
 	keyGroup  = "mooring.vmgroup"
 )
 
-// flags are what every first-class disk of ours has: it outlives the VM that
-// it is attached to, and its changes are tracked.
-var flags = []string{
-	string(types.VslmVStorageObjectControlFlagKeepAfterDeleteVm),
-	string(types.VslmVStorageObjectControlFlagEnableChangedBlockTracking),
-}
+// What every first-class disk of ours is: it outlives the VM that it is attached
+// to, and its changes are tracked. Setting one flag leaves the others.
+const (
+	keepFlag  = string(types.VslmVStorageObjectControlFlagKeepAfterDeleteVm)
+	trackFlag = string(types.VslmVStorageObjectControlFlagEnableChangedBlockTracking)
+)
 
 // firstClass is a first-class disk.
 type firstClass struct {
@@ -100,7 +101,7 @@ func (v *VSphere) firstClass(ctx context.Context, r hypervisor.Ref, n layout.Nam
 	case errkind.Is(err, errkind.NotFound):
 		return v.register(ctx, r, n)
 	case err == nil && !d.kept: // its registration broke off
-		err = v.mark(ctx, r, d.id)
+		err = v.mark(ctx, r, d.id, keepFlag)
 	}
 	return d, err
 }
@@ -218,15 +219,15 @@ func (v *VSphere) register(ctx context.Context, r hypervisor.Ref, n layout.Name)
 	if err != nil {
 		return firstClass{}, err
 	}
-	if err := v.mark(ctx, r, id); err != nil {
+	if err := v.mark(ctx, r, id, keepFlag, trackFlag); err != nil {
 		return firstClass{}, err
 	}
 	v.registry.put(at, id)
 	return firstClass{id: id, running: at, kept: true, tracked: true}, nil
 }
 
-// mark gives a first-class disk its flags, and says on it what it is.
-func (v *VSphere) mark(ctx context.Context, r hypervisor.Ref, id types.ID) error {
+// mark gives a first-class disk flags, and says on it what it is.
+func (v *VSphere) mark(ctx context.Context, r hypervisor.Ref, id types.ID, flags ...string) error {
 	what := fmt.Sprintf("marking first-class disk %s of volume %s", id.Id, r.Volume)
 	err := v.global(ctx, what, func(ctx context.Context, m *vslm.GlobalObjectManager) error {
 		return m.SetControlFlags(ctx, id, flags)
@@ -275,9 +276,19 @@ const (
 
 // classSnapshot is a snapshot of a first-class disk.
 type classSnapshot struct {
-	id    types.ID
-	label string // its description
+	id      types.ID
+	label   string // its description
+	created time.Time
 }
+
+// left reports whether the snapshot is of a copy that broke off long ago.
+func (s classSnapshot) left() bool {
+	return strings.HasPrefix(s.label, copyLabel) && time.Since(s.created) > abandoned
+}
+
+// abandoned is the age at which what belongs to one operation is of none that
+// still runs.
+const abandoned = 48 * time.Hour
 
 // of is the id that the snapshot bears with us.
 func (s classSnapshot) of() (volspec.SnapshotID, bool) {
@@ -291,7 +302,7 @@ func (v *VSphere) snapshotsOf(ctx context.Context, d firstClass) (all []classSna
 		all = nil
 		for _, s := range found {
 			if s.Id != nil {
-				all = append(all, classSnapshot{*s.Id, s.Description})
+				all = append(all, classSnapshot{*s.Id, s.Description, s.CreateTime})
 			}
 		}
 		return err
@@ -306,6 +317,22 @@ func labelled(all []classSnapshot, label string) (classSnapshot, bool) {
 		return classSnapshot{}, false
 	}
 	return all[i], true
+}
+
+// sweepSnapshots removes what copies that broke off have left, and returns what
+// stays.
+func (v *VSphere) sweepSnapshots(ctx context.Context, d firstClass, all []classSnapshot) ([]classSnapshot, error) {
+	var stay []classSnapshot
+	for _, s := range all {
+		if !s.left() {
+			stay = append(stay, s)
+			continue
+		}
+		if err := v.dropSnapshot(ctx, d, s.id); err != nil {
+			return nil, err
+		}
+	}
+	return stay, nil
 }
 
 func (v *VSphere) takeSnapshot(ctx context.Context, d firstClass, label string) error {

@@ -22,6 +22,7 @@ var _ hypervisor.Imager = (*VSphere)(nil)
 // opened is a snapshot that is open for reading.
 type opened struct {
 	v    *VSphere
+	ds   vcenter.Datastore
 	ref  hypervisor.Ref
 	id   volspec.SnapshotID
 	size int64
@@ -64,7 +65,7 @@ func (v *VSphere) openSnapshot(ctx context.Context, r hypervisor.Ref, id volspec
 	if err := readable(f.ds); err != nil {
 		return nil, err
 	}
-	o := &opened{v: v, ref: r, id: id, size: int64(size), from: s, known: &known{}}
+	o := &opened{v: v, ds: f.ds, ref: r, id: id, size: int64(size), from: s, known: &known{}}
 	o.ctx, o.end = context.WithCancel(context.WithoutCancel(ctx))
 	o.content, err = v.flat(ctx, r.Datastore, s.file)
 	if errkind.Is(err, errkind.Unsupported) {
@@ -100,6 +101,7 @@ func (o *opened) independent(ctx context.Context) error {
 // moveAway has vSphere copy the content, to be read there. Nobody reads
 // meanwhile.
 func (o *opened) moveAway(ctx context.Context) error {
+	o.v.sweepCopies(ctx, o.ds, o.ref)
 	file := scratchName(o.ref, uuid.NewString())
 	at := vcenter.Path(o.ref.Datastore, file)
 	err := o.v.copyDisk(ctx, vcenter.Path(o.ref.Datastore, o.from.file), at, volspec.Thin)

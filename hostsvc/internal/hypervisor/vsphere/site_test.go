@@ -82,6 +82,7 @@ func (s *site) fixture(t *testing.T) hypervisortest.Fixture {
 			require.NoError(t, s.sim.SetDatastore(t.Context(), datastore, string(state)))
 		},
 	}
+	f.Machines = machines{s, v}
 	for i, name := range []string{"vm-0", "vm-1"} {
 		f.VMs[i] = s.vm(t, v, name)
 	}
@@ -105,6 +106,7 @@ func (s *site) vm(t *testing.T, v *VSphere, name string) hypervisor.VM {
 func (s *site) clean(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
+	require.NoError(t, s.sim.ClearFaults(ctx))
 	for _, d := range []string{"ds-0", "ds-1"} {
 		require.NoError(t, s.sim.SetDatastore(ctx, d, "online"))
 	}
@@ -127,6 +129,7 @@ func (s *site) clean(t *testing.T) {
 	for _, name := range []string{"vm-0", "vm-1"} {
 		require.NoError(t, s.sim.Power(ctx, name, true))
 	}
+	s.clear(ctx, t)
 }
 
 // guest is what programs in the VMs do: they reach a disk as long as it is in
@@ -137,30 +140,51 @@ type guest struct{ s *site }
 var errNoDevice = errors.New("the guest has no such device")
 
 func (g guest) open(dev hypervisor.Device, write bool) (*os.File, error) {
+	// A snapshot renames the running file: what was opened by a name is it only
+	// if the name is still the running one's, and for a moment there may be none.
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		d, err := g.disk(dev)
+		if err != nil {
+			return nil, err
+		}
+		how := os.O_RDONLY
+		if write {
+			how = os.O_RDWR
+		}
+		if write && d.Mode != writableMode {
+			return nil, fmt.Errorf("the device is read-only: mode %s", d.Mode)
+		}
+		f, err := os.OpenFile(d.Path, how, 0)
+		if errors.Is(err, os.ErrNotExist) && time.Now().Before(deadline) {
+			continue
+		}
+		if again, gone := g.disk(dev); err == nil && gone == nil && again.Path != d.Path {
+			_ = f.Close()
+			continue
+		}
+		return f, err
+	}
+}
+
+// disk is the device as the VM has it now.
+func (g guest) disk(dev hypervisor.Device) (control.Disk, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	vms, err := g.s.sim.VMs(ctx)
 	if err != nil {
-		return nil, err
+		return control.Disk{}, err
 	}
 	for _, m := range vms {
 		if m.InstanceUUID != string(dev.VM) || m.Power != "poweredOn" {
 			continue
 		}
 		for _, d := range m.Disks {
-			if serial(d.UUID) != dev.Serial {
-				continue
+			if serial(d.UUID) == dev.Serial {
+				return d, nil
 			}
-			if !write {
-				return os.Open(d.Path)
-			}
-			if d.Mode != writableMode {
-				return nil, fmt.Errorf("the device is read-only: mode %s", d.Mode)
-			}
-			return os.OpenFile(d.Path, os.O_RDWR, 0)
 		}
 	}
-	return nil, errNoDevice
+	return control.Disk{}, errNoDevice
 }
 
 func (g guest) Write(dev hypervisor.Device, off int64, data []byte) error {

@@ -2,8 +2,8 @@ package vsphere
 
 import (
 	"context"
+	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
@@ -145,23 +145,30 @@ func (v *VSphere) Snapshot(ctx context.Context, r hypervisor.Ref, id volspec.Sna
 		return v.copyAside(ctx, f, n, id)
 	}
 	d, err := v.firstClass(ctx, r, n)
-	if err == nil && !d.tracked {
-		err = v.track(ctx, r, d)
-	}
 	if err != nil {
+		return err
+	}
+	if err := v.tidy(ctx, r, d); err != nil {
 		return err
 	}
 	return v.takeSnapshot(ctx, d, snapshotLabel+string(id))
 }
 
-// track has the changes of a disk recorded from its next snapshot on. That
-// begins while it has none, or its first answers would be wrong.
-func (v *VSphere) track(ctx context.Context, r hypervisor.Ref, d firstClass) error {
+// tidy readies a disk for its next snapshot: what copies have left goes, and
+// its changes are recorded. That begins while it has no snapshot, or the first
+// answers would be wrong.
+func (v *VSphere) tidy(ctx context.Context, r hypervisor.Ref, d firstClass) error {
+	if d.tracked && !d.chained {
+		return nil
+	}
 	all, err := v.snapshotsOf(ctx, d)
-	if err != nil || len(all) > 0 {
+	if err == nil {
+		all, err = v.sweepSnapshots(ctx, d, all)
+	}
+	if err != nil || d.tracked || len(all) > 0 {
 		return err
 	}
-	return v.mark(ctx, r, d.id)
+	return v.mark(ctx, r, d.id, trackFlag)
 }
 
 // copyAside makes a snapshot of a plain disk that nobody writes to.
@@ -239,11 +246,13 @@ func (v *VSphere) DeleteSnapshot(ctx context.Context, r hypervisor.Ref, id volsp
 func inWordsOf(all []classSnapshot) string {
 	var names []string
 	for _, s := range all {
-		name := s.label
+		name := fmt.Sprintf("%q", s.label)
 		if id, ok := s.of(); ok {
 			name = string(id)
+		} else if volume, ok := strings.CutPrefix(s.label, copyLabel); ok {
+			name = "one for a copy to volume " + volume
 		}
-		names = append(names, path.Base(name))
+		names = append(names, name)
 	}
 	return strings.Join(names, ", ")
 }
