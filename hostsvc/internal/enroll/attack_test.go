@@ -337,7 +337,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 
 func TestBadRequestsForCertificates(t *testing.T) {
 	w := newWorld(t)
-	for name, der := range map[string][]byte{"nothing": nil, "noise": []byte("noise"), "of another kind of key": rsaRequest(t)} {
+	for name, der := range map[string][]byte{"nothing": nil, "noise": []byte("noise"), "of another kind of key": otherRequest(t)} {
 		_, err := hostclient.Enroll(t.Context(), w.url, w.authority.Pin(), w.invite("a"), der, hostclient.Options{})
 		assert.Equal(t, errkind.Invalid, errkind.Of(err), name)
 	}

@@ -2,8 +2,8 @@ package enroll_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"os"
@@ -21,8 +21,8 @@ import (
 	"mooring.dev/mooring/pkg/wire"
 )
 
-func rsaRequest(t *testing.T) []byte {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+func otherRequest(t *testing.T) []byte {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 	require.NoError(t, err)
