@@ -81,6 +81,8 @@ type conn struct {
 	vim  *vim25.Client
 	vslm *vslm.Client // nil on ESXi
 	dc   *object.Datacenter
+
+	views views
 }
 
 // Do runs f in a live session. A session that has ended is replaced, and f runs

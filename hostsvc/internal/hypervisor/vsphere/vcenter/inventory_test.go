@@ -168,7 +168,7 @@ func TestFollowingTheInventory(t *testing.T) {
 
 	require.NoError(t, sim.Kill())
 	require.NoError(t, sim.Restart(ctx))
-	require.NoError(t, sim.Power(ctx, "vm-1", false))
+	require.Eventually(t, func() bool { return sim.Power(ctx, "vm-1", false) == nil }, 10*time.Second, 50*time.Millisecond)
 	is("vm-1", types.VirtualMachinePowerStatePoweredOff)
 	cancel()
 	select {

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vmware/govmomi/view"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
@@ -111,19 +110,4 @@ func (i *Inventory) Networks(ctx context.Context) ([]Network, error) {
 	}
 	slices.SortFunc(all, func(a, b Network) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
-}
-
-// collect reads properties of all objects of a kind below the datacenter.
-func (c *Client) collect(ctx context.Context, what, kind string, properties []string, to any) error {
-	return c.again(ctx, func() error {
-		return c.in(ctx, what, func(ctx context.Context, s *conn) error {
-			v, err := view.NewManager(s.vim).CreateContainerView(ctx, s.dc.Reference(), []string{kind}, true)
-			if err != nil {
-				return err
-			}
-			err = v.Retrieve(ctx, []string{kind}, properties, to)
-			(&stream{s: s, view: v}).close(ctx)
-			return err
-		})
-	})
 }
