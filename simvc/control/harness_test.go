@@ -199,3 +199,5 @@ func (s *site) hostPath(file string) string {
 	require.True(s.t, p.FromString(file))
 	return filepath.Join(s.Dir, p.Datastore, strings.TrimSuffix(p.Path, ".vmdk")+"-flat.vmdk")
 }
+
+func (s *site) finder() *find.Finder { return find.NewFinder(s.vc).SetDatacenter(s.dc) }

@@ -173,6 +173,11 @@ func (s *Sim) Stop() error {
 		_ = s.cmd.Process.Signal(syscall.SIGTERM)
 		<-s.done
 		s.cmd = nil
+	} else if _, err := os.Stat(filepath.Join(s.Dir, "state", "plugs.json")); err == nil {
+		cmd := exec.Command(s.binary, "-dir", s.Dir, "-unplug") //nolint:noctx // it is done at once
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("simvc: freeing devices: %w: %s", err, out)
+		}
 	}
 	if s.own {
 		return os.RemoveAll(s.Dir)

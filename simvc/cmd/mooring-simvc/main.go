@@ -30,7 +30,7 @@ func main() {
 func run() error {
 	var o vc.Options
 	var stores string
-	var withParent bool
+	var withParent, unplug bool
 	flag.StringVar(&o.Dir, "dir", "", "directory of the datastores and of the state; needed")
 	flag.IntVar(&o.Hosts, "hosts", 2, "hosts of the cluster")
 	flag.IntVar(&o.VMs, "vms", 0, "machines to make at the first start")
@@ -40,9 +40,13 @@ func run() error {
 	flag.StringVar(&o.User, "user", "administrator@vsphere.local", "who may log in")
 	flag.StringVar(&o.Password, "password", "", "with this; default: a random one, kept in the directory")
 	flag.BoolVar(&withParent, "with-parent", false, "end when standard input ends")
+	flag.BoolVar(&unplug, "unplug", false, "only free the devices that a killed predecessor left plugged")
 	flag.Parse()
 	if o.Dir == "" || flag.NArg() > 0 {
 		return errors.New("give -dir and nothing but flags")
+	}
+	if unplug {
+		return vc.UnplugLeft(o.Dir)
 	}
 	o.Datastores = strings.Split(stores, ",")
 	if err := password(&o); err != nil {

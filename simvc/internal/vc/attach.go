@@ -102,9 +102,19 @@ func (s *Server) vmTask(ctx *simulator.Context, ref types.ManagedObjectReference
 	if vm == nil {
 		return types.ManagedObjectReference{}, gone(ref)
 	}
+	if blockedByLease[name] && s.leased(ref) {
+		return types.ManagedObjectReference{}, simulator.Fault("", &types.TaskInProgress{})
+	}
 	release, fault := s.claim(name, ref)
 	if fault != nil {
 		return types.ManagedObjectReference{}, simulator.Fault("", fault)
 	}
 	return s.task(ctx, vm, name, release, func() (types.AnyType, types.BaseMethodFault) { return f(vm) }), nil
+}
+
+// blockedByLease are the operations that wait until disks are transferred.
+var blockedByLease = map[string]bool{
+	"powerOn": true, "powerOff": true, "reset": true, "relocateVm": true, "destroy": true,
+	"removeSnapshot": true, "removeAllSnapshots": true, "revertToSnapshot": true, "revertToCurrentSnapshot": true,
+	"consolidateVMDisks": true,
 }

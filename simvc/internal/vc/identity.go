@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -27,6 +28,7 @@ type identity struct {
 	cert       tls.Certificate
 	file       string
 	thumbprint string
+	sha1       string
 }
 
 func loadIdentity(dir string) (identity, error) {
@@ -48,13 +50,17 @@ func loadIdentity(dir string) (identity, error) {
 		return i, err
 	}
 	i.cert = cert
-	sum := sha256.Sum256(cert.Certificate[0])
+	sum, old := sha256.Sum256(cert.Certificate[0]), sha1.Sum(cert.Certificate[0])
+	i.thumbprint, i.sha1 = colons(sum[:]), colons(old[:])
+	return i, nil
+}
+
+func colons(sum []byte) string {
 	hex := make([]string, len(sum))
 	for n, b := range sum {
 		hex[n] = fmt.Sprintf("%02X", b)
 	}
-	i.thumbprint = strings.Join(hex, ":")
-	return i, nil
+	return strings.Join(hex, ":")
 }
 
 func (i *identity) setPort(port string) error {

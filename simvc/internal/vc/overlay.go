@@ -27,6 +27,7 @@ func (s *Server) overlay() {
 	add("VirtualMachineSnapshot", &snapshotAPI{api: named("snapshot"), s: s})
 	add("Folder", &folderAPI{api: named("folder"), s: s})
 	add("VirtualDiskManager", &diskAPI{api: named("disk"), s: s})
+	add("ResourcePool", &poolAPI{api: named("pool"), s: s})
 	add("FileManager", &fileAPI{api: named("file"), s: s})
 	add("HostDatastoreBrowser", &browserAPI{api: named("browser"), s: s})
 	add("Datastore", &storeAPI{api: named("datastore"), s: s})

@@ -57,6 +57,38 @@ func (s *Server) unplug(ref types.ManagedObjectReference) error {
 	return g.Close()
 }
 
+// UnplugLeft frees what a server that was killed left plugged.
+func UnplugLeft(dir string) error {
+	s := &Server{o: Options{Dir: dir}}
+	dirs, err := s.plugDirs()
+	for _, d := range dirs {
+		g, e := plug.Open(d)
+		if e == nil {
+			e = g.Close()
+		}
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// plugDirs reads which guests a predecessor had, as far as they are still there.
+func (s *Server) plugDirs() (map[string]string, error) {
+	dirs := make(map[string]string)
+	data, err := os.ReadFile(s.plugFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return dirs, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &dirs)
+	}
+	for moref, dir := range dirs {
+		if _, gone := os.Stat(dir); gone != nil {
+			delete(dirs, moref)
+		}
+	}
+	return dirs, err
+}
+
 // UnplugAll frees all devices, at an orderly end.
 func (s *Server) UnplugAll() error {
 	s.plugs.Lock()
@@ -72,18 +104,9 @@ func (s *Server) plugFile() string { return filepath.Join(s.o.Dir, "state", "plu
 
 // restorePlugs takes over the guests of a predecessor that was killed.
 func (s *Server) restorePlugs() error {
-	data, err := os.ReadFile(s.plugFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	dirs := make(map[string]string)
-	if err == nil {
-		err = json.Unmarshal(data, &dirs)
-	}
+	dirs, err := s.plugDirs()
 	for moref, dir := range dirs {
-		if _, gone := os.Stat(dir); gone == nil {
-			err = errors.Join(err, s.Plug(moref, dir))
-		}
+		err = errors.Join(err, s.Plug(moref, dir))
 	}
 	return err
 }

@@ -64,6 +64,7 @@ type Server struct {
 	fcds      map[string]*fcd
 	tickets   map[string]bool
 	machines  map[types.ManagedObjectReference]*snapshots
+	leases    map[string]*lease
 	snapshotN int
 }
 
@@ -79,6 +80,7 @@ func New(o Options) (*Server, error) {
 		fcds:     make(map[string]*fcd),
 		tickets:  make(map[string]bool),
 		machines: make(map[types.ManagedObjectReference]*snapshots),
+		leases:   make(map[string]*lease),
 	}
 	if err := os.MkdirAll(filepath.Join(o.Dir, "state", "cbt"), 0o700); err != nil {
 		return nil, err
