@@ -55,7 +55,8 @@ func (v *VSphere) Build(ctx context.Context, r hypervisor.Ref, size volspec.Size
 		return err
 	}
 	err = v.aside(ctx, f, n, func(temp string) error {
-		return v.fill(ctx, f, n.Temp(), temp, hypervisor.RoundUp(size, unit), format, fill)
+		to := blank{what: "disk " + string(r.Volume) + " on datastore " + r.Datastore, at: temp, size: hypervisor.RoundUp(size, unit), format: format}
+		return v.fill(ctx, to, fill)
 	})
 	if vcenter.Is[*types.FileAlreadyExists](err) {
 		return errkind.New(errkind.Exists, "disk %s on datastore %s cannot be built: there is one already", r.Volume, r.Datastore)
@@ -96,14 +97,22 @@ func (v *VSphere) successor(ctx context.Context, f family, keep volspec.Snapshot
 	return n, nil
 }
 
-// fill makes the disk temp and gives it the content that fill writes.
-func (v *VSphere) fill(ctx context.Context, f family, n layout.Name, temp string, size volspec.Size, format string, fill func(context.Context, image.Target) error) error {
+// blank is a disk that is made to be filled.
+type blank struct {
+	what   string // for sentences
+	at     string // as vSphere writes it
+	size   volspec.Size
+	format string
+}
+
+// fill makes a disk and gives it the content that fill writes. After an error
+// some of it may be there.
+func (v *VSphere) fill(ctx context.Context, n blank, fill func(context.Context, image.Target) error) error {
 	// The disk first: whether there is room is known before anything is read.
-	if err := v.createDisk(ctx, temp, size, format, nil); err != nil {
+	if err := v.createDisk(ctx, n.at, n.size, n.format, nil); err != nil {
 		return err
 	}
-	what := "disk " + string(f.r.Volume) + " on datastore " + f.r.Datastore
-	s, err := newScratch(v.o.Scratch, what, int64(size))
+	s, err := newScratch(v.o.Scratch, n.what, int64(n.size))
 	if err != nil {
 		return err
 	}
@@ -113,17 +122,18 @@ func (v *VSphere) fill(ctx context.Context, f family, n layout.Name, temp string
 	if err != nil {
 		return err
 	}
-	to, err := v.flat(ctx, f.r.Datastore, f.file(n))
+	datastore, file, _ := vcenter.SplitPath(n.at)
+	to, err := v.flat(ctx, datastore, file)
 	if err != nil {
 		return err
 	}
 	if empty, err := s.empty(ctx); empty || err != nil {
 		return err
 	}
-	if err := send(ctx, to, s, int64(size)); err != nil {
+	if err := send(ctx, to, s, int64(n.size)); err != nil {
 		return err
 	}
-	return compare(ctx, to, s, what)
+	return compare(ctx, to, s, n.what)
 }
 
 // send writes the content to the new disk.

@@ -129,17 +129,24 @@ type known struct {
 
 // scan yields the data of an image that has to be read for it.
 func (o *opened) scan(ctx context.Context, yield func(image.Extent, error) bool) {
-	o.known.mu.Lock()
-	defer o.known.mu.Unlock()
-	if !o.known.complete {
-		data, err := o.find(ctx)
+	o.known.scan(ctx, "reading snapshot "+string(o.id), o.size, o.read, yield)
+}
+
+type read func(ctx context.Context, p []byte, off int64) (int, error)
+
+// scan yields the data of what is read, which is done once.
+func (k *known) scan(ctx context.Context, what string, size int64, r read, yield func(image.Extent, error) bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.complete {
+		data, err := find(ctx, what, size, r)
 		if err != nil {
 			yield(image.Extent{}, err)
 			return
 		}
-		o.known.data, o.known.complete = data, true
+		k.data, k.complete = data, true
 	}
-	for _, e := range o.known.data {
+	for _, e := range k.data {
 		if !yield(e, nil) {
 			return
 		}
@@ -147,14 +154,14 @@ func (o *opened) scan(ctx context.Context, yield func(image.Extent, error) bool)
 }
 
 // find reads everything. In memory is one window, and where the data are.
-func (o *opened) find(ctx context.Context) (data []image.Extent, err error) {
-	buf, zeros := make([]byte, min(window, o.size)), make([]byte, grain)
-	for at := int64(0); at < o.size; at += int64(len(buf)) {
+func find(ctx context.Context, what string, size int64, r read) (data []image.Extent, err error) {
+	buf, zeros := make([]byte, min(window, size)), make([]byte, grain)
+	for at := int64(0); at < size; at += int64(len(buf)) {
 		if ctx.Err() != nil {
-			return nil, vcenter.Translate(context.Cause(ctx), "reading snapshot "+string(o.id))
+			return nil, vcenter.Translate(context.Cause(ctx), what)
 		}
-		buf = buf[:min(int64(len(buf)), o.size-at)]
-		if _, err := o.read(ctx, buf, at); err != nil {
+		buf = buf[:min(int64(len(buf)), size-at)]
+		if _, err := r(ctx, buf, at); err != nil {
 			return nil, err
 		}
 		for i := 0; i < len(buf); i += grain {

@@ -35,15 +35,10 @@ func (v *VSphere) snapshotsWith(ctx context.Context, m vcenter.VM, r hypervisor.
 		}
 		called := map[types.ManagedObjectReference]string{}
 		var refs []types.ManagedObjectReference
-		var walk func([]types.VirtualMachineSnapshotTree)
-		walk = func(all []types.VirtualMachineSnapshotTree) {
-			for _, s := range all {
-				called[s.Snapshot] = s.Name
-				refs = append(refs, s.Snapshot)
-				walk(s.ChildSnapshotList)
-			}
+		for _, s := range allOf(vm.Snapshot) {
+			called[s.Snapshot] = s.Name
+			refs = append(refs, s.Snapshot)
 		}
-		walk(vm.Snapshot.RootSnapshotList)
 		var snaps []mo.VirtualMachineSnapshot
 		if err := pc.Retrieve(ctx, refs, []string{"config.hardware.device"}, &snaps); err != nil {
 			return err
@@ -59,4 +54,20 @@ func (v *VSphere) snapshotsWith(ctx context.Context, m vcenter.VM, r hypervisor.
 		return nil
 	})
 	return names, err
+}
+
+// allOf are the snapshots of a VM, each before those that come from it.
+func allOf(info *types.VirtualMachineSnapshotInfo) (all []types.VirtualMachineSnapshotTree) {
+	if info == nil {
+		return nil
+	}
+	var walk func([]types.VirtualMachineSnapshotTree)
+	walk = func(list []types.VirtualMachineSnapshotTree) {
+		for _, s := range list {
+			all = append(all, s)
+			walk(s.ChildSnapshotList)
+		}
+	}
+	walk(info.RootSnapshotList)
+	return all
 }

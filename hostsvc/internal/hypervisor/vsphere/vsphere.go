@@ -5,6 +5,7 @@ package vsphere
 
 import (
 	"context"
+	"sync"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/vcenter"
@@ -34,6 +35,7 @@ type VSphere struct {
 	inv     *vcenter.Inventory
 	slots   keylock.Map[volspec.VMID] // who changes the devices of a VM
 	devices devices
+	making  sync.Map // names of VMs that are being made, and disks that are being replaced
 	storage
 }
 

@@ -30,6 +30,9 @@ type Host struct {
 	Name      string
 	Sockets   int
 	Connected bool
+	// Maintenance is set while it takes no VMs.
+	Maintenance bool
+	Datastores  []types.ManagedObjectReference // that it reaches
 }
 
 // Network is what VMs can be connected to.
@@ -83,12 +86,15 @@ func datastore(d mo.Datastore) Datastore {
 // Hosts are all hosts of the datacenter, by name.
 func (i *Inventory) Hosts(ctx context.Context) ([]Host, error) {
 	var found []mo.HostSystem
-	if err := i.c.collect(ctx, "listing the hosts", "HostSystem", []string{"name", "summary.hardware.numCpuPkgs", "runtime.connectionState"}, &found); err != nil {
+	if err := i.c.collect(ctx, "listing the hosts", "HostSystem", []string{"name", "summary.hardware.numCpuPkgs", "runtime.connectionState", "runtime.inMaintenanceMode", "datastore"}, &found); err != nil {
 		return nil, err
 	}
 	all := make([]Host, 0, len(found))
 	for _, h := range found {
-		out := Host{Ref: h.Self, Name: h.Name, Connected: h.Runtime.ConnectionState == types.HostSystemConnectionStateConnected}
+		out := Host{
+			Ref: h.Self, Name: h.Name, Connected: h.Runtime.ConnectionState == types.HostSystemConnectionStateConnected,
+			Maintenance: h.Runtime.InMaintenanceMode, Datastores: h.Datastore,
+		}
 		if h.Summary.Hardware != nil {
 			out.Sockets = int(h.Summary.Hardware.NumCpuPkgs)
 		}

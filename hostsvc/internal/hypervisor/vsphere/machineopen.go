@@ -1,0 +1,307 @@
+package vsphere
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/cbt"
+	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/vcenter"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/image"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+// change names a moment of a disk: how large it was then, and what change
+// tracking calls the moment. Over a change of size tracking is not believed.
+type change struct {
+	size volspec.Size
+	id   string
+}
+
+func (c change) String() string { return fmt.Sprintf("%d@%s", c.size, c.id) }
+
+func parseChange(s string) (c change, ok bool) {
+	size, id, ok := strings.Cut(s, "@")
+	n, err := strconv.ParseInt(size, 10, 64)
+	return change{volspec.Size(n), id}, ok && err == nil
+}
+
+// frozenDisk is a disk of a snapshot of a VM.
+type frozenDisk struct {
+	machineDisk
+	of frozenMachine
+}
+
+func (d frozenDisk) String() string {
+	return fmt.Sprintf("%s of VM %s (snapshot %s)", d.Label, d.of.vm.Name, d.of.snapshot.id)
+}
+
+// findMachineDisk finds a disk of a snapshot. No such: not-found. One of which
+// there is no image: unsupported.
+func (v *VSphere) findMachineDisk(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID, key string) (d frozenDisk, err error) {
+	if err := hypervisor.CheckSnapshotID(id); err != nil {
+		return d, err
+	}
+	m, err := v.inv.VM(ctx, string(vm))
+	if err != nil {
+		return d, err
+	}
+	what := fmt.Sprintf("looking at snapshot %s of VM %s", id, m.Name)
+	now, err := v.condition(ctx, what, m)
+	if err != nil {
+		return d, err
+	}
+	s, ok := now.find(id)
+	if !ok {
+		return d, errkind.New(errkind.NotFound, "VM %s has no snapshot %s", m.Name, id)
+	}
+	f, err := v.frozenMachine(ctx, what, m, s)
+	if err != nil {
+		return d, err
+	}
+	i := slices.IndexFunc(f.disks, func(d machineDisk) bool { return d.Key == key })
+	if i < 0 {
+		return d, errkind.New(errkind.NotFound, "snapshot %s of VM %s has no disk %s", id, m.Name, key)
+	}
+	d = frozenDisk{f.disks[i], f}
+	if d.Refusal != "" {
+		return d, errkind.New(errkind.Unsupported, "%s of VM %s cannot be read: %s", d.Label, m.Name, d.Refusal)
+	}
+	return d, nil
+}
+
+// machineImage is a disk of a snapshot that is open for reading.
+type machineImage struct {
+	v       *VSphere
+	disk    frozenDisk
+	content reader
+	copy    string          // a copy of our own, to be removed; "" when there is none
+	ctx     context.Context // of reading, which knows none: ended by Close
+	end     context.CancelFunc
+	known   known
+	close   sync.Once
+}
+
+// OpenMachineDisk implements hypervisor.MachineImager. What lies in flat files is
+// read from them; of a disk with other snapshots below this one vSphere makes a
+// copy first, which goes when the image is closed.
+func (v *VSphere) OpenMachineDisk(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID, key string) (image.Image, error) {
+	d, err := v.findMachineDisk(ctx, vm, id, key)
+	if err != nil {
+		return nil, err
+	}
+	o := &machineImage{v: v, disk: d}
+	_, file, _ := vcenter.SplitPath(d.at)
+	content, err := v.flat(ctx, d.Datastore, file)
+	if errkind.Is(err, errkind.Unsupported) {
+		file = d.readName(uuid.NewString())
+		o.copy = vcenter.Path(d.Datastore, file)
+		if err = v.copyDisk(ctx, d.at, o.copy, volspec.Thin); err == nil {
+			content, err = v.flat(ctx, d.Datastore, file)
+		}
+		if err != nil {
+			v.discard(ctx, o.copy)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	o.content = content
+	o.ctx, o.end = context.WithCancel(context.WithoutCancel(ctx))
+	return o, nil
+}
+
+// readName is the file of a copy, beside the disk.
+func (d frozenDisk) readName(unique string) string {
+	_, file, _ := vcenter.SplitPath(d.at)
+	return path.Join(path.Dir(file), readsOf(d.of.snapshot.id)+d.Key+"-"+unique+".vmdk")
+}
+
+func readsOf(id volspec.SnapshotID) string { return "mooring-read-" + string(id) + "." }
+
+// sweepReads removes copies of a snapshot's disks that were never closed, as far
+// as it can.
+func (v *VSphere) sweepReads(ctx context.Context, m vcenter.VM, s machineSnapshot) {
+	f, err := v.frozenMachine(ctx, "looking at snapshot "+string(s.id), m, s)
+	if err != nil {
+		return
+	}
+	swept := map[string]bool{}
+	for _, d := range f.disks {
+		_, file, ok := vcenter.SplitPath(d.at)
+		folder := vcenter.Path(d.Datastore, path.Dir(file))
+		if !ok || !d.chained || swept[folder] {
+			continue
+		}
+		swept[folder] = true
+		for _, name := range v.filesIn(ctx, d.Datastore, path.Dir(file), readsOf(s.id)+"*.vmdk") {
+			v.discard(ctx, vcenter.Path(d.Datastore, name))
+		}
+	}
+}
+
+// filesIn are the disks in a folder whose names fit a pattern, as far as they
+// can be found out.
+func (v *VSphere) filesIn(ctx context.Context, datastore, folder, pattern string) (names []string) {
+	ds, err := v.inv.Datastore(ctx, datastore)
+	if err != nil {
+		return nil
+	}
+	found, err := v.search(ctx, ds, folder, pattern, false)
+	if err != nil {
+		return nil
+	}
+	for _, f := range found {
+		for _, file := range f.File {
+			if name := path.Base(file.GetFileInfo().Path); !strings.HasSuffix(name, "-flat.vmdk") {
+				names = append(names, path.Join(folder, name))
+			}
+		}
+	}
+	return names
+}
+
+// Size implements image.Image.
+func (o *machineImage) Size() int64 { return int64(o.disk.Size) }
+
+// ReadAt implements image.Image.
+func (o *machineImage) ReadAt(p []byte, off int64) (int, error) { return o.read(o.ctx, p, off) }
+
+func (o *machineImage) read(ctx context.Context, p []byte, off int64) (int, error) {
+	if o.ctx.Err() != nil {
+		return 0, errkind.New(errkind.Internal, "%s is closed", o.disk)
+	}
+	if off >= o.Size() {
+		return 0, io.EOF
+	}
+	n := min(int64(len(p)), o.Size()-off)
+	ctx, cancel := context.WithTimeout(ctx, transfer)
+	defer cancel()
+	got, err := o.content.readAt(ctx, p[:n], off)
+	if err == nil && n < int64(len(p)) {
+		err = io.EOF
+	}
+	return got, err
+}
+
+// Data implements image.Image. Change tracking tells what is allocated; where
+// it cannot, everything is read once, and zeros are left out.
+func (o *machineImage) Data(ctx context.Context) image.Extents {
+	return func(yield func(image.Extent, error) bool) {
+		what := fmt.Sprintf("reading %s", o.disk)
+		if ctx.Err() != nil {
+			yield(image.Extent{}, vcenter.Translate(context.Cause(ctx), what))
+			return
+		}
+		first := true
+		for e, err := range o.v.machineAreas(ctx, o.disk, cbt.All) {
+			if first && errkind.Is(err, errkind.Unsupported) {
+				o.known.scan(ctx, what, o.Size(), o.read, yield)
+				return
+			}
+			first = false
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// Close implements image.Image.
+func (o *machineImage) Close() error {
+	o.close.Do(func() {
+		o.end()
+		if o.copy != "" {
+			o.v.discard(context.Background(), o.copy)
+		}
+	})
+	return nil
+}
+
+// machineAreas asks change tracking of a snapshot's disk: for what changed since
+// a moment, or for all that is allocated.
+func (v *VSphere) machineAreas(ctx context.Context, d frozenDisk, since string) image.Extents {
+	what := fmt.Sprintf("asking for changed areas of %s", d)
+	if d.tracked == "" {
+		return func(yield func(image.Extent, error) bool) {
+			yield(image.Extent{}, errkind.New(errkind.Unsupported, "changes of %s are not tracked", d))
+		}
+	}
+	return cbt.Areas(ctx, cbt.QuerierFunc(func(ctx context.Context, offset int64) (b cbt.Batch, err error) {
+		err = v.c.Read(ctx, what, func(ctx context.Context, vc *vim25.Client) error {
+			res, err := methods.QueryChangedDiskAreas(ctx, vc, &types.QueryChangedDiskAreas{
+				This: d.of.vm.Ref, Snapshot: &d.of.snapshot.Snapshot, DeviceKey: d.device.Key, StartOffset: offset, ChangeId: since,
+			})
+			if err != nil {
+				return err
+			}
+			b = cbt.Batch{Offset: res.Returnval.StartOffset, Length: res.Returnval.Length}
+			for _, a := range res.Returnval.ChangedArea {
+				b.Areas = append(b.Areas, image.Extent{Offset: a.Start, Length: a.Length})
+			}
+			return nil
+		})
+		if err != nil && ctx.Err() == nil {
+			err = cbt.Explain(err)
+		}
+		return b, err
+	}), int64(d.Size))
+}
+
+// ChangedMachineDisk implements hypervisor.MachineImager.
+func (v *VSphere) ChangedMachineDisk(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID, key, since string) image.Extents {
+	return func(yield func(image.Extent, error) bool) {
+		d, err := v.findMachineDisk(ctx, vm, id, key)
+		if err != nil {
+			yield(image.Extent{}, err)
+			return
+		}
+		from, err := d.since(since)
+		if err != nil {
+			yield(image.Extent{}, d.untold(err))
+			return
+		}
+		for e, err := range v.machineAreas(ctx, d, from) {
+			if !yield(e, d.untold(err)) {
+				return
+			}
+		}
+	}
+}
+
+// since is the moment to ask change tracking with. Where its answer would not be
+// believed: unsupported.
+func (d frozenDisk) since(s string) (string, error) {
+	was, ok := parseChange(s)
+	switch {
+	case !ok:
+		return "", errkind.New(errkind.Unsupported, "%q names no moment of a disk", s)
+	case was.size != d.Size:
+		return "", errkind.New(errkind.Unsupported, "its size was %s and is %s now, over which tracking is not believed", was.size, d.Size)
+	}
+	from, err := cbt.Compare(was.id, d.tracked)
+	if err != nil {
+		return "", err
+	}
+	return from.String(), nil
+}
+
+// untold says of which disk changes cannot be told, with the reason.
+func (d frozenDisk) untold(err error) error {
+	if !errkind.Is(err, errkind.Unsupported) {
+		return err
+	}
+	return errkind.New(errkind.Unsupported, "what changed on %s cannot be told: %s", d, errkind.Text(err))
+}

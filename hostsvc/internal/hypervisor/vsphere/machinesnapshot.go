@@ -1,0 +1,363 @@
+package vsphere
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/vcenter"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+const (
+	// machineLabel begins the names of our snapshots of VMs; the id follows.
+	machineLabel = "mooring-"
+	// madeByUs begins their descriptions; a note follows on the next line.
+	madeByUs = "Made by Mooring for a backup, which removes it."
+	// onlyBegins is the description of one with which change tracking begins:
+	// nobody reads it.
+	onlyBegins = madeByUs + " It begins the tracking of changes."
+)
+
+// machineSnapshot is one of ours.
+type machineSnapshot struct {
+	types.VirtualMachineSnapshotTree
+	id volspec.SnapshotID
+}
+
+// begins reports whether it was made for nothing but change tracking.
+func (s machineSnapshot) begins() bool { return s.Description == onlyBegins }
+
+func (s machineSnapshot) note() string {
+	_, note, _ := strings.Cut(s.Description, "\n")
+	return note
+}
+
+// oursOf are those snapshots of a VM that we made.
+func oursOf(info *types.VirtualMachineSnapshotInfo) (ours []machineSnapshot) {
+	for _, s := range allOf(info) {
+		id, ok := strings.CutPrefix(s.Name, machineLabel)
+		if ok && hypervisor.ValidID(id) && strings.HasPrefix(s.Description, madeByUs) {
+			ours = append(ours, machineSnapshot{s, volspec.SnapshotID(id)})
+		}
+	}
+	return ours
+}
+
+// condition is what a snapshot of a VM depends on.
+type condition struct {
+	mo.VirtualMachine
+	ours []machineSnapshot
+}
+
+func (c condition) find(id volspec.SnapshotID) (machineSnapshot, bool) {
+	i := slices.IndexFunc(c.ours, func(s machineSnapshot) bool { return s.id == id })
+	if i < 0 {
+		return machineSnapshot{}, false
+	}
+	return c.ours[i], true
+}
+
+func (c condition) on() bool {
+	return c.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
+}
+
+func (c condition) tools() bool {
+	return c.Guest != nil && c.Guest.ToolsRunningStatus == string(types.VirtualMachineToolsRunningStatusGuestToolsRunning)
+}
+
+func (v *VSphere) condition(ctx context.Context, what string, m vcenter.VM) (c condition, err error) {
+	err = v.c.Read(ctx, what, func(ctx context.Context, vc *vim25.Client) error {
+		c = condition{}
+		return property.DefaultCollector(vc).RetrieveOne(ctx, m.Ref, []string{
+			"snapshot", "runtime.powerState", "runtime.consolidationNeeded", "guest.toolsRunningStatus",
+			"config.changeTrackingEnabled", "capability.changeTrackingSupported",
+		}, &c.VirtualMachine)
+	})
+	c.ours = oursOf(c.Snapshot)
+	return c, err
+}
+
+// SnapshotMachine implements hypervisor.MachineImager.
+func (v *VSphere) SnapshotMachine(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID, quiesce bool) (hypervisor.MachineSnapshot, error) {
+	none := hypervisor.MachineSnapshot{}
+	if err := hypervisor.CheckSnapshotID(id); err != nil {
+		return none, err
+	}
+	m, err := v.inv.VM(ctx, string(vm))
+	if err != nil {
+		return none, err
+	}
+	what := fmt.Sprintf("making snapshot %s of VM %s", id, m.Name)
+	unlock, err := v.slots.Lock(ctx, vm)
+	if err != nil {
+		return none, vcenter.Translate(err, what)
+	}
+	defer unlock()
+	s, err := v.snapshotMachine(ctx, what, m, id, quiesce)
+	if err != nil {
+		return none, err
+	}
+	return v.describeMachine(ctx, what, m, s)
+}
+
+// snapshotMachine makes the snapshot unless it is there.
+func (v *VSphere) snapshotMachine(ctx context.Context, what string, m vcenter.VM, id volspec.SnapshotID, quiesce bool) (machineSnapshot, error) {
+	now, err := v.condition(ctx, what, m)
+	if err != nil {
+		return machineSnapshot{}, err
+	}
+	if s, ok := now.find(id); ok && !s.begins() {
+		return s, nil
+	}
+	for _, s := range now.ours {
+		if s.begins() {
+			if err := v.removeSnapshot(ctx, what, m, s); err != nil {
+				return machineSnapshot{}, err
+			}
+			if now, err = v.condition(ctx, what, m); err != nil {
+				return machineSnapshot{}, err
+			}
+		}
+	}
+	if err := v.trackMachine(ctx, what, m, id, now); err != nil {
+		if !errkind.Is(err, errkind.Denied) {
+			return machineSnapshot{}, err
+		}
+		log.G(ctx).WithField(log.VM, m.Name).WithField(log.Err, err.Error()).Warn("changes of a VM are not tracked: every backup of it reads everything")
+	}
+	note := ""
+	switch {
+	case quiesce && !now.on():
+		quiesce, note = false, fmt.Sprintf("VM %s is %s: there was nothing to quiesce", m.Name, inWords(m, power(m)))
+	case quiesce && !now.tools():
+		quiesce, note = false, fmt.Sprintf("VM %s has no guest tools that run: its disks are as after a power failure", m.Name)
+	}
+	s, err := v.takeMachine(ctx, what, m, id, description(note), quiesce)
+	if quiesce && unquiesced(err) {
+		note = fmt.Sprintf("the guest tools of VM %s could not quiesce it (%s): its disks are as after a power failure", m.Name, strings.ReplaceAll(vcenter.Text(err), "\n", " "))
+		return v.takeMachine(ctx, what, m, id, description(note), false)
+	}
+	return s, err
+}
+
+func description(note string) string {
+	if note == "" {
+		return madeByUs
+	}
+	return madeByUs + "\n" + note
+}
+
+// unquiesced reports whether a snapshot failed because the guest was not
+// quiesced.
+func unquiesced(err error) bool {
+	return vcenter.Is[*types.ApplicationQuiesceFault](err) || vcenter.Is[*types.FilesystemQuiesceFault](err) || vcenter.Is[*types.ToolsUnavailable](err) ||
+		slices.ContainsFunc(vcenter.Keys(err), func(k string) bool { return strings.Contains(strings.ToLower(k), "quiesc") })
+}
+
+// takeMachine makes a snapshot. When the answer is lost it is looked for.
+func (v *VSphere) takeMachine(ctx context.Context, what string, m vcenter.VM, id volspec.SnapshotID, words string, quiesce bool) (machineSnapshot, error) {
+	_, err := v.c.Task(ctx, what, func(ctx context.Context, vc *vim25.Client) (types.ManagedObjectReference, error) {
+		t, err := object.NewVirtualMachine(vc, m.Ref).CreateSnapshot(ctx, machineLabel+string(id), words, false, quiesce)
+		if err != nil {
+			return types.ManagedObjectReference{}, err
+		}
+		return t.Reference(), nil
+	})
+	if err != nil && (!vcenter.Lost(err) || ctx.Err() != nil) {
+		return machineSnapshot{}, err
+	}
+	now, again := v.condition(ctx, what, m)
+	if again != nil {
+		return machineSnapshot{}, cmp.Or(err, again)
+	}
+	s, ok := now.find(id)
+	if !ok {
+		return s, cmp.Or(err, errkind.New(errkind.Unavailable, "%s: vSphere says that it is done, but the VM does not have it; repeat it", what))
+	}
+	return s, nil
+}
+
+// trackMachine has the changes of a VM's disks recorded. That begins while the
+// VM has no snapshot, or the first answers would be wrong; in one that runs,
+// with the next snapshot, which does not have a name for its own moment yet.
+func (v *VSphere) trackMachine(ctx context.Context, what string, m vcenter.VM, id volspec.SnapshotID, now condition) error {
+	if now.Config != nil && isTrue(now.Config.ChangeTrackingEnabled) || !now.Capability.ChangeTrackingSupported || now.Snapshot != nil {
+		return nil
+	}
+	enable := func() error {
+		return v.change(ctx, what, m, func(machineNow) (*types.VirtualMachineConfigSpec, error) {
+			return &types.VirtualMachineConfigSpec{ChangeTrackingEnabled: types.NewBool(true)}, nil
+		})
+	}
+	err := enable()
+	if vcenter.Lost(err) && ctx.Err() == nil {
+		err = enable()
+	}
+	if err != nil || !now.on() {
+		return err
+	}
+	s, err := v.takeMachine(ctx, what, m, id, onlyBegins, false)
+	if err != nil {
+		return err
+	}
+	return v.removeSnapshot(ctx, what, m, s)
+}
+
+// DeleteMachineSnapshot implements hypervisor.MachineImager. Snapshots that came
+// after it stay. Where files of it stay too, because something reads them, that
+// is an error once.
+func (v *VSphere) DeleteMachineSnapshot(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID) error {
+	if err := hypervisor.CheckSnapshotID(id); err != nil {
+		return err
+	}
+	err := v.deleteMachineSnapshot(ctx, vm, id)
+	if errkind.Is(err, errkind.NotFound) {
+		return nil
+	}
+	return err
+}
+
+func (v *VSphere) deleteMachineSnapshot(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID) error {
+	m, err := v.inv.VM(ctx, string(vm))
+	if err != nil {
+		return err
+	}
+	what := fmt.Sprintf("removing snapshot %s of VM %s", id, m.Name)
+	unlock, err := v.slots.Lock(ctx, vm)
+	if err != nil {
+		return vcenter.Translate(err, what)
+	}
+	defer unlock()
+	now, err := v.condition(ctx, what, m)
+	if err != nil {
+		return err
+	}
+	for _, s := range now.ours {
+		if s.id != id {
+			continue
+		}
+		v.sweepReads(ctx, m, s)
+		if err := v.removeSnapshot(ctx, what, m, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeSnapshot removes one of a VM's snapshots and sees to it that its files
+// are gone.
+func (v *VSphere) removeSnapshot(ctx context.Context, what string, m vcenter.VM, s machineSnapshot) error {
+	_, err := v.c.Task(ctx, what, func(ctx context.Context, vc *vim25.Client) (types.ManagedObjectReference, error) {
+		res, err := methods.RemoveSnapshot_Task(ctx, vc, &types.RemoveSnapshot_Task{This: s.Snapshot, Consolidate: types.NewBool(true)})
+		if err != nil {
+			return types.ManagedObjectReference{}, err
+		}
+		return res.Returnval, nil
+	})
+	if err != nil && ctx.Err() != nil {
+		return err
+	}
+	now, again := v.condition(ctx, what, m)
+	if again != nil {
+		return cmp.Or(err, again)
+	}
+	if slices.ContainsFunc(now.ours, func(o machineSnapshot) bool { return o.Snapshot == s.Snapshot }) {
+		return cmp.Or(err, errkind.New(errkind.Unavailable, "%s: vSphere says that it is done, but the VM still has it; repeat it", what))
+	}
+	if !now.Runtime.ConsolidationNeeded {
+		return nil
+	}
+	_, err = v.c.Task(ctx, what, func(ctx context.Context, vc *vim25.Client) (types.ManagedObjectReference, error) {
+		res, err := methods.ConsolidateVMDisks_Task(ctx, vc, &types.ConsolidateVMDisks_Task{This: m.Ref})
+		if err != nil {
+			return types.ManagedObjectReference{}, err
+		}
+		return res.Returnval, nil
+	})
+	if err == nil {
+		return nil
+	}
+	return errkind.Wrap(errkind.Of(err), err, "snapshot %s of VM %s is removed, but its files are not (%s): consolidate the disks of the VM in vSphere once nothing reads them any more", s.id, m.Name, errkind.Text(err))
+}
+
+// MachineSnapshots implements hypervisor.MachineImager.
+func (v *VSphere) MachineSnapshots(ctx context.Context) ([]hypervisor.MachineSnapshotRef, error) {
+	const what = "listing the snapshots of VMs"
+	for attempt := 1; ; attempt++ {
+		vms, err := v.inv.VMs(ctx)
+		if err != nil || len(vms) == 0 {
+			return nil, err
+		}
+		ids := map[types.ManagedObjectReference]volspec.VMID{}
+		var refs []types.ManagedObjectReference
+		for _, m := range vms {
+			ids[m.Ref] = volspec.VMID(m.ID)
+			refs = append(refs, m.Ref)
+		}
+		var read []mo.VirtualMachine
+		err = v.c.Read(ctx, what, func(ctx context.Context, vc *vim25.Client) error {
+			return property.DefaultCollector(vc).Retrieve(ctx, refs, []string{"snapshot"}, &read)
+		})
+		if vcenter.Is[*types.ManagedObjectNotFound](err) && attempt < 5 {
+			continue // one of them was deleted meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		var all []hypervisor.MachineSnapshotRef
+		for _, vm := range read {
+			for _, s := range oursOf(vm.Snapshot) {
+				all = append(all, hypervisor.MachineSnapshotRef{VM: ids[vm.Self], ID: s.id})
+			}
+		}
+		return all, nil
+	}
+}
+
+// frozenMachine is what a snapshot of a VM has kept.
+type frozenMachine struct {
+	vm       vcenter.VM
+	snapshot machineSnapshot
+	config   types.VirtualMachineConfigInfo
+	disks    []machineDisk
+}
+
+func (v *VSphere) frozenMachine(ctx context.Context, what string, m vcenter.VM, s machineSnapshot) (frozenMachine, error) {
+	f := frozenMachine{vm: m, snapshot: s}
+	var found mo.VirtualMachineSnapshot
+	err := v.c.Read(ctx, what, func(ctx context.Context, vc *vim25.Client) error {
+		return property.DefaultCollector(vc).RetrieveOne(ctx, s.Snapshot, []string{"config"}, &found)
+	})
+	if err != nil {
+		return f, err
+	}
+	f.config = found.Config
+	f.disks, err = v.machineDisks(ctx, f.config.Hardware.Device)
+	return f, err
+}
+
+// describeMachine is what the caller of SnapshotMachine is told.
+func (v *VSphere) describeMachine(ctx context.Context, what string, m vcenter.VM, s machineSnapshot) (hypervisor.MachineSnapshot, error) {
+	f, err := v.frozenMachine(ctx, what, m, s)
+	if err != nil {
+		return hypervisor.MachineSnapshot{}, err
+	}
+	config, err := v.configOf(ctx, f)
+	return hypervisor.MachineSnapshot{
+		At: s.CreateTime.UTC().Truncate(time.Microsecond), Quiesced: s.Quiesced, Note: s.note(), Config: config, Disks: plain(f.disks, true),
+	}, err
+}
