@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # These have a mooringd and guests of their own; all others share one site.
-own='^Test(ServiceKilledAtEveryStep|PluginKilledAtEveryStep|EngineKilledAtRandom|Quota.*|TwoServicesOneCatalog|PluginProtocol|NeverFormattedTwice|ThousandVolumes|ManagedPluginLife|OthersAreInvisible|Demo|Backup.*)$'
+own='^Test(ServiceKilledAtEveryStep|PluginKilledAtEveryStep|EngineKilledAtRandom|Quota.*|TwoServicesOneCatalog|PluginProtocol|NeverFormattedTwice|ThousandVolumes|ManagedPluginLife|OthersAreInvisible|Demo|Backup.*|VSphere.*)$'
 
 mkdir -p .cache
 go test -count=1 ./e2e/harness

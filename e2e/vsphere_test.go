@@ -1,0 +1,311 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"mooring.dev/mooring/e2e/harness"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// vsite is an installation on a vCenter: a mooringd on the guests' network,
+// and guests that are VMs with certificates.
+type vsite struct {
+	*harness.Daemon
+	vc     *harness.VCenter
+	h1, h2 *plain
+}
+
+// newVSite starts one whose vmgroup team has both guests, and 2 GB on gold.
+func newVSite(t *testing.T) *vsite {
+	t.Helper()
+	s := &vsite{vc: lab.VCenter(t, "vcenter", "gold", "silver")}
+	both := plains(t, "h1", "h2")
+	s.h1, s.h2 = both[0], both[1]
+	for _, g := range both {
+		s.vc.Admit(t, g.Guest, "gold")
+	}
+	s.Daemon = lab.Daemon(t, "vsphere", nil, nil, func(c *harness.Config) { c.DefaultVMGroup = false })
+	s.vc.Configure(t, s.Daemon)
+	s.Start(t)
+	t.Cleanup(func() { s.finish(t) })
+	s.mooring(t, "vmgroup", "create", "--name="+team, "--vm-list=h1,h2")
+	s.mooring(t, "vmgroup", "access", "add", "--name="+team, "--datastore=gold", "--allow-create", "--default-datastore", "--volume-totalsize=2GB")
+	for _, g := range both {
+		s.enroll(t, g)
+		g.binary = lab.Bin.Plugin
+		g.start(t)
+	}
+	return s
+}
+
+// mooring runs the command line, which must succeed.
+func (s *vsite) mooring(t *testing.T, args ...string) harness.Result {
+	t.Helper()
+	return s.Mooring(t.Context(), args...).OK(t)
+}
+
+// enroll gives a guest's plugin a code to become its VM with.
+func (s *vsite) enroll(t *testing.T, g *plain) {
+	t.Helper()
+	text := s.mooring(t, "vm", "enroll", g.Name, "-o", "json").Stdout
+	require.NoError(t, os.WriteFile(filepath.Join(g.Disk(), "enroll"), []byte(text), 0o600))
+	g.settings = []string{"MOORING_HOST=" + guestURL, "MOORING_ENROLL=/srv/enroll"}
+}
+
+// finish removes everything and checks that vCenter has none of it.
+func (s *vsite) finish(t *testing.T) {
+	t.Helper()
+	ctx := cleanup()
+	if t.Failed() {
+		t.Log(lab.Logs(60))
+	}
+	var errs []error
+	for _, g := range []*plain{s.h1, s.h2} {
+		if g.EngineRuns() {
+			errs = append(errs, g.empty(ctx))
+		}
+	}
+	if r := s.Mooring(ctx, "vmgroup", "rm", "--name="+team, "--force", "--remove-volumes"); r.Code != 0 {
+		errs = append(errs, fmt.Errorf("%s", r))
+	}
+	errs = append(errs, harness.Eventually(20*time.Second, func() error { return s.clean(ctx) }))
+	for _, g := range []*plain{s.h1, s.h2} {
+		if g.PlainPlugin != nil && g.Running() {
+			g.Stop(t)
+		}
+		errs = append(errs, os.RemoveAll(filepath.Join(g.Disk(), rootName)))
+	}
+	if err := errors.Join(append(errs, s.End())...); err != nil {
+		t.Errorf("the test left something behind: %v", err)
+	}
+}
+
+// clean describes disks and files of volumes that are left.
+func (s *vsite) clean(ctx context.Context) error {
+	var left []string
+	for _, g := range []*plain{s.h1, s.h2} {
+		disks, err := s.vc.Disks(ctx, g.Guest)
+		if err != nil {
+			return err
+		}
+		for _, d := range disks {
+			left = append(left, d.File+" in "+g.Name)
+		}
+	}
+	for _, ds := range []string{"gold", "silver"} {
+		found, _ := filepath.Glob(filepath.Join(s.vc.Dir, ds, "mooring", "*", "*"))
+		left = append(left, found...)
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("still there: %v", left)
+	}
+	return nil
+}
+
+func (s *vsite) volume(t *testing.T, name string) wire.Volume {
+	t.Helper()
+	var v wire.Volume
+	require.NoError(t, json.Unmarshal([]byte(s.mooring(t, "volume", "inspect", team+"/"+name+"@gold", "-o", "json").Stdout), &v))
+	return v
+}
+
+func (s *vsite) attachedTo(t *testing.T, name, vm string) {
+	t.Helper()
+	require.NoError(t, harness.Eventually(20*time.Second, func() error {
+		if v := s.volume(t, name); v.AttachedTo != vm {
+			return fmt.Errorf("volume %s is attached to %q (%s), not to %q", name, v.AttachedTo, v.AttachState, vm)
+		}
+		return nil
+	}))
+}
+
+// Everything goes through the whole stack: a Docker engine, the plugin, TLS,
+// mooringd, the API of vSphere, a real filesystem on a real block device.
+func TestVSphere(t *testing.T) {
+	s := newVSite(t)
+	for _, part := range []struct {
+		name string
+		run  func(*testing.T, *vsite)
+	}{
+		{"the life of a volume", vsphereLife},
+		{"what a vmgroup may not do", vsphereLimits},
+		{"a machine without power loses its disks", vspherePower},
+		{"a machine moves to another host", vsphereMigration},
+		{"a snapshot of the machine pins its volumes", vspherePinned},
+		{"vCenter is away", vsphereAway},
+		{"snapshot, clone and growth", vsphereCare},
+		{"backup and restore", vsphereBackup},
+		{"the service restarts", vsphereRestart},
+		{"a certificate is withdrawn", vsphereRevoked},
+	} {
+		t.Run(part.name, func(t *testing.T) { part.run(t, s) })
+	}
+}
+
+func vsphereLife(t *testing.T, s *vsite) {
+	for _, fs := range []string{"ext4", "xfs"} {
+		name := "life-" + fs
+		create(t, s.h1.Guest, name, "size=400mb", "fstype="+fs)
+		require.Contains(t, listed(t, s.h2.Guest), name+"@gold")
+		sh(t, s.h1.Guest, name, write).OK(t)
+		s.attachedTo(t, name, "")
+		sh(t, s.h2.Guest, name, read).OK(t)
+		holder(t, s.h1, name, read)
+		s.h1.Docker(t.Context(), "start", name).OK(t)
+		s.attachedTo(t, name, "h1")
+		disks, err := s.vc.Disks(t.Context(), s.h1.Guest)
+		require.NoError(t, err)
+		require.Len(t, disks, 1)
+		require.EqualValues(t, 400<<20, disks[0].Capacity)
+		require.NotEmpty(t, disks[0].FCD, "a first-class disk")
+		sh(t, s.h2.Guest, name, read).Fails(t, "is attached to VM h1")
+		s.h1.Docker(t.Context(), "volume", "rm", name).Fails(t, "in use")
+		drop(t, s.h1.Guest, name)
+		sh(t, s.h2.Guest, name, read).OK(t)
+		s.attachedTo(t, name, "")
+		remove(t, s.h2.Guest, name)
+		require.NotContains(t, listed(t, s.h1.Guest), name+"@gold")
+	}
+}
+
+func vsphereLimits(t *testing.T, s *vsite) {
+	tryCreate(t, s.h1.Guest, "far@silver", "size=16mb").Fails(t, "No create privilege")
+	create(t, s.h1.Guest, "much", "size=1500mb")
+	tryCreate(t, s.h2.Guest, "more", "size=1gb").Fails(t, "The total volume size exceeds the usage quota")
+	remove(t, s.h1.Guest, "much")
+}
+
+func vspherePower(t *testing.T, s *vsite) {
+	create(t, s.h1.Guest, "power", "size=64mb")
+	holder(t, s.h1, "power", write+"; sync")
+	s.h1.Docker(t.Context(), "start", "power").OK(t)
+	s.attachedTo(t, "power", "h1")
+	require.NoError(t, harness.Eventually(10*time.Second, func() error {
+		if r := s.h1.Docker(t.Context(), "exec", "power", "sh", "-ec", read); r.Code != 0 {
+			return fmt.Errorf("%s", r)
+		}
+		return nil
+	}))
+	s.vc.PowerOff(t, s.h1.Guest)
+	s.attachedTo(t, "power", "")
+	sh(t, s.h2.Guest, "power", read).OK(t)
+	s.vc.PowerOn(t, s.h1.Guest)
+	s.h1.start(t)
+	s.h1.StartEngine(t)
+	drop(t, s.h1.Guest, "power")
+	remove(t, s.h1.Guest, "power")
+}
+
+func vsphereMigration(t *testing.T, s *vsite) {
+	create(t, s.h1.Guest, "moving", "size=64mb")
+	keep(t, s.h1.Guest, "moving", "moving")
+	here, err := s.vc.VM(t.Context(), "h1")
+	require.NoError(t, err)
+	there := map[string]string{"DC0_C0_H0": "DC0_C0_H1", "DC0_C0_H1": "DC0_C0_H0"}[here.Host]
+	require.NoError(t, s.vc.Migrate(t.Context(), "h1", there))
+	time.Sleep(3 * time.Second) // longer than a round of the service
+	s.attachedTo(t, "moving", "h1")
+	s.h1.Docker(t.Context(), "exec", "moving", "sh", "-ec", "echo more >>/vol/log").OK(t)
+	drop(t, s.h1.Guest, "moving")
+	s.attachedTo(t, "moving", "")
+	remove(t, s.h1.Guest, "moving")
+}
+
+func vspherePinned(t *testing.T, s *vsite) {
+	create(t, s.h1.Guest, "pinned", "size=64mb")
+	keep(t, s.h1.Guest, "pinned", "pinned")
+	require.NoError(t, s.vc.Snapshot(t.Context(), "h1", "before-upgrade"))
+	drop(t, s.h1.Guest, "pinned")
+	require.NoError(t, harness.Eventually(20*time.Second, func() error {
+		r := s.Mooring(t.Context(), "volume", "detach", "--force", "--yes", team+"/pinned@gold")
+		if r.Code == 0 || !strings.Contains(r.Stderr, "before-upgrade") {
+			return fmt.Errorf("the snapshot is not named: %s", r)
+		}
+		return nil
+	}))
+	require.NoError(t, s.vc.RemoveSnapshot(t.Context(), "h1", "before-upgrade"))
+	s.attachedTo(t, "pinned", "")
+	remove(t, s.h1.Guest, "pinned")
+}
+
+func vsphereAway(t *testing.T, s *vsite) {
+	create(t, s.h1.Guest, "away", "size=64mb")
+	sh(t, s.h1.Guest, "away", write).OK(t)
+	s.attachedTo(t, "away", "")
+	require.NoError(t, s.vc.Kill())
+	s.Mooring(t.Context(), "doctor").Fails(t, "the connection to vCenter was lost")
+	sh(t, s.h2.Guest, "away", read).Fails(t, "vCenter")
+	require.NoError(t, s.vc.Restart(context.WithoutCancel(t.Context())))
+	sh(t, s.h2.Guest, "away", read).OK(t)
+	require.NoError(t, s.vc.EndSessions(t.Context()))
+	sh(t, s.h1.Guest, "away", read).OK(t)
+	s.attachedTo(t, "away", "")
+	remove(t, s.h1.Guest, "away")
+}
+
+func vsphereCare(t *testing.T, s *vsite) {
+	create(t, s.h1.Guest, "care", "size=64mb")
+	sh(t, s.h1.Guest, "care", write).OK(t)
+	s.attachedTo(t, "care", "")
+	s.mooring(t, "volume", "resize", team+"/care@gold", "128mb")
+	sh(t, s.h2.Guest, "care", read+"; test $(df -Pm /vol | tail -1 | awk '{print $2}') -gt 100").OK(t)
+	s.mooring(t, "volume", "snapshot", "create", team+"/care@gold", "s1")
+	sh(t, s.h1.Guest, "care", "echo other >/vol/f").OK(t)
+	s.mooring(t, "volume", "clone", team+"/care@gold", "old", "--from-snapshot=s1")
+	sh(t, s.h1.Guest, "old", read).OK(t)
+	s.mooring(t, "volume", "snapshot", "rm", "--yes", team+"/care@gold", "s1")
+	remove(t, s.h1.Guest, "care", "old")
+}
+
+func vsphereBackup(t *testing.T, s *vsite) {
+	create(t, s.h1.Guest, "db", "size=128mb")
+	s.mooring(t, "repository", "create", team+"/main", "--type=directory", "--path="+filepath.Join(lab.Dir, "vsphere-backups"))
+	keep(t, s.h1.Guest, "db", "db")
+	s.h1.Docker(t.Context(), "exec", "db", "sh", "-ec", write+"; seq 1 300000 >/vol/numbers; sync").OK(t)
+	s.mooring(t, "backup", "run", team+"/db")
+	s.h1.Docker(t.Context(), "exec", "db", "sh", "-ec", "seq 1 1000 >/vol/more; sync").OK(t)
+	require.Contains(t, s.mooring(t, "backup", "run", team+"/db").Stdout, "changed")
+	sum := s.h1.Docker(t.Context(), "exec", "db", "sh", "-ec", "cd /vol && sha256sum f numbers more").OK(t).Stdout
+	drop(t, s.h1.Guest, "db")
+	create(t, s.h2.Guest, "copy", "restore-from=db@latest")
+	require.Equal(t, sum, sh(t, s.h2.Guest, "copy", "cd /vol && sha256sum f numbers more").OK(t).Stdout)
+	s.mooring(t, "backup", "drill", team+"/db@latest")
+	s.attachedTo(t, "copy", "")
+	remove(t, s.h2.Guest, "copy", "db")
+	s.mooring(t, "repository", "detach", "--yes", team+"/main")
+}
+
+func vsphereRestart(t *testing.T, s *vsite) {
+	create(t, s.h1.Guest, "lasting", "size=64mb")
+	keep(t, s.h1.Guest, "lasting", "lasting")
+	s.Kill(t)
+	s.Start(t)
+	s.attachedTo(t, "lasting", "h1")
+	s.h1.Docker(t.Context(), "exec", "lasting", "sh", "-ec", "echo more >>/vol/log").OK(t)
+	drop(t, s.h1.Guest, "lasting")
+	s.attachedTo(t, "lasting", "")
+	s.h1.restart(t)
+	sh(t, s.h1.Guest, "lasting", "grep -q more /vol/log").OK(t)
+	s.attachedTo(t, "lasting", "")
+	remove(t, s.h1.Guest, "lasting")
+}
+
+func vsphereRevoked(t *testing.T, s *vsite) {
+	create(t, s.h1.Guest, "kept", "size=64mb")
+	s.mooring(t, "vm", "revoke", "--yes", "h2")
+	tryCreate(t, s.h2.Guest, "refused", "size=16mb").Fails(t, "enroll")
+	s.enroll(t, s.h2)
+	s.h2.restart(t)
+	require.Contains(t, listed(t, s.h2.Guest), "kept@gold")
+	remove(t, s.h2.Guest, "kept")
+}
