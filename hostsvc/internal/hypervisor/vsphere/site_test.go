@@ -82,6 +82,7 @@ func (s *site) fixture(t *testing.T) hypervisortest.Fixture {
 			require.NoError(t, s.sim.SetDatastore(t.Context(), datastore, string(state)))
 		},
 	}
+	f.Machines = machines{s, v}
 	for i, name := range []string{"vm-0", "vm-1"} {
 		f.VMs[i] = s.vm(t, v, name)
 	}
@@ -128,6 +129,7 @@ func (s *site) clean(t *testing.T) {
 	for _, name := range []string{"vm-0", "vm-1"} {
 		require.NoError(t, s.sim.Power(ctx, name, true))
 	}
+	s.clear(ctx, t)
 }
 
 // guest is what programs in the VMs do: they reach a disk as long as it is in
