@@ -19,7 +19,7 @@ func (s *Server) CloneVM(ctx context.Context, name, as string) error {
 		return err
 	}
 	folder := object.NewFolder(s.vim, s.vmRoot())
-	err = retry(ctx, func() (*object.Task, error) {
+	err = s.retry(ctx, func() (*object.Task, error) {
 		return m.Clone(ctx, folder, as, types.VirtualMachineCloneSpec{Location: types.VirtualMachineRelocateSpec{Pool: &s.pool}})
 	})
 	if err != nil {

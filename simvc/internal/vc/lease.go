@@ -168,8 +168,6 @@ func (l *lease) HttpNfcLeaseGetManifest(_ *simulator.Context, _ *types.HttpNfcLe
 }
 
 // ExportVm leases the disks of a machine that is off.
-//
-//nolint:revive,staticcheck // the name on the wire
 func (a *vmAPI) ExportVm(ctx *simulator.Context, req *types.ExportVm) soap.HasFault {
 	body := &methods.ExportVmBody{}
 	vm := a.s.vmByRef(ctx, req.This)

@@ -19,7 +19,7 @@ func (s *Server) Migrate(ctx context.Context, name, host string) error {
 	}
 	for _, h := range s.hosts() {
 		if h.Name == host {
-			return retry(ctx, func() (*object.Task, error) {
+			return s.retry(ctx, func() (*object.Task, error) {
 				return m.Relocate(ctx, types.VirtualMachineRelocateSpec{Host: &h.Self}, types.VirtualMachineMovePriorityDefaultPriority)
 			})
 		}

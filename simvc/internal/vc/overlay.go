@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
@@ -115,11 +116,18 @@ func (s *Server) task(ctx *simulator.Context, of mo.Reference, name string, rele
 // inner waits for a task that the simulator began on our behalf.
 func inner(ctx *simulator.Context, ref types.ManagedObjectReference) (types.AnyType, types.BaseMethodFault) {
 	t := ctx.Map.Get(ref).(*simulator.Task)
-	t.Wait()
-	if t.Info.Error != nil {
-		return nil, t.Info.Error.Fault
+	own := &simulator.Context{} // not the task's: it would share its locks
+	for pause := 200 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
+		var info types.TaskInfo
+		ctx.Map.WithLock(own, t, func() { info = t.Info })
+		switch info.State {
+		case types.TaskInfoStateSuccess:
+			return info.Result, nil
+		case types.TaskInfoStateError:
+			return nil, info.Error.Fault
+		}
+		<-time.After(pause)
 	}
-	return t.Info.Result, nil
 }
 
 func sortBy[T any](list []T, key func(T) string) {

@@ -2,10 +2,10 @@ package vc
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"log"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +16,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 	"github.com/vmware/govmomi/vim25/xml"
 
+	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/simvc/internal/vmfile"
 )
 
@@ -53,7 +54,7 @@ func save(path string, v any) {
 		err = os.Rename(path+".tmp", path)
 	}
 	if err != nil {
-		log.Printf("saving %s: %v", path, err)
+		log.G(context.Background()).WithField(log.Err, err).WithField("file", path).Error("the state cannot be saved")
 	}
 }
 
@@ -65,7 +66,7 @@ func encode(c *types.VirtualMachineConfigInfo) string {
 		{Name: xml.Name{Local: "xmlns:xsd"}, Value: "http://www.w3.org/2001/XMLSchema"},
 	}}
 	if err := errors.Join(e.EncodeElement(c, start), e.Flush()); err != nil {
-		log.Printf("encoding a configuration: %v", err)
+		log.G(context.Background()).WithField(log.Err, err).Error("a configuration cannot be encoded")
 	}
 	return b.String()
 }

@@ -1,10 +1,10 @@
 package vc
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"log"
 	"os"
 	"path/filepath"
 
@@ -12,6 +12,7 @@ import (
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/simvc/internal/plug"
 )
 
@@ -138,6 +139,6 @@ func (s *Server) syncPlug(vm *simulator.VirtualMachine) error {
 func (s *Server) changed(vm *simulator.VirtualMachine) {
 	s.saveVM(vm)
 	if err := s.syncPlug(vm); err != nil {
-		log.Printf("plugging the disks of %s: %v", vm.Name, err)
+		log.G(context.Background()).WithField(log.Err, err).WithField(log.VM, vm.Name).Error("the disks cannot be plugged")
 	}
 }

@@ -3,6 +3,7 @@ package vc
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"time"
@@ -52,7 +53,9 @@ func (s *Server) Serve(ctx context.Context, ready func()) error {
 		case pause = <-s.sever:
 		}
 		_ = srv.Close()
-		_ = <-errs // it was closed
+		if err := <-errs; !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return nil

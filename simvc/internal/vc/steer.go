@@ -12,11 +12,14 @@ import (
 )
 
 // retry runs a task of a machine that may be busy with another one.
-func retry(ctx context.Context, start func() (*object.Task, error)) error {
+func (s *Server) retry(ctx context.Context, start func() (*object.Task, error)) error {
 	for {
 		t, err := start()
 		if err == nil {
-			return t.Wait(ctx)
+			if _, fault := inner(s.ctx(), t.Reference()); fault != nil {
+				return fmt.Errorf("%T", fault)
+			}
+			return nil
 		}
 		if !isBusy(err) {
 			return err
@@ -46,7 +49,7 @@ func (s *Server) Power(ctx context.Context, name string, on bool) error {
 	if s.isOn(vm.Self) == on {
 		return nil
 	}
-	return retry(ctx, func() (*object.Task, error) {
+	return s.retry(ctx, func() (*object.Task, error) {
 		if on {
 			return m.PowerOn(ctx)
 		}
@@ -87,7 +90,7 @@ func (s *Server) RemoveVM(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return retry(ctx, func() (*object.Task, error) { return m.Destroy(ctx) })
+	return s.retry(ctx, func() (*object.Task, error) { return m.Destroy(ctx) })
 }
 
 // Snapshot takes a snapshot of a machine, without its memory.
@@ -96,7 +99,7 @@ func (s *Server) Snapshot(ctx context.Context, vm, name string) error {
 	if err != nil {
 		return err
 	}
-	return retry(ctx, func() (*object.Task, error) { return m.CreateSnapshot(ctx, name, "", false, false) })
+	return s.retry(ctx, func() (*object.Task, error) { return m.CreateSnapshot(ctx, name, "", false, false) })
 }
 
 // RevertVM takes a machine back to a snapshot.
@@ -105,7 +108,7 @@ func (s *Server) RevertVM(ctx context.Context, vm, name string) error {
 	if err != nil {
 		return err
 	}
-	return retry(ctx, func() (*object.Task, error) { return m.RevertToSnapshot(ctx, name, true) })
+	return s.retry(ctx, func() (*object.Task, error) { return m.RevertToSnapshot(ctx, name, true) })
 }
 
 // RemoveSnapshot ends a snapshot of a machine.
@@ -114,7 +117,7 @@ func (s *Server) RemoveSnapshot(ctx context.Context, vm, name string) error {
 	if err != nil {
 		return err
 	}
-	return retry(ctx, func() (*object.Task, error) { return m.RemoveSnapshot(ctx, name, false, nil) })
+	return s.retry(ctx, func() (*object.Task, error) { return m.RemoveSnapshot(ctx, name, false, nil) })
 }
 
 // ResetCBT begins a new generation of tracking, of a machine or of a
