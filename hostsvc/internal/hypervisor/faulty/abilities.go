@@ -169,3 +169,19 @@ func (l machineImager) BuildMachine(ctx context.Context, b hypervisor.MachineBui
 func (l machineImager) BuildMachineDisk(ctx context.Context, vm volspec.VMID, key string, size volspec.Size, fill func(context.Context, image.Target) error) (string, error) {
 	return do1(l.h, "BuildMachineDisk", hypervisor.Ref{}, func() (string, error) { return l.m.BuildMachineDisk(ctx, vm, key, size, fill) })
 }
+
+type policies struct {
+	hypervisor.Hypervisor
+	h *Hypervisor
+	p hypervisor.StoragePolicies
+}
+
+func (l policies) Unwrap() hypervisor.Hypervisor { return l.Hypervisor }
+
+func (l policies) CheckPolicy(ctx context.Context, datastore, policy string) error {
+	return l.h.do("CheckPolicy", hypervisor.Ref{Datastore: datastore}, func() error { return l.p.CheckPolicy(ctx, datastore, policy) })
+}
+
+func (l policies) CreateWithPolicy(ctx context.Context, r hypervisor.Ref, size volspec.Size, format, policy string) error {
+	return l.h.do("CreateWithPolicy", r, func() error { return l.p.CreateWithPolicy(ctx, r, size, format, policy) })
+}

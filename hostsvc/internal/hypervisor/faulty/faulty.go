@@ -103,6 +103,9 @@ func (h *Hypervisor) Unwrap() hypervisor.Hypervisor {
 	if f, ok := hypervisor.As[hypervisor.FrozenSnapshotter](h.inner); ok {
 		u = frozen{u, h, f}
 	}
+	if p, ok := hypervisor.As[hypervisor.StoragePolicies](h.inner); ok {
+		u = policies{u, h, p}
+	}
 	if g, ok := hypervisor.As[hypervisor.GuestInfo](h.inner); ok {
 		u = guestInfo{u, h, g}
 	}

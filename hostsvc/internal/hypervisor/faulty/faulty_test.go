@@ -127,3 +127,27 @@ func TestHookSeesEveryCall(t *testing.T) {
 		{Index: 1, Name: "Delete", Ref: ref, When: faulty.Before},
 	}, seen)
 }
+
+// policed has the ability that memory has not.
+type policed struct{ *memory.Memory }
+
+func (policed) CheckPolicy(context.Context, string, string) error { return nil }
+
+func (p policed) CreateWithPolicy(ctx context.Context, r hypervisor.Ref, size volspec.Size, format, _ string) error {
+	return p.Create(ctx, r, size, format)
+}
+
+func TestStoragePoliciesAreAnAbilityOfItsOwn(t *testing.T) {
+	_, ok := hypervisor.As[hypervisor.StoragePolicies](faulty.New(world(), faulty.Plan{}))
+	assert.False(t, ok, "an ability that the decorated lacks")
+	m := world()
+	h := faulty.New(policed{m}, faulty.Plan{Faults: []faulty.Fault{{Call: 1, When: faulty.After}}})
+	p, ok := hypervisor.As[hypervisor.StoragePolicies](h)
+	require.True(t, ok)
+	require.NoError(t, p.CheckPolicy(t.Context(), "one", "gold"))
+	err := p.CreateWithPolicy(t.Context(), ref, volspec.MiB, volspec.Thin, "gold")
+	assert.Equal(t, errkind.Unavailable, errkind.Of(err))
+	_, err = m.Stat(t.Context(), ref)
+	require.NoError(t, err, "carried out, the reply is lost")
+	assert.Equal(t, []string{"CheckPolicy", "CreateWithPolicy"}, h.Calls())
+}
