@@ -123,7 +123,6 @@ var changing = []struct {
 	mask    string
 }{
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"},
-	{regexp.MustCompile(`(?m)^(Serial: +)[0-9a-f]{20}$`), "${1}xxxxxxxxxxxxxxxxxxxx"},
 	{regexp.MustCompile(`[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} 20[0-9]{2}`), "Ddd Mmm dd hh:mm:ss yyyy"},
 	{regexp.MustCompile(`20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z`), "yyyy-mm-ddThh:mm:ssZ"},
 }
