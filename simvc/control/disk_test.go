@@ -90,3 +90,24 @@ func TestDisks(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotEqual(t, first, flat(disk).Uuid, "a new disk under an old name is another disk")
 }
+
+func TestHostWithoutVCenter(t *testing.T) {
+	s := start(t, control.Options{VMs: 1, ESX: true})
+	assert.Equal(t, "HostAgent", s.vc.ServiceContent.About.ApiType)
+	require.NoError(t, s.createDisk("[ds-1] d.vmdk", mib, types.VirtualDiskTypeThin))
+	disk, err := s.attach("vm-0", "[ds-1] d.vmdk", 1, 0)
+	require.NoError(t, err)
+	s.write("vm-0", 1, 0, "one")
+	ref := s.snapshot("vm-0", "a")
+	s.write("vm-0", 1, 0, "two")
+	frozen := s.snapshotConfig(ref).FindByKey(disk.Key).(*types.VirtualDisk)
+	assert.Equal(t, "one", s.read(flat(frozen).FileName, 0, 8))
+	require.NoError(t, s.RemoveSnapshot(t.Context(), "vm-0", "a"))
+	require.NoError(t, s.detach("vm-0", disk, true))
+	before, err := s.VMs(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, s.Restart(t.Context()))
+	after, err := s.VMs(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, before, after)
+}

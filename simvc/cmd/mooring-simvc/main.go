@@ -65,8 +65,12 @@ func run() error {
 		return err
 	}
 	path := socketPath(o.Dir)
+	l, err := socket.Listen(ctx, path)
+	if err != nil {
+		return err
+	}
 	errs := make(chan error, 2)
-	go func() { errs <- socket.Serve(ctx, path, s) }()
+	go func() { errs <- socket.Serve(ctx, l, s) }()
 	go func() {
 		errs <- s.Serve(ctx, func() {
 			_ = json.NewEncoder(os.Stdout).Encode(map[string]string{

@@ -77,15 +77,15 @@ var operations = map[string]operation{
 	"reset-cbt": do(func(_ context.Context, s *vc.Server, r request) error { return s.ResetCBT(r.ID) }),
 }
 
-// Serve answers on a unix socket until ctx ends. A socket that a killed
-// predecessor left is replaced.
-func Serve(ctx context.Context, path string, s *vc.Server) error {
+// Listen opens the socket. One that a killed predecessor left is replaced.
+func Listen(ctx context.Context, path string) (net.Listener, error) {
 	_ = os.Remove(path)
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "unix", path)
-	if err != nil {
-		return err
-	}
+	return lc.Listen(ctx, "unix", path)
+}
+
+// Serve answers on the socket until ctx ends.
+func Serve(ctx context.Context, l net.Listener, s *vc.Server) error {
 	mux := http.NewServeMux()
 	for name, op := range operations {
 		mux.HandleFunc("POST /"+name, func(w http.ResponseWriter, hr *http.Request) {

@@ -2,9 +2,9 @@ package vc
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,7 +16,6 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 	"github.com/vmware/govmomi/vim25/xml"
 
-	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/simvc/internal/vmfile"
 )
 
@@ -54,9 +53,12 @@ func save(path string, v any) {
 		err = os.Rename(path+".tmp", path)
 	}
 	if err != nil {
-		log.G(context.Background()).WithField(log.Err, err).WithField("file", path).Error("the state cannot be saved")
+		complain("saving %s: %v", path, err)
 	}
 }
+
+// complain writes to what Start keeps as the simulator's log.
+func complain(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 func encode(c *types.VirtualMachineConfigInfo) string {
 	var b bytes.Buffer
@@ -66,7 +68,7 @@ func encode(c *types.VirtualMachineConfigInfo) string {
 		{Name: xml.Name{Local: "xmlns:xsd"}, Value: "http://www.w3.org/2001/XMLSchema"},
 	}}
 	if err := errors.Join(e.EncodeElement(c, start), e.Flush()); err != nil {
-		log.G(context.Background()).WithField(log.Err, err).Error("a configuration cannot be encoded")
+		complain("encoding a configuration: %v", err)
 	}
 	return b.String()
 }

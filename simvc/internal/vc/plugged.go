@@ -1,7 +1,6 @@
 package vc
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -12,7 +11,6 @@ import (
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
 
-	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/simvc/internal/plug"
 )
 
@@ -139,6 +137,6 @@ func (s *Server) syncPlug(vm *simulator.VirtualMachine) error {
 func (s *Server) changed(vm *simulator.VirtualMachine) {
 	s.saveVM(vm)
 	if err := s.syncPlug(vm); err != nil {
-		log.G(context.Background()).WithField(log.Err, err).WithField(log.VM, vm.Name).Error("the disks cannot be plugged")
+		complain("plugging the disks of %s: %v", vm.Name, err)
 	}
 }
