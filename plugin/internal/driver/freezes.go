@@ -67,17 +67,17 @@ func (d *Driver) obey(ctx context.Context, settled bool) {
 			fallthrough
 		case err == nil:
 			away, after = firstAway, got.Next
-		case errkind.Is(err, errkind.Unavailable):
+		case errkind.Is(err, errkind.NotFound) || errkind.Is(err, errkind.Unsupported): // it has no such question
+			log.G(ctx).WithField(log.Err, err.Error()).Debug("host service gives no orders to freeze")
+			if !pause(ctx, tooOld) {
+				return
+			}
+		default: // it is away, or does not let this VM in yet
 			log.G(ctx).WithField(log.Err, err.Error()).Debug("host service was not asked for orders to freeze")
 			if !pause(ctx, away) {
 				return
 			}
 			away = min(2*away, lastAway)
-		default: // it has no such question
-			log.G(ctx).WithField(log.Err, err.Error()).Debug("host service gives no orders to freeze")
-			if !pause(ctx, tooOld) {
-				return
-			}
 		}
 		for _, o := range got.Orders {
 			ctx := log.With(log.WithRequest(ctx, ""), log.Volume, o.Name)
