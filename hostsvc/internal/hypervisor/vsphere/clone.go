@@ -77,7 +77,7 @@ func (v *VSphere) copyOf(ctx context.Context, from, to, format string) error {
 
 // copyNow copies what a disk holds at one moment.
 func (v *VSphere) copyNow(ctx context.Context, f family, n layout.Name, dst hypervisor.Ref, to, format string) error {
-	a, err := v.holder(ctx, f.r)
+	a, err := v.writerOf(ctx, f.r)
 	if err != nil {
 		return err
 	}
@@ -95,6 +95,16 @@ func (v *VSphere) copyNow(ctx context.Context, f family, n layout.Name, dst hype
 		return v.copyOf(ctx, d.running, to, format)
 	}
 	return v.copyFromSnapshot(ctx, f.r, d, copyLabel+string(dst.Volume), to, format)
+}
+
+// writerOf is who has r and may write to it, nil when nobody may: what is
+// attached read-only stays as it is.
+func (v *VSphere) writerOf(ctx context.Context, r hypervisor.Ref) (*attachment, error) {
+	a, err := v.holder(ctx, r)
+	if err != nil || a == nil || a.disk.ReadOnly {
+		return nil, err
+	}
+	return a, nil
 }
 
 // copyFromSnapshot copies from a snapshot that is made for it and removed. One

@@ -146,6 +146,18 @@ func deeds() []deed {
 				_, err := w.v.Stat(t.Context(), w.src)
 				assert.Equal(t, errkind.NotFound, errkind.Of(err))
 			}},
+		{name: "delete all", prepare: func(t *testing.T, w *world) {
+			require.NoError(t, w.v.PutMeta(t.Context(), w.src, []byte("record")))
+			require.NoError(t, w.v.Snapshot(t.Context(), w.src, "s1"))
+			require.NoError(t, w.v.Build(t.Context(), w.src, small, volspec.Thin, "s2", word("new")))
+			require.NoError(t, w.v.Snapshot(t.Context(), w.src, "s3"))
+			require.NoError(t, w.v.DeleteSnapshot(t.Context(), w.src, "s2"))
+		}, do: func(ctx context.Context, w *world) error { return w.v.Delete(ctx, w.src) },
+			check: func(t *testing.T, w *world) {
+				left, err := os.ReadDir(filepath.Join(w.sim.Dir, w.src.Datastore, layout.Folder(w.src.Group)))
+				require.NoError(t, err)
+				assert.Empty(t, left)
+			}},
 		{name: "grow", do: func(ctx context.Context, w *world) error { return w.v.Grow(ctx, w.src, 2*small) },
 			check: func(t *testing.T, w *world) { w.size(t, w.src, 2*small); w.holds(t, w.src, "one") }},
 		{name: "metadata", do: func(ctx context.Context, w *world) error { return w.v.PutMeta(ctx, w.src, []byte("record")) },
@@ -327,6 +339,20 @@ func TestAnAdoptionThatWasKilledIsCompletedByARepeat(t *testing.T) {
 	records, err := filepath.Glob(filepath.Join(s.sim.Dir, "ds-0", layout.Folder(team), "*.json"))
 	require.NoError(t, err)
 	assert.Len(t, records, 1, "under the same id")
+}
+
+func TestWhatIsAttachedReadOnlyIsCopiedAsItIs(t *testing.T) {
+	for _, disk := range []string{FCD, VMDK} {
+		s := newSite(t, disk, control.Options{})
+		w := s.world(t)
+		dev, err := w.v.Attach(t.Context(), w.vm(t, w.v, "vm-0").ID, w.src, true)
+		require.NoError(t, err)
+		require.NoError(t, w.v.Clone(t.Context(), w.src, "", w.dst, volspec.Thin), disk)
+		require.NoError(t, w.v.Snapshot(t.Context(), w.src, "s1"), disk)
+		require.NoError(t, w.v.Detach(t.Context(), dev.VM, w.src))
+		w.holds(t, w.dst, "one")
+		w.snapshotHolds(t, "s1", "one")
+	}
 }
 
 func TestAFillerThatFailsLeavesNothing(t *testing.T) {

@@ -128,7 +128,7 @@ func (v *VSphere) snapshots(ctx context.Context, f family) ([]volspec.SnapshotID
 
 // Snapshot implements hypervisor.Snapshotter. That of a first-class disk is
 // made by vSphere in an instant, attached or not; that of a plain disk is a
-// copy, for which no VM may have it. A snapshot of the VM is no way: it would
+// copy, for which no VM may write to it. A snapshot of the VM is no way: it would
 // hold all disks of the VM.
 func (v *VSphere) Snapshot(ctx context.Context, r hypervisor.Ref, id volspec.SnapshotID) error {
 	if err := hypervisor.CheckSnapshotID(id); err != nil {
@@ -142,7 +142,7 @@ func (v *VSphere) Snapshot(ctx context.Context, r hypervisor.Ref, id volspec.Sna
 		return err
 	}
 	if v.o.Disk != FCD {
-		return v.copyAside(ctx, f, n, id)
+		return v.copyAside(ctx, f, n, f.path(f.youngest(n)), id)
 	}
 	d, err := v.firstClass(ctx, r, n)
 	if err != nil {
@@ -151,7 +151,15 @@ func (v *VSphere) Snapshot(ctx context.Context, r hypervisor.Ref, id volspec.Sna
 	if err := v.tidy(ctx, r, d); err != nil {
 		return err
 	}
-	return v.takeSnapshot(ctx, d, snapshotLabel+string(id))
+	err = v.takeSnapshot(ctx, d, snapshotLabel+string(id))
+	if errkind.Is(err, errkind.InUse) {
+		// vSphere makes none of a disk that is attached read-only, see readOnlyMode.
+		// Nobody writes to that one.
+		if a, again := v.holder(ctx, r); again == nil && a != nil && a.disk.ReadOnly {
+			return v.copyAside(ctx, f, n, d.running, id)
+		}
+	}
+	return err
 }
 
 // tidy readies a disk for its next snapshot: what copies have left goes, and
@@ -171,12 +179,13 @@ func (v *VSphere) tidy(ctx context.Context, r hypervisor.Ref, d firstClass) erro
 	return v.mark(ctx, r, d.id, trackFlag)
 }
 
-// copyAside makes a snapshot of a plain disk that nobody writes to.
-func (v *VSphere) copyAside(ctx context.Context, f family, n layout.Name, id volspec.SnapshotID) error {
+// copyAside makes a snapshot of a disk that nobody writes to by copying it; from
+// is where its content is.
+func (v *VSphere) copyAside(ctx context.Context, f family, n layout.Name, from string, id volspec.SnapshotID) error {
 	if _, err := v.describe(ctx, f, n); err != nil {
 		return err
 	}
-	a, err := v.holder(ctx, f.r)
+	a, err := v.writerOf(ctx, f.r)
 	if err != nil {
 		return err
 	}
@@ -185,7 +194,7 @@ func (v *VSphere) copyAside(ctx context.Context, f family, n layout.Name, id vol
 	}
 	to := layout.Name{Volume: f.r.Volume, Kind: layout.Snapshot, ID: id}
 	return v.aside(ctx, f, to, func(temp string) error {
-		return v.copyDisk(ctx, f.path(f.youngest(n)), temp, volspec.Thin)
+		return v.copyDisk(ctx, from, temp, volspec.Thin)
 	})
 }
 
