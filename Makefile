@@ -134,11 +134,14 @@ vuln: ## known vulnerabilities; needs vuln.go.dev
 
 # --- a look at it ------------------------------------------------------------
 
+# Who runs the story's machines: local, or vsphere (a simulated vCenter).
+HYPERVISOR ?= local
+
 .PHONY: demo
-demo: ## the two-team story with real containers on this machine (root)
+demo: ## the two-team story with real containers on this machine (root); HYPERVISOR=vsphere
 	tools/setup.sh demo
-	$(MAKE) build plugin $(BIN)/mooring-demo
-	$(BIN)/mooring-demo up
+	$(MAKE) build plugin $(BIN)/mooring-demo $(if $(filter vsphere,$(HYPERVISOR)),$(BIN)/mooring-simvc)
+	MOORING_DEMO_HYPERVISOR=$(HYPERVISOR) $(BIN)/mooring-demo up
 
 .PHONY: demo-down
 demo-down: $(BIN)/mooring-demo ## remove everything the demo made
@@ -147,6 +150,10 @@ demo-down: $(BIN)/mooring-demo ## remove everything the demo made
 .PHONY: $(BIN)/mooring-demo
 $(BIN)/mooring-demo:
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./demo
+
+.PHONY: $(BIN)/mooring-simvc
+$(BIN)/mooring-simvc:
+	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./simvc/cmd/mooring-simvc
 
 .PHONY: clean
 clean: ## remove what was built

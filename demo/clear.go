@@ -25,7 +25,7 @@ func clear(ctx context.Context, t *terminal, s *site) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	errs := []error{s.end(ctx, "mooringd", 30*time.Second), s.end(ctx, "dockerd", 60*time.Second)}
+	errs := []error{s.end(ctx, "mooringd", 30*time.Second), s.end(ctx, "dockerd", 60*time.Second), s.end(ctx, "mooring-simvc", 20*time.Second)}
 	errs = append(errs,
 		eventually(ctx, 20*time.Second, endMarked),
 		eventually(ctx, 20*time.Second, unmountBelow),
@@ -48,6 +48,10 @@ func (s *site) polite(ctx context.Context) error {
 	var errs []error
 	for _, dir := range []string{homeDir, runDir} {
 		errs = append(errs, os.MkdirAll(dir, 0o755)) // a reboot empties one of them
+	}
+	if exists(s.vcenter()) {
+		_, err := s.startVCenter(ctx, nil)
+		errs = append(errs, err)
 	}
 	if exists(s.config()) {
 		errs = append(errs, s.startService(ctx, nil)) // plugins give their disks back to it

@@ -41,8 +41,17 @@ func TestEveryStepOfTheStoryDemandsSomething(t *testing.T) {
 	for _, c := range story() {
 		for _, s := range c.steps {
 			assert.True(t, len(s.want) > 0 || s.check != nil, "%s: %v", c.title, s.run)
+			assert.Contains(t, []string{"", onLocal, onVSphere}, s.only, "%s: %v", c.title, s.run)
 		}
 	}
+}
+
+func TestToldOnAHypervisor(t *testing.T) {
+	all := []chapter{
+		{"one", []step{{say: "a"}, {say: "b", only: onLocal}, {say: "c", only: onVSphere}}},
+		{"two", []step{{say: "d", only: onLocal}}},
+	}
+	assert.Equal(t, []chapter{{"one", []step{{say: "a"}, {say: "c", only: onVSphere}}}}, told(all, onVSphere))
 }
 
 func TestJudge(t *testing.T) {

@@ -81,7 +81,7 @@ func up(ctx context.Context, t *terminal, s *site) error {
 	if err != nil {
 		return err
 	}
-	if err := play(ctx, t, w, story()); err != nil {
+	if err := play(ctx, t, w, told(story(), s.hypervisor)); err != nil {
 		return err
 	}
 	t.title("That was it, in %s, every answer checked", time.Since(start).Round(time.Second))

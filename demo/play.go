@@ -24,6 +24,7 @@ type step struct {
 	say   string
 	run   []string // a command, as a user types it
 	ask   string   // or a path, asked for on the channel of the VM in run[0]
+	only  string   // the hypervisor on which it is part of the story, "" for all
 	fails bool     // the command is refused
 	want  []string // each is in the answer
 	not   []string // none is in the answer
@@ -72,15 +73,7 @@ func (w *world) do(ctx context.Context, t *terminal, s step) (answer string, err
 	t.command(s.run)
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	program := s.run[0]
-	if program == "mooring" {
-		program = w.site.bin("mooring")
-	}
-	cmd := exec.CommandContext(ctx, program, s.run[1:]...)
-	cmd.Env = append(w.engine.env(), "MOORING_SOCKET=unix://"+w.site.socket("admin"))
-	cmd.WaitDelay = 5 * time.Second
-	cmd.SysProcAttr = diesWithUs()
-	out, err := cmd.CombinedOutput()
+	out, err := w.program(ctx, s.run).CombinedOutput()
 	answer = strings.TrimRight(string(out), "\n")
 	exit, ended := errors.AsType[*exec.ExitError](err)
 	switch {
@@ -92,6 +85,30 @@ func (w *world) do(ctx context.Context, t *terminal, s step) (answer string, err
 		return answer, fmt.Errorf("%q succeeded, but it must be refused", quote(s.run))
 	}
 	return answer, nil
+}
+
+// program is a command of the story, ready to run.
+func (w *world) program(ctx context.Context, words []string) *exec.Cmd {
+	name := words[0]
+	if name == "mooring" {
+		name = w.site.bin("mooring")
+	}
+	cmd := exec.CommandContext(ctx, name, words[1:]...)
+	cmd.Env = append(w.engine.env(), "MOORING_SOCKET=unix://"+w.site.socket("admin"))
+	cmd.WaitDelay = 5 * time.Second
+	cmd.SysProcAttr = diesWithUs()
+	return cmd
+}
+
+// mooring runs the command line quietly and returns what it printed.
+func (w *world) mooring(ctx context.Context, words ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	out, err := w.program(ctx, append([]string{"mooring"}, words...)).Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		err = fmt.Errorf("mooring %s: %w: %s", strings.Join(words, " "), err, exit.Stderr)
+	}
+	return string(out), err
 }
 
 // judge compares an answer with what it must be.

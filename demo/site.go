@@ -31,8 +31,9 @@ var validName = regexp.MustCompile(`^mooring-demo(-[a-z0-9]{1,20})?$`)
 
 // site is the demo's place on this machine, locked for this process.
 type site struct {
-	root string // of the source tree
-	lock *os.File
+	root       string // of the source tree
+	hypervisor string // who runs the story's machines
+	lock       *os.File
 }
 
 // openSite finds the source tree from the executable, which make puts into
@@ -49,11 +50,15 @@ func openSite() (*site, error) {
 	if _, err := os.Stat(filepath.Join(root, "config/samples/demo.toml")); err != nil {
 		return nil, fmt.Errorf("%s does not lie in bin/ of a Mooring source tree: run \"make demo\" there", exe)
 	}
+	hypervisor, err := chosen()
+	if err != nil {
+		return nil, err
+	}
 	lock, err := takeLock()
 	if err != nil {
 		return nil, err
 	}
-	return &site{root: root, lock: lock}, nil
+	return &site{root: root, hypervisor: hypervisor, lock: lock}, nil
 }
 
 // takeLock locks a file that whoever held it before may have removed.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,8 +39,7 @@ func build(ctx context.Context, t *terminal, s *site) (*world, error) {
 		return nil, err
 	}
 	w := &world{site: s, engine: e}
-	t.say("The host service: two datastores (folders), six virtual machines that here are\nthis machine, each with a socket of its own, made from config/samples/demo.toml.")
-	if err := s.configure(); err != nil {
+	if err := s.describe(ctx, t); err != nil {
 		return nil, err
 	}
 	if err := s.startService(ctx, t.command); err != nil {
@@ -53,13 +53,36 @@ func build(ctx context.Context, t *terminal, s *site) (*world, error) {
 		return nil, fmt.Errorf("making the containers' image: %w", err)
 	}
 	for _, p := range plugins {
-		if err := s.copyPlugin(p.alias); err != nil {
+		if err := s.copyPlugin(p.alias, p.vm); err != nil {
 			return nil, fmt.Errorf("copying the plugin's folder: %w", err)
 		}
 	}
 	t.say("The plugin, twice: %s speaks for %s of the developers, %s for %s\nof the testers. On real hosts each VM has the one called %s.",
 		plugins[0].alias, plugins[0].vm, plugins[1].alias, plugins[1].vm, plugins[0].alias)
-	return w, play(ctx, t, w, w.installPlugins())
+	steps, err := w.installPlugins(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w, play(ctx, t, w, steps)
+}
+
+// describe says who runs the machines, and writes the configuration.
+func (s *site) describe(ctx context.Context, t *terminal) error {
+	if s.hypervisor == onLocal {
+		t.say("The host service: two datastores (folders), six virtual machines that here are\nthis machine, each with a socket of its own, made from config/samples/demo.toml.")
+		return s.configure()
+	}
+	t.say("A simulated vCenter with two datastores and six virtual machines. Its disks hold\nreal bytes: what is attached to a machine appears in that machine's /dev.")
+	a, err := s.startVCenter(ctx, t.command)
+	if err != nil {
+		return err
+	}
+	t.say("The host service. Machines come to it over TLS, with certificates.")
+	text, err := s.vsphereConfig(a)
+	if err != nil {
+		return err
+	}
+	return s.writeConfig(text)
 }
 
 // chooseEngine takes the machine's own engine, else starts another one.
@@ -76,11 +99,23 @@ func (s *site) chooseEngine(ctx context.Context, t *terminal) (engine, error) {
 	return s.startEngine(ctx, t.command)
 }
 
+// channel is how a VM's plugin reaches the service, in its settings.
+func (w *world) channel(ctx context.Context, vm string) ([]string, error) {
+	if w.site.hypervisor == onVSphere {
+		return w.invite(ctx, vm)
+	}
+	return []string{"MOORING_HOST=unix://" + w.site.guest(vm)}, nil
+}
+
 // installPlugins are the steps that give the engine the two plugins.
-func (w *world) installPlugins() []chapter {
+func (w *world) installPlugins(ctx context.Context) ([]chapter, error) {
 	var steps []step
 	for _, p := range plugins {
-		set := []string{"docker", "plugin", "set", p.alias, "MOORING_HOST=unix://" + w.site.guest(p.vm)}
+		settings, err := w.channel(ctx, p.vm)
+		if err != nil {
+			return nil, err
+		}
+		set := append([]string{"docker", "plugin", "set", p.alias}, settings...)
 		if w.engine.own {
 			set = append(set, "MOORING_ENGINE=unix://"+w.engine.socket)
 		}
@@ -90,27 +125,45 @@ func (w *world) installPlugins() []chapter {
 			step{run: []string{"docker", "plugin", "enable", "--timeout", "0", p.alias}, want: []string{p.alias}},
 		)
 	}
-	return []chapter{{steps: steps}}
+	return []chapter{{steps: steps}}, nil
 }
 
 // copyPlugin makes a copy of the plugin's folder that differs in one file: an
-// engine does not take the same filesystem twice.
-func (s *site) copyPlugin(alias string) error {
+// engine does not take the same filesystem twice. Where the VM is not this
+// machine, it has a /dev of its own.
+func (s *site) copyPlugin(alias, vm string) error {
 	dir := s.plugin(alias)
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(s.root, "dist/plugin"))); err != nil {
 		return err
 	}
+	if s.hypervisor == onVSphere {
+		file := filepath.Join(dir, "config.json")
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		own := bytes.Replace(b, []byte(`"source": "/dev"`), fmt.Appendf(nil, `"source": %q`, s.dev(vm)), 1)
+		if bytes.Equal(own, b) {
+			return fmt.Errorf("%s does not say where the plugin finds its disks", file)
+		}
+		if err := os.WriteFile(file, own, 0o644); err != nil {
+			return err
+		}
+	}
 	return os.WriteFile(filepath.Join(dir, "rootfs/etc/demo"), []byte(alias+"\n"), 0o644)
 }
 
-// configure writes the sample configuration with the demo's folders, and in a
-// drop-in what else is different from a real installation.
+// configure writes the sample configuration with the demo's folders.
 func (s *site) configure() error {
 	sample, err := os.ReadFile(filepath.Join(s.root, "config/samples/demo.toml"))
 	if err != nil {
 		return err
 	}
-	text := strings.ReplaceAll(string(sample), `"/var/lib/mooring/`, `"`+homeDir+`/`)
+	return s.writeConfig(strings.ReplaceAll(string(sample), `"/var/lib/mooring/`, `"`+homeDir+`/`))
+}
+
+// writeConfig writes a configuration, and in a drop-in what is the demo's own.
+func (s *site) writeConfig(text string) error {
 	dropIn := fmt.Sprintf(`# What the demo changes in the sample: it lies beside a real installation.
 state_dir = %q
 run_dir = %q

@@ -17,17 +17,15 @@ import (
 // demoName keeps this test away from a demo that a person plays.
 const demoName = "mooring-demo-e2e"
 
-func makeDemo(t *testing.T, target string) harness.Result {
+func makeDemo(t *testing.T, target string, variables ...string) harness.Result {
 	t.Helper()
-	return lab.Run(t, "env", "MOORING_DEMO_NAME="+demoName, "make", "-C", lab.Bin.Root, target)
+	return lab.Run(t, append([]string{"env", "MOORING_DEMO_NAME=" + demoName, "make", "-C", lab.Bin.Root, target}, variables...)...)
 }
 
 // The demo checks its own answers; here it is killed in the middle, played
 // again to its end, and cleared away without a trace.
 func TestDemo(t *testing.T) {
-	t.Cleanup(func() { // when the test failed half-way
-		_ = lab.Run(t, "env", "MOORING_DEMO_NAME="+demoName, "make", "-C", lab.Bin.Root, "demo-down")
-	})
+	t.Cleanup(func() { _ = makeDemo(t, "demo-down") }) // when the test failed half-way
 	makeDemo(t, "demo-down").OK(t)
 	killedDemo(t)
 
@@ -45,6 +43,22 @@ func TestDemo(t *testing.T) {
 	}
 	assert.NotContains(t, r.Stdout, "\x1b", "no colours outside a terminal")
 
+	demoGone(t)
+}
+
+// The same story on a simulated vCenter.
+func TestVSphereDemo(t *testing.T) {
+	t.Cleanup(func() { _ = makeDemo(t, "demo-down") })
+	r := makeDemo(t, "demo", "HYPERVISOR=vsphere").OK(t)
+	for _, text := range []string{"Hypervisor: vsphere", "cat /data/whose\nthe work of Dev\n", "every answer checked"} {
+		assert.Contains(t, r.Stdout, text)
+	}
+	demoGone(t)
+}
+
+// demoGone clears the demo away; nothing of it may be left.
+func demoGone(t *testing.T) {
+	t.Helper()
 	gone := makeDemo(t, "demo-down").OK(t)
 	assert.Contains(t, gone.Stdout, "is gone")
 	for _, dir := range []string{"/var/lib/", "/run/", "/sys/fs/cgroup/"} {
