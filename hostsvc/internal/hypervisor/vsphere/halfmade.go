@@ -97,7 +97,13 @@ func (v *VSphere) foundation(ctx context.Context, c *construction) error {
 	if err := v.c.Files().MakeFolder(ctx, c.home, buildRecords); err != nil {
 		return err
 	}
-	return v.c.Files().Put(ctx, c.home, c.record.file(), bytes.NewReader(data), int64(len(data)))
+	err = v.c.Files().Put(ctx, c.home, c.record.file(), bytes.NewReader(data), int64(len(data)))
+	if err == nil {
+		return nil
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanup)
+	defer cancel()
+	return errors.Join(err, v.forgetBuild(end, c.home, c.record))
 }
 
 // sweepMachines removes half-made VMs on the datastore: of that name, and old

@@ -164,8 +164,8 @@ func description(note string) string {
 // unquiesced reports whether a snapshot failed because the guest was not
 // quiesced.
 func unquiesced(err error) bool {
-	return vcenter.Is[*types.ApplicationQuiesceFault](err) || vcenter.Is[*types.FilesystemQuiesceFault](err) || vcenter.Is[*types.ToolsUnavailable](err) ||
-		slices.ContainsFunc(vcenter.Keys(err), func(k string) bool { return strings.Contains(strings.ToLower(k), "quiesc") })
+	return err != nil && (vcenter.Is[*types.ApplicationQuiesceFault](err) || vcenter.Is[*types.FilesystemQuiesceFault](err) || vcenter.Is[*types.ToolsUnavailable](err) ||
+		slices.ContainsFunc(vcenter.Keys(err), func(k string) bool { return strings.Contains(strings.ToLower(k), "quiesc") }))
 }
 
 // takeMachine makes a snapshot. When the answer is lost it is looked for.
