@@ -173,7 +173,9 @@ func (s *Sim) Stop() error {
 		_ = s.cmd.Process.Signal(syscall.SIGTERM)
 		<-s.done
 		s.cmd = nil
-	} else if _, err := os.Stat(filepath.Join(s.Dir, "state", "plugs.json")); err == nil {
+	}
+	// One that was killed, or broke, has left its devices plugged.
+	if _, err := os.Stat(filepath.Join(s.Dir, "state", "plugs.json")); err == nil {
 		cmd := exec.Command(s.binary, "-dir", s.Dir, "-unplug") //nolint:noctx // it is done at once
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("simvc: freeing devices: %w: %s", err, out)

@@ -201,8 +201,10 @@ func (s *Server) publishStore(ctx *simulator.Context, st *store) {
 	ds := ctx.Map.Get(st.ref).(*simulator.Datastore)
 	free := st.free()
 	ctx.WithLock(ds, func() {
-		info := ds.Info.GetDatastoreInfo()
-		info.FreeSpace = free
+		if ds.Summary.FreeSpace == free && ds.Summary.Capacity == st.capacity {
+			return
+		}
+		ds.Info.GetDatastoreInfo().FreeSpace = free
 		changes := []types.PropertyChange{{Name: "summary.freeSpace", Val: free}}
 		if ds.Summary.Capacity != st.capacity {
 			changes = append(changes,
