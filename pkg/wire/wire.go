@@ -240,9 +240,11 @@ type Datastore struct {
 	Allocated int64  `json:"allocated"` // provisioned bytes of its volumes
 }
 
-// Scan looks for disks that the catalog does not know.
+// Scan looks for disks that the catalog does not know. With Dockvols also for
+// volumes of the vSphere Docker Volume Service.
 type Scan struct {
-	Adopt bool `json:"adopt"`
+	Adopt    bool `json:"adopt"`
+	Dockvols bool `json:"dockvols,omitempty"`
 }
 
 // ScanResult lists what a scan found, and did when adopting.
@@ -252,7 +254,7 @@ type ScanResult struct {
 }
 
 // ScanItem is one disk on a datastore. Action is known, adopted, adoptable,
-// missing, orphan or corrupt; Detail says why.
+// missing, conflict, refused or corrupt; Detail says why.
 type ScanItem struct {
 	ID     volspec.VolumeID `json:"id"`
 	Name   string           `json:"name"`

@@ -52,14 +52,19 @@ var scanColumns = []column[wire.ScanItem]{
 }
 
 func (t *tool) datastoreScan() *cobra.Command {
-	var adopt bool
+	var req wire.Scan
 	cmd := &cobra.Command{
 		Use:   "scan DATASTORE",
 		Short: "Compare the disks on a datastore with the catalog",
 		Long: `Compares the disks on a datastore with the catalog and lists each with what is to
 be done about it. With --adopt, disks that the catalog does not know are taken
 into it again, from the metadata beside them; without, nothing is changed. The
-exit code is 3 when a disk could not be adopted.`,
+exit code is 3 when a disk could not be adopted.
+
+With --dockvols it also finds the volumes that the vSphere Docker Volume Service
+left on the datastore. With --adopt they are taken over: moved by name, without
+a copy, with their vmgroup, name and options. A volume that a VM still has is
+refused: stop the old service first.`,
 		Args:              args(1, 1, "one datastore"),
 		ValidArgsFunction: first(t.complete(datastoreNames)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -67,7 +72,7 @@ exit code is 3 when a disk could not be adopted.`,
 			if err != nil {
 				return err
 			}
-			r, err := admin.Scan(cmd.Context(), args[0], wire.Scan{Adopt: adopt})
+			r, err := admin.Scan(cmd.Context(), args[0], req)
 			if err != nil {
 				return err
 			}
@@ -77,13 +82,14 @@ exit code is 3 when a disk could not be adopted.`,
 			if err := list(t, r.Items, scanColumns, func(i wire.ScanItem) string { return string(i.ID) }); err != nil {
 				return err
 			}
-			if n := adoptable(r); n > 0 && !adopt {
+			if n := adoptable(r); n > 0 && !req.Adopt {
 				t.talk("%s can be taken into the catalog: add --adopt.", count(n, "disk"))
 			}
-			return scanOutcome(r, adopt)
+			return scanOutcome(r, req.Adopt)
 		},
 	}
-	cmd.Flags().BoolVar(&adopt, "adopt", false, "take unknown disks into the catalog")
+	cmd.Flags().BoolVar(&req.Adopt, "adopt", false, "take unknown disks into the catalog")
+	cmd.Flags().BoolVar(&req.Dockvols, "dockvols", false, "find volumes of the vSphere Docker Volume Service too")
 	return cmd
 }
 

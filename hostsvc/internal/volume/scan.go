@@ -19,6 +19,7 @@ const (
 	scanAdoptable = "adoptable" // only on the datastore, with good metadata
 	scanAdopted   = "adopted"   // was adoptable and is now in the catalog
 	scanConflict  = "conflict"  // adoptable, but its name is taken
+	scanRefused   = "refused"   // of another product, and not to be taken over as it is
 	scanCorrupt   = "corrupt"   // without readable metadata: a human must look
 )
 
@@ -26,6 +27,8 @@ const (
 // disks that only the datastore knows enter the catalog under the vmgroup and
 // name in their metadata; a vmgroup that is gone too is made again, without
 // VMs and rights. Nothing is ever deleted or overwritten. It can be repeated.
+// With Dockvols, volumes that the vSphere Docker Volume Service made are taken
+// over first, or told of; unsupported where the hypervisor has none.
 func (s *Service) Scan(ctx context.Context, c volspec.Caller, datastore string, req wire.Scan) (wire.ScanResult, error) {
 	out := wire.ScanResult{Datastore: datastore, Items: []wire.ScanItem{}}
 	if err := s.knownDatastore(ctx, datastore); err != nil {
@@ -38,6 +41,11 @@ func (s *Service) Scan(ctx context.Context, c volspec.Caller, datastore string, 
 		known, groups, err := s.inCatalog(ctx, datastore)
 		if err != nil {
 			return out, err
+		}
+		if req.Dockvols {
+			if out.Items, err = s.inherit(ctx, datastore, groups, req.Adopt); err != nil {
+				return out, err
+			}
 		}
 		for disk, err := range s.o.Hypervisor.List(ctx, datastore) {
 			if err != nil {

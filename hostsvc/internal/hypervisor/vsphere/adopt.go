@@ -15,12 +15,41 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/layout"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/vcenter"
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
 )
 
-// Dockvols is a datastore with volumes of an old installation, see package
-// dockvols.
-func (v *VSphere) Dockvols(datastore string) dockvols.Store { return old{v, datastore} }
+var _ hypervisor.OldVolumes = (*VSphere)(nil)
 
+// OldVolumes implements hypervisor.OldVolumes; see package dockvols.
+func (v *VSphere) OldVolumes(ctx context.Context, datastore string, names map[volspec.VMGroupID]string, record func(hypervisor.OldVolume) ([]byte, error)) ([]hypervisor.OldVolume, error) {
+	o := dockvols.Options{Datastore: datastore, Names: names}
+	work := dockvols.Plan
+	if record != nil {
+		work = dockvols.Adopt
+		o.Record = func(f dockvols.Volume) ([]byte, error) { return record(oldVolume(datastore, f)) }
+	}
+	found, err := work(ctx, old{v, datastore}, o)
+	var all []hypervisor.OldVolume
+	for _, i := range found {
+		vol := oldVolume(datastore, i.Volume)
+		if i.Action == dockvols.Refused {
+			vol.Refusal = i.Detail
+		} else {
+			vol.Note = i.Detail
+		}
+		all = append(all, vol)
+	}
+	return all, err
+}
+
+func oldVolume(datastore string, f dockvols.Volume) hypervisor.OldVolume {
+	return hypervisor.OldVolume{
+		Ref:  hypervisor.Ref{Datastore: datastore, Group: f.Group, Volume: f.ID},
+		File: f.File, Name: f.Name, GroupName: f.GroupName, Created: f.Created, CreatedBy: f.CreatedBy, Size: f.Size, Spec: f.Spec,
+	}
+}
+
+// old is a datastore with volumes of an old installation.
 type old struct {
 	*VSphere
 	datastore string

@@ -56,7 +56,7 @@ func TestVolumesOfAnOldInstallationAreTakenOverWithoutACopy(t *testing.T) {
 			was := inode(t, flat)
 
 			o := dockvols.Options{Datastore: "ds-0", Record: func(v dockvols.Volume) ([]byte, error) { return []byte("record of " + v.Name), nil }}
-			store := v.Dockvols("ds-0")
+			store := old{v, "ds-0"}
 			plan, err := dockvols.Plan(t.Context(), store, o)
 			require.NoError(t, err)
 			require.Len(t, plan, 2)
@@ -100,7 +100,7 @@ func TestAVolumeOfAnOldInstallationThatAVMHasIsRefused(t *testing.T) {
 	m, err := v.inv.VM(t.Context(), string(vm.ID))
 	require.NoError(t, err)
 	s.plugOld(t, v, m, "db")
-	items, err := dockvols.Adopt(t.Context(), v.Dockvols("ds-0"), dockvols.Options{Datastore: "ds-0", Record: func(dockvols.Volume) ([]byte, error) { return nil, nil }})
+	items, err := dockvols.Adopt(t.Context(), old{v, "ds-0"}, dockvols.Options{Datastore: "ds-0", Record: func(dockvols.Volume) ([]byte, error) { return nil, nil }})
 	require.NoError(t, err)
 	require.Len(t, items, 1)
 	assert.Equal(t, dockvols.Refused, items[0].Action)

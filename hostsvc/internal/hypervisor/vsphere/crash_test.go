@@ -325,7 +325,7 @@ func TestAnAdoptionThatWasKilledIsCompletedByARepeat(t *testing.T) {
 	s.oldDisk(t, v, "db", "precious")
 	o := dockvols.Options{Datastore: "ds-0", Record: func(v dockvols.Volume) ([]byte, error) { return []byte(v.Name), nil }}
 	adopt := func(v *VSphere) ([]dockvols.Item, error) {
-		return dockvols.Adopt(t.Context(), v.Dockvols("ds-0"), o)
+		return dockvols.Adopt(t.Context(), old{v, "ds-0"}, o)
 	}
 	_, dead := until("dockvols.adopt.recorded", func() error { _, err := adopt(v); return err })
 	require.True(t, dead)
