@@ -74,7 +74,8 @@ func dependentOrOwn(mode string) bool {
 
 func (s *Server) removeOwn(vmx string) {
 	base := strings.TrimSuffix(vmx, ".vmx")
-	for _, p := range []string{vmx, base + ".nvram", base + ".vmsd", filepath.Join(filepath.Dir(vmx), "vmware.log")} {
+	nvram, _ := filepath.Glob(filepath.Join(filepath.Dir(vmx), "*.nvram")) // the pattern is valid
+	for _, p := range append(nvram, vmx, base+".vmsd", filepath.Join(filepath.Dir(vmx), "vmware.log")) {
 		_ = os.Remove(p)
 	}
 	_ = os.Remove(filepath.Dir(vmx)) // if it is empty

@@ -27,6 +27,8 @@ type savedVM struct {
 	Host      string
 	On        bool
 	Booted    *time.Time
+	Datastore []types.ManagedObjectReference
+	Network   []types.ManagedObjectReference
 	Config    string
 	Disks     []*disk
 	Snapshots snapshots
@@ -84,7 +86,7 @@ func decode(text string) (*types.VirtualMachineConfigInfo, error) {
 func (s *Server) saveVM(vm *simulator.VirtualMachine) {
 	v := savedVM{
 		Moref: vm.Self.Value, Name: vm.Name, Config: encode(vm.Config), Configs: make(map[string]string),
-		Booted: vm.Summary.Runtime.BootTime,
+		Booted: vm.Summary.Runtime.BootTime, Datastore: vm.Datastore, Network: vm.Network,
 	}
 	if h, ok := s.root.Map.Get(*vm.Runtime.Host).(*simulator.HostSystem); ok {
 		v.Host = h.Name

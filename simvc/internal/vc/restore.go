@@ -2,6 +2,8 @@ package vc
 
 import (
 	"fmt"
+	"os"
+	"path"
 	"strconv"
 	"strings"
 
@@ -51,6 +53,14 @@ func (s *Server) restoreVM(v savedVM) error {
 		if h.Name == v.Host || host == nil {
 			host = &h.Self
 		}
+	}
+	// The simulator looks for this file by the machine's present name.
+	if _, p, fault := s.resolve(path.Join(path.Dir(c.Files.VmPathName), v.Name+".nvram")); fault == nil {
+		f, err := os.OpenFile(p, os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return fmt.Errorf("vm %s: %w", v.Name, err)
+		}
+		_ = f.Close()
 	}
 	s.skip(v.Moref)
 	ctx := s.ctx()
@@ -102,6 +112,12 @@ func (s *Server) configure(ctx *simulator.Context, vm *simulator.VirtualMachine,
 		ctx.Map.Put(&simulator.VirtualMachineSnapshot{VirtualMachineSnapshot: mo.VirtualMachineSnapshot{
 			ExtensibleManagedObject: mo.ExtensibleManagedObject{Self: sn.Ref}, Vm: vm.Self,
 		}})
+	}
+	ctx.Update(vm, []types.PropertyChange{{Name: "datastore", Val: v.Datastore}, {Name: "network", Val: v.Network}})
+	for _, ref := range v.Datastore {
+		if ds, ok := ctx.Map.Get(ref).(*simulator.Datastore); ok {
+			ctx.Map.AddReference(ctx, ds, &ds.Vm, vm.Self)
+		}
 	}
 	if v.On {
 		ctx.Update(vm, []types.PropertyChange{
