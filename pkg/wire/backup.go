@@ -123,9 +123,11 @@ type SetBackupLimit struct {
 	MaxStored volspec.Size `json:"max_stored"`
 }
 
-// Point is one recovery point.
+// Point is one recovery point. Kind is volume, or vm: the disks of a VM at one
+// moment, with Volume vm/NAME and as good as the worst of them.
 type Point struct {
 	ID          volspec.PointID     `json:"id"`
+	Kind        string              `json:"kind"`
 	VMGroup     string              `json:"vmgroup"`
 	Repository  string              `json:"repository"`
 	Volume      string              `json:"volume"` // volume@datastore at the time
@@ -147,6 +149,22 @@ type Point struct {
 	ProvenAt    time.Time           `json:"proven_at,omitzero"`
 	Damage      string              `json:"damage"` // "" or what is lost
 	Policy      string              `json:"policy"`
+	VM          string              `json:"vm,omitempty"` // also of the point of one disk
+	VMID        volspec.VMID        `json:"vm_id,omitempty"`
+	Disks       []PointDisk         `json:"disks,omitempty"`
+}
+
+// PointDisk is one disk in the point of a VM. State is that of its own point,
+// missing, or left-out, when Damage says why the point does not hold it.
+type PointDisk struct {
+	Key       string          `json:"key"`
+	Label     string          `json:"label"`
+	SizeBytes int64           `json:"size_bytes"`
+	Datastore string          `json:"datastore"`
+	Point     volspec.PointID `json:"point"` // of the disk alone
+	State     string          `json:"state"`
+	Tracking  string          `json:"tracking"`
+	Damage    string          `json:"damage"`
 }
 
 // PointList is a page of points, newest first.
@@ -160,10 +178,11 @@ type SetPoint struct {
 	Hold *bool `json:"hold,omitempty"`
 }
 
-// RunBackup backs volumes up now: those named, or those of a policy.
-// Repository "" is the policy's, or the only one of the vmgroup.
+// RunBackup backs volumes and whole VMs up now: those named, or those of a
+// policy. Repository "" is the policy's, or the only one of the vmgroup.
 type RunBackup struct {
 	Volumes     []string `json:"volumes,omitempty"`
+	VMs         []string `json:"vms,omitempty"`
 	Policy      string   `json:"policy,omitempty"`
 	Repository  string   `json:"repository,omitempty"`
 	Consistency string   `json:"consistency,omitempty"` // filesystem: refuse anything less
@@ -177,11 +196,17 @@ type RunVerify struct {
 }
 
 // RunRestore brings a point back: as a new volume Name with docker's Options,
-// or into the volume it is of.
+// or into the volume it is of. The point of a VM becomes a new VM Name, powered
+// off, on Datastore ("": each disk where it was) and Host ("": the hypervisor
+// chooses), or goes into the VM it is of. Disk, a key or label, is only that
+// disk: as a new volume, or in place.
 type RunRestore struct {
-	Name    string            `json:"name,omitempty"`
-	Options map[string]string `json:"options,omitempty"`
-	InPlace bool              `json:"in_place,omitempty"`
+	Name      string            `json:"name,omitempty"`
+	Options   map[string]string `json:"options,omitempty"`
+	InPlace   bool              `json:"in_place,omitempty"`
+	Disk      string            `json:"disk,omitempty"`
+	Datastore string            `json:"datastore,omitempty"`
+	Host      string            `json:"host,omitempty"`
 }
 
 // RunCopy copies a point to another repository of the vmgroup.
@@ -194,7 +219,7 @@ type RunCopy struct {
 type Job struct {
 	ID         volspec.JobID `json:"id"`
 	VMGroup    string        `json:"vmgroup"`
-	Kind       string        `json:"kind"` // backup, verify, drill, restore, copy, maintain, policy
+	Kind       string        `json:"kind"` // backup, verify, drill, restore, copy, maintain, policy, vm-backup, vm-restore
 	Object     string        `json:"object"`
 	Policy     string        `json:"policy"`
 	State      string        `json:"state"`
@@ -248,7 +273,8 @@ type Policy struct {
 	Source      string       `json:"source,omitempty"`
 	Enabled     *bool        `json:"enabled,omitempty"` // nil: true
 	Volumes     []string     `json:"volumes"`           // glob patterns of names; empty: only those that name the policy
-	Exclude     []string     `json:"exclude,omitempty"`
+	VMs         []string     `json:"vms,omitempty"`     // glob patterns of names of whole VMs
+	Exclude     []string     `json:"exclude,omitempty"` // of volumes, or with vm/ before it of VMs
 	Repository  string       `json:"repository"`
 	Schedule    string       `json:"schedule"` // calendar expression; "" only by hand
 	Timezone    string       `json:"timezone,omitempty"`
@@ -288,11 +314,12 @@ type CopyPolicy struct {
 	Keep       Keep   `json:"keep,omitzero"`
 }
 
-// PolicyPreview is what a policy would do: which volumes it protects, when it
-// runs next, which points it would remove.
+// PolicyPreview is what a policy would do: which volumes and VMs it protects,
+// when it runs next, which points it would remove.
 type PolicyPreview struct {
 	Policy  Policy         `json:"policy"`
 	Volumes []string       `json:"volumes"`
+	VMs     []string       `json:"vms"`
 	Next    []PolicyRun    `json:"next"`
 	Points  []KeepDecision `json:"points"`
 }
@@ -325,10 +352,12 @@ type Pruned struct {
 	Removed   int            `json:"removed"`
 }
 
-// Protection is how one volume is protected. State as in VolumeBackup.
+// Protection is how one volume, or the whole VM vm/NAME, is protected. State as
+// in VolumeBackup.
 type Protection struct {
 	Volume      string           `json:"volume"`
 	VolumeID    volspec.VolumeID `json:"volume_id"`
+	VMID        volspec.VMID     `json:"vm_id,omitempty"`
 	Policies    []string         `json:"policies"`
 	State       string           `json:"state"`
 	LastPoint   time.Time        `json:"last_point,omitzero"`

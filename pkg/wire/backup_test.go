@@ -15,7 +15,7 @@ func TestFieldNamesOfBackup(t *testing.T) {
 	word := regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 	for _, b := range []any{
 		VolumeBackup{}, Location{}, Credentials{}, CreateRepository{}, Repository{}, Assign{}, Kit{}, KitOptions{}, BackupUsage{}, SetBackupLimit{},
-		Point{}, PointList{}, SetPoint{}, RunBackup{}, RunVerify{}, RunRestore{}, RunCopy{}, Job{}, JobProgress{}, JobStep{}, JobList{}, Policy{}, Keep{},
+		Point{}, PointDisk{}, PointList{}, SetPoint{}, RunBackup{}, RunVerify{}, RunRestore{}, RunCopy{}, Job{}, JobProgress{}, JobStep{}, JobList{}, Policy{}, Keep{},
 		VerifyPolicy{}, CopyPolicy{}, PolicyPreview{}, PolicyRun{}, KeepDecision{}, Prune{}, Pruned{}, Protection{}, Alarm{}, File{}, FileList{}, Rotated{},
 	} {
 		typ := reflect.TypeOf(b)

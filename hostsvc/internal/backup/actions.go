@@ -27,11 +27,11 @@ func (s *Service) enqueue(ctx context.Context, j job.Job, params any) (job.Job, 
 	return s.o.Jobs.Enqueue(ctx, j)
 }
 
-// Backup backs volumes up now, one job each: those named, or those of a
-// policy. A job for a volume that is being backed up waits for the other.
+// Backup backs volumes and VMs up now, one job each: those named, or those of
+// a policy. A job for one that is being backed up waits for the other.
 func (s *Service) Backup(ctx context.Context, c volspec.Caller, group string, req wire.RunBackup) ([]wire.Job, error) {
-	if (len(req.Volumes) == 0) == (req.Policy == "") {
-		return nil, errkind.New(errkind.Invalid, "a backup is of volumes or of a policy: name one or the other")
+	if (len(req.Volumes)+len(req.VMs) == 0) == (req.Policy == "") {
+		return nil, errkind.New(errkind.Invalid, "a backup is of volumes and VMs, or of a policy: name one or the other")
 	}
 	if !slices.Contains([]string{"", consistencyBest, consistencyCrash, consistencyRequired}, req.Consistency) {
 		return nil, errkind.New(errkind.Invalid, "consistency %q is not known: use filesystem, crash or filesystem-required", req.Consistency)
@@ -39,6 +39,13 @@ func (s *Service) Backup(ctx context.Context, c volspec.Caller, group string, re
 	volumes, pol, err := s.chosen(ctx, c, group, req)
 	if err != nil {
 		return nil, err
+	}
+	machines, err := s.chosenMachines(ctx, group, req, pol)
+	if err != nil {
+		return nil, err
+	}
+	if len(volumes)+len(machines) == 0 {
+		return nil, errkind.New(errkind.NotFound, "policy %s matches no volume and no VM of vmgroup %s: see `mooring backup policy preview`", req.Policy, group)
 	}
 	var out []wire.Job
 	var names []string
@@ -53,6 +60,18 @@ func (s *Service) Backup(ctx context.Context, c volspec.Caller, group string, re
 		}
 		out = append(out, s.presentJob(ctx, j, group))
 		names = append(names, v.Name.String())
+	}
+	for _, m := range machines {
+		p, err := s.machineBackupOf(ctx, m, pol, req)
+		if err != nil {
+			return nil, err
+		}
+		j, err := s.enqueue(ctx, job.Job{Group: m.Group.ID, Kind: kindMachine, Object: string(m.ID), Policy: p.Policy, Priority: urgent}, p)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s.presentJob(ctx, j, group))
+		names = append(names, machineName(m.Name))
 	}
 	s.audit(ctx, c, group, "backup run", strings.Join(names, " "), nil)
 	return out, nil
@@ -83,10 +102,27 @@ func (s *Service) chosen(ctx context.Context, c volspec.Caller, group string, re
 		return nil, nil, err
 	}
 	found, err = s.selected(ctx, p)
-	if err == nil && len(found) == 0 {
-		err = errkind.New(errkind.NotFound, "policy %s matches no volume of vmgroup %s: see `mooring backup policy preview`", p.Name, group)
-	}
 	return found, &p, err
+}
+
+// chosenMachines are the VMs of a request, each once; pol is the policy it
+// names.
+func (s *Service) chosenMachines(ctx context.Context, group string, req wire.RunBackup, pol *Policy) (found []Machine, err error) {
+	if pol != nil {
+		return s.selectedMachines(ctx, *pol)
+	}
+	seen := map[volspec.VMID]bool{}
+	for _, name := range req.VMs {
+		m, err := s.findMachine(ctx, group, name)
+		if err != nil {
+			return nil, err
+		}
+		if !seen[m.ID] {
+			found = append(found, m)
+		}
+		seen[m.ID] = true
+	}
+	return found, nil
 }
 
 // selected are the volumes that a policy protects now.
@@ -177,6 +213,9 @@ func (s *Service) Drill(ctx context.Context, c volspec.Caller, group, ref string
 // CopyPoint copies a point to another repository of the vmgroup, as a job.
 func (s *Service) CopyPoint(ctx context.Context, c volspec.Caller, group, ref string, req wire.RunCopy) (wire.Job, error) {
 	return s.onPoint(ctx, c, group, ref, kindCopy, "backup copy", func(p *pointParams, tx Tx, g volspec.VMGroup) error {
+		if pt, err := tx.Point(p.Point); err == nil && pt.Set != "" {
+			return noMachineCopy
+		}
 		r, err := tx.RepositoryByName(g.ID, req.Repository)
 		if err == nil && r.ID == p.Repository {
 			err = errkind.New(errkind.Invalid, "recovery point %s is in repository %s already: name another one", p.Point, r.Name)
@@ -186,13 +225,24 @@ func (s *Service) CopyPoint(ctx context.Context, c volspec.Caller, group, ref st
 	})
 }
 
-// onPoint enqueues a job about one point.
+var noMachineCopy = errkind.New(errkind.Unsupported, "recovery points of VMs are not copied to another repository: let a second policy back the VM up there")
+
+// onPoint enqueues a job about one point. That of a VM can only be verified.
 func (s *Service) onPoint(ctx context.Context, c volspec.Caller, group, ref, kind, action string, complete func(*pointParams, Tx, volspec.VMGroup) error) (wire.Job, error) {
-	pt, _, g, err := s.findPoint(ctx, group, ref)
+	t, err := s.lookup(ctx, group, ref)
 	if err != nil {
 		return wire.Job{}, err
 	}
-	p := paramsOf(pt)
+	pt, g, p := t.point, t.group, paramsOf(t.point)
+	switch {
+	case t.set == nil:
+	case kind == kindVerify:
+		p = paramsOfSet(*t.set)
+	case kind == kindCopy:
+		return wire.Job{}, noMachineCopy
+	default:
+		return wire.Job{}, errkind.New(errkind.Unsupported, "a drill is of one filesystem: verify recovery point %s of VM %s, restore it as a new VM, or drill the point of one of its disks, see `mooring backup inspect`", pt.ID, t.set.vm.Name)
+	}
 	if err := s.o.Store.View(ctx, func(tx Tx) error { return complete(&p, tx, g) }); err != nil {
 		return wire.Job{}, err
 	}
@@ -205,7 +255,19 @@ func (s *Service) onPoint(ctx context.Context, c volspec.Caller, group, ref, kin
 }
 
 func paramsOf(p Point) pointParams {
-	return pointParams{Point: p.ID, Repository: p.Repository, Name: volspec.Name{Volume: p.Volume, Datastore: p.Datastore}.String()}
+	name := volspec.Name{Volume: p.Volume, Datastore: p.Datastore}.String()
+	if p.Set != "" {
+		name = machineName(p.VM)
+	}
+	return pointParams{Point: p.ID, Repository: p.Repository, Name: name}
+}
+
+func paramsOfSet(x set) pointParams {
+	p := paramsOf(x.summary())
+	for _, d := range x.points {
+		p.Disks = append(p.Disks, d.ID)
+	}
+	return p
 }
 
 func objectOf(p pointParams) string {

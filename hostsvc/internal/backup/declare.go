@@ -26,7 +26,7 @@ func (s *Service) CheckDeclared(all []Declared) error {
 	var errs []error
 	for _, d := range all {
 		for _, p := range d.Policies {
-			errs = append(errs, checkPolicy(complete(p, s.o.Zone)))
+			errs = append(errs, s.checkPolicy(complete(p, s.o.Zone)))
 		}
 	}
 	return errors.Join(errs...)

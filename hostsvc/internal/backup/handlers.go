@@ -22,6 +22,7 @@ func (s *Service) Handlers() map[string]job.Handler {
 	kinds := map[string]job.Handler{
 		kindBackup: of(s.runBackup), kindVerify: of(s.runVerify), kindDrill: of(s.runDrill),
 		kindCopy: of(s.runCopy), kindRestore: of(s.runRestore), kindMaintain: of(s.runMaintain), kindPolicy: of(s.runPolicy),
+		kindMachine: of(s.runMachine), kindMachineRestore: of(s.runMachineRestore),
 	}
 	waiting := kinds[kindPolicy]
 	waiting.Free = true
@@ -55,7 +56,7 @@ func jobOf(kind, object string) string { return kind + " of " + object }
 // ended tells people of jobs that failed, and that they are well again. A
 // policy's job tells by its parts; of a restore whoever asked for it knows.
 func (s *Service) ended(ctx context.Context, j job.Job) {
-	if j.Kind == kindPolicy || j.Kind == kindRestore || j.State == job.Canceled {
+	if j.Kind == kindPolicy || j.Kind == kindRestore || j.Kind == kindMachineRestore || j.State == job.Canceled {
 		return
 	}
 	object := jobOf(j.Kind, s.presentJob(ctx, j, "").Object)
@@ -68,7 +69,7 @@ func (s *Service) ended(ctx context.Context, j job.Job) {
 		}
 	default:
 		err = s.clear(ctx, j.Group, alarmJob, object, "the "+object+" succeeds again")
-		if j.Kind == kindBackup || j.Kind == kindCopy {
+		if j.Kind == kindBackup || j.Kind == kindMachine || j.Kind == kindCopy {
 			err = joined(err, s.clear(ctx, j.Group, alarmQuota, quotaObject, "there is room in the backup storage again"))
 		}
 	}

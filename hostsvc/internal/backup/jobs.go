@@ -53,7 +53,7 @@ func (s *Service) presentJob(_ context.Context, j job.Job, group string) wire.Jo
 		Point      volspec.PointID `json:"point"`
 	}
 	if json.Unmarshal(j.Params, &p) == nil {
-		if p.Name != "" && j.Kind != kindRestore {
+		if p.Name != "" && j.Kind != kindRestore && j.Kind != kindMachineRestore {
 			out.Object = p.Name
 		}
 		out.Policy, out.Point = p.PolicyName, string(p.Point)

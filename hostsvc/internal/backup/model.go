@@ -121,6 +121,7 @@ type pointMeta struct {
 	StallMS int64          `json:"stall_ms"`
 	Note    string         `json:"note,omitempty"`
 	Policy  string         `json:"policy,omitempty"`
+	VM      *machineMeta   `json:"vm,omitempty"`
 }
 
 func (p Point) meta() (m pointMeta) {

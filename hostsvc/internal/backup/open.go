@@ -140,15 +140,17 @@ func (s *Service) sync(ctx context.Context, r Repo, rp repository.Repository) er
 // foundPoint is the record of a point that is only known from the repository.
 // Proofs are of an installation: they are to be made again.
 func (s *Service) foundPoint(r Repo, p repository.Point) Point {
-	n, err := volspec.ParseName(p.Source.Name)
-	if err != nil {
-		n = volspec.Name{Volume: p.Source.Name}
-	}
-	return Point{
+	out := Point{
 		ID: p.ID, Group: r.Group, Repository: r.ID, VolumeID: p.Source.Volume,
-		Volume: n.Volume, Datastore: n.Datastore, Created: p.Created, State: volspec.Completed,
+		Volume: p.Source.Name, Created: p.Created, State: volspec.Completed,
 		Body: PointBody{Point: p},
 	}
+	if vm := out.meta().VM; vm != nil && p.CopyOf == "" {
+		out.Set, out.VMID, out.VM = vm.Set, vm.VM, vm.Name
+	} else if n, err := volspec.ParseName(p.Source.Name); err == nil {
+		out.Volume, out.Datastore = n.Volume, n.Datastore
+	}
+	return out
 }
 
 func points(n int) string {

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"strconv"
@@ -15,7 +16,8 @@ import (
 	"mooring.dev/mooring/pkg/wire"
 )
 
-// PointFilter selects recovery points; zero fields select everything.
+// PointFilter selects recovery points; zero fields select everything. Volume
+// is also vm/NAME.
 type PointFilter struct {
 	Volume, Repository, After string
 	Limit                     int
@@ -35,8 +37,10 @@ func pageSize(n int) int {
 
 // Points is one page of a vmgroup's points, newest first.
 func (s *Service) Points(ctx context.Context, group string, f PointFilter) (wire.PointList, error) {
-	q := PointQuery{Limit: pageSize(f.Limit) + 1}
-	if f.Volume != "" {
+	q := PointQuery{Limit: pageSize(f.Limit) + 1, Heads: true}
+	if name, isVM := strings.CutPrefix(f.Volume, machinePrefix); isVM {
+		q.VM = name
+	} else if f.Volume != "" {
 		n, err := volspec.ParseName(f.Volume)
 		if err != nil {
 			return wire.PointList{}, err
@@ -50,6 +54,7 @@ func (s *Service) Points(ctx context.Context, group string, f PointFilter) (wire
 		}
 	}
 	var page []Point
+	sets := map[volspec.PointID]set{}
 	repos := map[volspec.RepositoryID]string{}
 	err := s.inGroup(ctx, group, func(tx Tx, g volspec.VMGroup) error {
 		q.Group = g.ID
@@ -67,8 +72,20 @@ func (s *Service) Points(ctx context.Context, group string, f PointFilter) (wire
 			}
 			q.Repository = r.ID
 		}
-		page, err = tx.Points(q)
-		return err
+		if page, err = tx.Points(q); err != nil {
+			return err
+		}
+		for _, p := range page {
+			if p.Set == "" {
+				continue
+			}
+			all, err := tx.Points(PointQuery{Group: g.ID, Set: p.Set})
+			if err != nil {
+				return err
+			}
+			sets[p.Set] = setsOf(all)[0]
+		}
+		return nil
 	})
 	out := wire.PointList{Points: []wire.Point{}}
 	for i, p := range page {
@@ -76,6 +93,10 @@ func (s *Service) Points(ctx context.Context, group string, f PointFilter) (wire
 			last := page[i-1]
 			out.Next = cursor(last.Created, string(last.ID))
 			break
+		}
+		if p.Set != "" {
+			out.Points = append(out.Points, presentSet(sets[p.Set], group, repos[p.Repository]))
+			continue
 		}
 		out.Points = append(out.Points, presentPoint(p, group, repos[p.Repository]))
 	}
@@ -101,7 +122,7 @@ func presentPoint(p Point, group, repo string) wire.Point {
 	m, st := p.meta(), p.Body.Point.Stats
 	name := volspec.Name{Volume: p.Volume, Datastore: p.Datastore}
 	return wire.Point{
-		ID: p.ID, VMGroup: group, Repository: repo, Volume: name.String(), VolumeID: p.VolumeID,
+		ID: p.ID, Kind: kindOfVolume, VM: p.VM, VMID: p.VMID, VMGroup: group, Repository: repo, Volume: name.String(), VolumeID: p.VolumeID,
 		Created: p.Created, State: p.State, Consistency: p.Body.Point.Consistency, Hold: p.Hold,
 		SizeBytes: p.Body.Point.Size, DataBytes: st.Data, ReadBytes: st.Read, NewBytes: st.New, StoredBytes: st.Stored,
 		Tracking: p.Body.Point.Tracking, StallMS: m.StallMS, FSType: m.Spec.FSType, CopyOf: p.Body.Point.CopyOf,
@@ -109,18 +130,69 @@ func presentPoint(p Point, group, repo string) wire.Point {
 	}
 }
 
-// findPoint resolves what a user wrote for a point: its id, or volume@time,
-// volume@latest. Another vmgroup's and none at all are the same not-found.
-func (s *Service) findPoint(ctx context.Context, group, ref string) (p Point, r Repo, g volspec.VMGroup, err error) {
-	err = s.inGroup(ctx, group, func(tx Tx, have volspec.VMGroup) error {
-		g = have
-		if p, err = pointOf(tx, g.ID, "", ref); err != nil {
+// target is what a user means by a recovery point: that of a volume, that of
+// one disk of a VM, or with set that of a whole VM.
+type target struct {
+	point Point
+	set   *set
+	repo  Repo
+	group volspec.VMGroup
+}
+
+// rows are the points in the catalog that the target is made of.
+func (t target) rows() []Point {
+	if t.set != nil {
+		return t.set.points
+	}
+	return []Point{t.point}
+}
+
+func (t target) present() wire.Point {
+	if t.set != nil {
+		return presentSet(*t.set, t.group.Name, t.repo.Name)
+	}
+	return presentPoint(t.point, t.group.Name, t.repo.Name)
+}
+
+// lookup resolves what a user wrote for a point: its id, or volume@time,
+// volume@latest, vm/NAME@time, vm/NAME@latest. Another vmgroup's and none at all
+// are the same not-found.
+func (s *Service) lookup(ctx context.Context, group, ref string) (t target, err error) {
+	err = s.inGroup(ctx, group, func(tx Tx, g volspec.VMGroup) error {
+		t = target{group: g}
+		if !strings.HasPrefix(ref, machinePrefix) {
+			t.point, err = pointOf(tx, g.ID, "", ref)
+		}
+		if strings.HasPrefix(ref, machinePrefix) || errkind.Is(err, errkind.NotFound) {
+			x, err := setIn(tx, g.ID, ref)
+			if err != nil {
+				return err
+			}
+			t.set, t.point = &x, x.summary()
+		} else if err != nil {
 			return err
 		}
-		r, err = tx.Repository(p.Repository)
+		t.repo, err = tx.Repository(t.point.Repository)
 		return err
 	})
-	return p, r, g, err
+	return t, err
+}
+
+// findPoint resolves what a user wrote for the point of one disk.
+func (s *Service) findPoint(ctx context.Context, group, ref string) (Point, Repo, volspec.VMGroup, error) {
+	t, err := s.lookup(ctx, group, ref)
+	if err == nil && t.set != nil {
+		err = errkind.New(errkind.Invalid, "recovery point %s is of the whole VM %s: name the point of one of its disks, see `mooring backup inspect`", t.set.id, t.set.vm.Name)
+	}
+	return t.point, t.repo, t.group, err
+}
+
+// part refuses what can only be done to all disks of a VM's point.
+func (t target) part() error {
+	if t.set == nil && t.point.Set != "" {
+		return errkind.New(errkind.Invalid, "recovery point %s is of one disk of VM %s: name the point of the whole VM, %s", t.point.ID, t.point.VM, t.point.Set)
+	}
+	return nil
 }
 
 func noPoint(ref string) error {
@@ -194,77 +266,96 @@ func parseMoment(s string) (time.Time, error) {
 
 // Point describes one.
 func (s *Service) Point(ctx context.Context, group, ref string) (wire.Point, error) {
-	p, r, g, err := s.findPoint(ctx, group, ref)
+	t, err := s.lookup(ctx, group, ref)
 	if err != nil {
 		return wire.Point{}, err
 	}
-	return presentPoint(p, g.Name, r.Name), nil
+	return t.present(), nil
 }
 
 // SetPoint sets or ends a hold: a held point is removed by nobody.
 func (s *Service) SetPoint(ctx context.Context, c volspec.Caller, group, ref string, req wire.SetPoint) (wire.Point, error) {
-	p, r, g, err := s.findPoint(ctx, group, ref)
+	t, err := s.lookup(ctx, group, ref)
+	if err == nil {
+		err = t.part()
+	}
 	if err != nil {
 		return wire.Point{}, err
 	}
 	if req.Hold == nil {
-		return wire.Point{}, errkind.New(errkind.Invalid, "nothing to change on recovery point %s: hold can be set", p.ID)
+		return wire.Point{}, errkind.New(errkind.Invalid, "nothing to change on recovery point %s: hold can be set", t.point.ID)
 	}
 	err = s.o.Store.Update(ctx, func(tx Tx) error {
-		if p, err = tx.Point(p.ID); err != nil || p.Deleting {
-			return noPoint(ref)
+		rows := t.rows()
+		for i := range rows {
+			if rows[i], err = tx.Point(rows[i].ID); err != nil || rows[i].Deleting {
+				return noPoint(ref)
+			}
+			rows[i].Hold = *req.Hold
+			if err := tx.PutPoint(rows[i]); err != nil {
+				return err
+			}
 		}
-		p.Hold = *req.Hold
 		action := "point release"
-		if p.Hold {
+		if *req.Hold {
 			action = "point hold"
 		}
-		if err := tx.PutPoint(p); err != nil {
-			return err
-		}
-		return tx.AddAudit(entry(ctx, c, g.Name, action, string(p.ID)))
+		return tx.AddAudit(entry(ctx, c, t.group.Name, action, string(t.point.ID)))
 	})
-	return presentPoint(p, g.Name, r.Name), err
+	t.point.Hold = *req.Hold
+	return t.present(), err
 }
 
 // DeletePoint removes a point for good. A held one, or one that a volume
 // shows, is in-use.
 func (s *Service) DeletePoint(ctx context.Context, c volspec.Caller, group, ref string) error {
-	p, r, g, err := s.findPoint(ctx, group, ref)
+	t, err := s.lookup(ctx, group, ref)
+	if err == nil {
+		err = t.part()
+	}
 	if err != nil {
 		return err
 	}
-	return s.with(ctx, r.ID, func(_ Repo, rp repository.Repository) error {
-		return s.dropPoint(ctx, rp, p, func(tx Tx) error {
-			return tx.AddAudit(entry(ctx, c, g.Name, "point rm", string(p.ID)))
+	return s.with(ctx, t.repo.ID, func(_ Repo, rp repository.Repository) error {
+		return s.dropPoints(ctx, rp, t.rows(), func(tx Tx) error {
+			return tx.AddAudit(entry(ctx, c, t.group.Name, "point rm", string(t.point.ID)))
 		})
 	})
 }
 
-// dropPoint records the intent, deletes the point in the repository and
-// forgets it. also runs with the intent.
+// dropPoint is dropPoints of one.
 func (s *Service) dropPoint(ctx context.Context, rp repository.Repository, p Point, also func(Tx) error) error {
-	views, err := s.o.Volumes.ViewsOf(ctx, p.ID)
-	if err != nil {
-		return err
-	}
-	if len(views) > 0 {
-		return errkind.New(errkind.InUse, "recovery point %s is shown by volume %s: remove that volume first", p.ID, strings.Join(views, ", "))
-	}
-	err = s.o.Store.Update(ctx, func(tx Tx) error {
-		have, err := tx.Point(p.ID)
-		if errkind.Is(err, errkind.NotFound) {
-			return nil
-		}
+	return s.dropPoints(ctx, rp, []Point{p}, also)
+}
+
+// dropPoints records the intent for all of them, deletes the points in the
+// repository and forgets them. also runs with the intent.
+func (s *Service) dropPoints(ctx context.Context, rp repository.Repository, points []Point, also func(Tx) error) error {
+	for _, p := range points {
+		views, err := s.o.Volumes.ViewsOf(ctx, p.ID)
 		if err != nil {
 			return err
 		}
-		if have.Hold {
-			return errkind.New(errkind.InUse, "recovery point %s is held: release it first with `mooring backup release`", p.ID)
+		if len(views) > 0 {
+			return errkind.New(errkind.InUse, "recovery point %s is shown by volume %s: remove that volume first", p.ID, strings.Join(views, ", "))
 		}
-		have.Deleting = true
-		if err := tx.PutPoint(have); err != nil {
-			return err
+	}
+	err := s.o.Store.Update(ctx, func(tx Tx) error {
+		for _, p := range points {
+			have, err := tx.Point(p.ID)
+			if errkind.Is(err, errkind.NotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if have.Hold {
+				return errkind.New(errkind.InUse, "recovery point %s is held: release it first with `mooring backup release`", cmp.Or(p.Set, p.ID))
+			}
+			have.Deleting = true
+			if err := tx.PutPoint(have); err != nil {
+				return err
+			}
 		}
 		return also(tx)
 	})
@@ -272,16 +363,21 @@ func (s *Service) dropPoint(ctx context.Context, rp repository.Repository, p Poi
 		return err
 	}
 	crashpoint.Here("backup.point.intent")
-	s.sessions.dropPoint(ctx, p.ID)
-	if err := rp.Delete(ctx, p.ID); err != nil {
-		return err
+	for _, p := range points {
+		s.sessions.dropPoint(ctx, p.ID)
+		if err := rp.Delete(ctx, p.ID); err != nil {
+			return err
+		}
+		crashpoint.Here("backup.point.deleted")
+		if err := s.o.Store.Update(ctx, func(tx Tx) error { return tx.DeletePoint(p.ID) }); err != nil {
+			return err
+		}
+		log.G(ctx).WithField("point", string(p.ID)).Info("recovery point removed")
+		if err := s.clear(ctx, p.Group, alarmDamage, string(p.ID), ""); err != nil {
+			return err
+		}
 	}
-	crashpoint.Here("backup.point.deleted")
-	if err := s.o.Store.Update(ctx, func(tx Tx) error { return tx.DeletePoint(p.ID) }); err != nil {
-		return err
-	}
-	log.G(ctx).WithField("point", string(p.ID)).Info("recovery point removed")
-	return s.clear(ctx, p.Group, alarmDamage, string(p.ID), "")
+	return nil
 }
 
 // finishDeletes completes the removals that a crash interrupted.

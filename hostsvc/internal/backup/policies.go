@@ -65,7 +65,7 @@ func checkPolicy(p wire.Policy) error {
 	if n, err := volspec.ParseName(p.Name); err != nil || n.Datastore != "" {
 		say("policy name %q is not valid: use 1 to %d characters without / \\ and @", p.Name, volspec.MaxNameLen)
 	}
-	for _, pattern := range slices.Concat(p.Volumes, p.Exclude) {
+	for _, pattern := range slices.Concat(p.Volumes, p.VMs, p.Exclude) {
 		if _, err := path.Match(pattern, "x"); err != nil || pattern == "" {
 			say("pattern %q is not valid: use names with * ? and [a-z]", pattern)
 		}
@@ -114,6 +114,14 @@ func checkPolicy(p wire.Policy) error {
 		return errkind.New(errkind.Invalid, "policy %s: %s", p.Name, strings.Join(bad, "; "))
 	}
 	return nil
+}
+
+// checkPolicy also finds what this hypervisor cannot do.
+func (s *Service) checkPolicy(p wire.Policy) error {
+	if len(p.VMs) > 0 && s.o.Machines == nil {
+		return errkind.Wrap(errkind.Unsupported, noMachines, "policy %s names VMs", p.Name)
+	}
+	return checkPolicy(p)
 }
 
 func checkMode(m repository.VerifyMode, share float64) error {
@@ -191,7 +199,7 @@ func (s *Service) Policy(ctx context.Context, group, name string) (out wire.Poli
 // PutPolicy makes a policy, or with replace replaces one whole.
 func (s *Service) PutPolicy(ctx context.Context, c volspec.Caller, group string, in wire.Policy, replace bool) (wire.Policy, error) {
 	in = complete(in, s.o.Zone)
-	if err := checkPolicy(in); err != nil {
+	if err := s.checkPolicy(in); err != nil {
 		return wire.Policy{}, err
 	}
 	var out wire.Policy

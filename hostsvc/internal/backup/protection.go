@@ -22,19 +22,53 @@ const (
 	statePending     = "pending" // a policy selects it, and there is no point yet
 )
 
-// protectionFacts are what one volume's protection is judged on.
+// protectionFacts are what the protection of a volume, or of a whole VM, is
+// judged on.
 type protectionFacts struct {
 	volume   Volume
+	machine  *Machine
 	policies []Policy // that select it and are enabled
 	newest   *Point   // good one, in any repository
 	lastJob  *job.Job // newest backup job that has ended
 	now      time.Time
 }
 
+// name is that of the volume, or vm/NAME.
+func (f protectionFacts) name() string {
+	if f.machine != nil {
+		return machineName(f.machine.Name)
+	}
+	return f.volume.Name.String()
+}
+
+func (f protectionFacts) group() volspec.VMGroupID {
+	if f.machine != nil {
+		return f.machine.Group.ID
+	}
+	return f.volume.Group.ID
+}
+
+// since is when the first point was wanted: the age of a VM is not known, so
+// it has the time from when its policies were last changed.
+func (f protectionFacts) since() time.Time {
+	at := f.volume.Created
+	if f.machine != nil {
+		for _, p := range f.policies {
+			if p.Changed.After(at) {
+				at = p.Changed
+			}
+		}
+	}
+	return at
+}
+
 // judgeProtection is pure. A volume is late when its newest good point is
 // older than the smallest RPO; a new volume has that long for its first one.
 func judgeProtection(f protectionFacts) wire.Protection {
-	p := wire.Protection{Volume: f.volume.Name.String(), VolumeID: f.volume.ID, State: stateOK, AgeSeconds: -1, Policies: []string{}}
+	p := wire.Protection{Volume: f.name(), VolumeID: f.volume.ID, State: stateOK, AgeSeconds: -1, Policies: []string{}}
+	if f.machine != nil {
+		p.VMID = f.machine.ID
+	}
 	var rpo time.Duration
 	for _, pol := range f.policies {
 		p.Policies = append(p.Policies, pol.Name)
@@ -43,7 +77,7 @@ func judgeProtection(f protectionFacts) wire.Protection {
 		}
 	}
 	p.RPOSeconds = int64(rpo / time.Second)
-	since := f.volume.Created
+	since := f.since()
 	if f.newest != nil {
 		since = f.newest.Created
 		p.LastPoint, p.LastState = f.newest.Created, string(f.newest.State)
@@ -109,7 +143,64 @@ func (s *Service) gather(ctx context.Context, g volspec.VMGroupID) ([]protection
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	machines, err := s.gatherMachines(ctx, g, at)
+	return append(out, machines...), err
+}
+
+// gatherMachines collects the facts of all VMs.
+func (s *Service) gatherMachines(ctx context.Context, g volspec.VMGroupID, at time.Time) ([]protectionFacts, error) {
+	machines, err := s.machines(ctx, g)
+	if err != nil || len(machines) == 0 {
+		return nil, err
+	}
+	ended, err := s.o.Jobs.List(ctx, job.Query{Group: g, Kind: kindMachine, Ended: true, Limit: 10 * len(machines)})
+	if err != nil {
+		return nil, err
+	}
+	newestJob := map[string]*job.Job{}
+	for i := range ended { // newest first
+		if newestJob[ended[i].Object] == nil {
+			newestJob[ended[i].Object] = &ended[i]
+		}
+	}
+	var out []protectionFacts
+	err = s.o.Store.View(ctx, func(tx Tx) error {
+		out = nil
+		policies, err := tx.Policies(g)
+		if err != nil {
+			return err
+		}
+		for i, m := range machines {
+			f := protectionFacts{machine: &machines[i], now: at, lastJob: newestJob[string(m.ID)]}
+			for _, p := range policies {
+				if enabled(p) && selectsMachine(p, m) {
+					f.policies = append(f.policies, p)
+				}
+			}
+			all, err := tx.Points(PointQuery{Group: m.Group.ID, VMID: m.ID, Limit: 100})
+			if err != nil {
+				return err
+			}
+			for _, p := range summaries(setsOf(all)) {
+				if p.good() {
+					f.newest = &p
+					break
+				}
+			}
+			out = append(out, f)
+		}
+		return nil
+	})
 	return out, err
+}
+
+// shown reports whether anybody asked for this: whole VMs need no protection
+// of their own where their volumes have it.
+func (f protectionFacts) shown() bool {
+	return f.machine == nil || len(f.policies) > 0 || f.newest != nil || f.lastJob != nil
 }
 
 // newestGood is the newest point of a volume that can be restored, nil for
@@ -136,7 +227,9 @@ func (s *Service) Protection(ctx context.Context, group string) ([]wire.Protecti
 	facts, err := s.gather(ctx, id)
 	out := make([]wire.Protection, 0, len(facts))
 	for _, f := range facts {
-		out = append(out, judgeProtection(f))
+		if f.shown() {
+			out = append(out, judgeProtection(f))
+		}
 	}
 	slices.SortStableFunc(out, func(a, b wire.Protection) int {
 		if d := rank[a.State] - rank[b.State]; d != 0 {
@@ -156,21 +249,21 @@ func (s *Service) watchAges(ctx context.Context) error {
 	}
 	late, known := map[string]bool{}, map[string]bool{}
 	for _, f := range facts {
-		name := f.volume.Name.String()
-		known[alarmID(f.volume.Group.ID, alarmDrill, name)] = true
-		for _, kind := range []string{kindBackup, kindVerify, kindDrill, kindCopy} {
-			known[alarmID(f.volume.Group.ID, alarmJob, jobOf(kind, name))] = true
+		name := f.name()
+		known[alarmID(f.group(), alarmDrill, name)] = true
+		for _, kind := range []string{kindBackup, kindMachine, kindVerify, kindDrill, kindCopy} {
+			known[alarmID(f.group(), alarmJob, jobOf(kind, name))] = true
 		}
 		p := judgeProtection(f)
 		if p.State != stateLate {
 			continue
 		}
-		late[alarmID(f.volume.Group.ID, alarmRPO, p.Volume)] = true
-		detail := fmt.Sprintf("volume %s has had no good recovery point for longer than its RPO of %s", p.Volume, time.Duration(p.RPOSeconds)*time.Second)
+		late[alarmID(f.group(), alarmRPO, p.Volume)] = true
+		detail := fmt.Sprintf("%s has had no good recovery point for longer than its RPO of %s", thing(p.Volume), time.Duration(p.RPOSeconds)*time.Second)
 		if p.LastProblem != "" {
 			detail += "; its last backup failed: " + p.LastProblem
 		}
-		if err := s.raise(ctx, f.volume.Group.ID, alarmRPO, p.Volume, detail); err != nil {
+		if err := s.raise(ctx, f.group(), alarmRPO, p.Volume, detail); err != nil {
 			return err
 		}
 	}
@@ -184,7 +277,7 @@ func (s *Service) watchAges(ctx context.Context) error {
 		case err != nil:
 			return err
 		case a.Kind == alarmRPO && !late[a.ID]:
-			err = s.clear(ctx, a.Group, a.Kind, a.Object, "volume "+a.Object+" is within its RPO again")
+			err = s.clear(ctx, a.Group, a.Kind, a.Object, thing(a.Object)+" is within its RPO again")
 		case aboutVolume(a) && !known[a.ID]: // which is gone
 			err = s.clear(ctx, a.Group, a.Kind, a.Object, "")
 		}
@@ -192,7 +285,15 @@ func (s *Service) watchAges(ctx context.Context) error {
 	return err
 }
 
-// aboutVolume reports whether an alarm ends with its volume.
+// thing is the name of a volume or VM in a sentence.
+func thing(name string) string {
+	if vm, ok := strings.CutPrefix(name, machinePrefix); ok {
+		return "VM " + vm
+	}
+	return "volume " + name
+}
+
+// aboutVolume reports whether an alarm ends with its volume or VM.
 func aboutVolume(a Alarm) bool {
 	return a.Kind == alarmDrill || a.Kind == alarmJob && !strings.HasPrefix(a.Object, jobOf(kindMaintain, ""))
 }

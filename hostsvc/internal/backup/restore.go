@@ -130,10 +130,32 @@ func (s *Service) enqueueRestore(ctx context.Context, g volspec.VMGroup, p Point
 
 // RestorePoint brings a point back as a job: as a new volume by default.
 func (s *Service) RestorePoint(ctx context.Context, c volspec.Caller, group, ref string, req wire.RunRestore) (wire.Job, error) {
-	p, _, g, err := s.findPoint(ctx, group, ref)
+	t, err := s.lookup(ctx, group, ref)
 	if err != nil {
 		return wire.Job{}, err
 	}
+	switch {
+	case t.set == nil && t.point.Set != "" && req.InPlace: // one disk of a VM
+		d := t.point.meta().VM
+		if t, err = s.lookup(ctx, group, string(t.point.Set)); err != nil {
+			return wire.Job{}, err
+		}
+		req.Disk = d.Key
+	case t.set == nil && (req.Disk != "" || req.Datastore != "" || req.Host != ""):
+		return wire.Job{}, errkind.New(errkind.Invalid, "disk, datastore and host are for the recovery point of a VM: leave them out, a volume's datastore is written behind its name")
+	case t.set != nil && req.Disk != "" && !req.InPlace:
+		if req.Datastore != "" || req.Host != "" {
+			return wire.Job{}, errkind.New(errkind.Invalid, "one disk of a VM is restored as a volume: leave datastore and host out, and write NAME@DATASTORE")
+		}
+		if _, t.point, err = t.set.disk(req.Disk); err != nil {
+			return wire.Job{}, err
+		}
+		t.set = nil
+	}
+	if t.set != nil {
+		return s.restoreMachine(ctx, c, t, req)
+	}
+	p, g := t.point, t.group
 	if p.State == volspec.Damaged {
 		return wire.Job{}, errkind.New(errkind.Corrupt, "recovery point %s is damaged (%s): choose another, see `mooring backup ls`", p.ID, p.Body.Damage)
 	}
@@ -176,9 +198,13 @@ func (s *Service) newVolume(ctx context.Context, g volspec.VMGroup, p Point, req
 	for _, v := range have {
 		taken[v.Name.Volume] = true
 	}
-	to.Name = p.Volume + "-restored"
+	base := p.Volume
+	if p.Set != "" { // NAME/LABEL
+		base = strings.NewReplacer("/", "-", " ", "-", "@", "-", `\`, "-").Replace(base)
+	}
+	to.Name = base + "-restored"
 	for i := 2; taken[to.Name]; i++ {
-		to.Name = fmt.Sprintf("%s-restored-%d", p.Volume, i)
+		to.Name = fmt.Sprintf("%s-restored-%d", base, i)
 	}
 	if p.Datastore != "" {
 		to.Name += "@" + p.Datastore

@@ -34,46 +34,88 @@ func decide(points []Point, r retention.Rules) []retention.Decision {
 // retain removes what a policy does not keep of a volume's points. Without a
 // policy, or without rules, nothing is removed.
 func (s *Service) retain(ctx context.Context, id volspec.PolicyID, r Repo, rp repository.Repository, v volspec.VolumeID) (int, error) {
-	if err := s.finishDeletes(ctx, r, rp); err != nil {
+	k, found, err := s.rulesFor(ctx, id, r, rp)
+	if err != nil || !found {
 		return 0, err
 	}
-	if id == "" {
-		return 0, nil
-	}
-	var pol Policy
 	var points []Point
-	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
-		if pol, err = tx.Policy(id); err != nil {
-			return err
-		}
+	err = s.o.Store.View(ctx, func(tx Tx) error {
 		points, err = tx.Points(PointQuery{Group: r.Group, Repository: r.ID, VolumeID: v})
 		return err
 	})
-	if errkind.Is(err, errkind.NotFound) {
-		return 0, nil // the policy is gone
-	}
-	if err != nil {
-		return 0, err
-	}
-	keep := pol.Spec.Keep
-	if r.Name == pol.Spec.Copy.Repository {
-		keep = pol.Spec.Copy.Keep
-	}
-	k, err := rules(keep, pol.Spec.Timezone)
 	if err != nil {
 		return 0, err
 	}
 	return s.remove(ctx, rp, points, decide(points, k))
 }
 
+// retainSets is retain for the sets of a VM: each is kept or removed whole.
+func (s *Service) retainSets(ctx context.Context, id volspec.PolicyID, r Repo, rp repository.Repository, vm volspec.VMID) (int, error) {
+	k, found, err := s.rulesFor(ctx, id, r, rp)
+	if err != nil || !found {
+		return 0, err
+	}
+	sets, err := s.setsOfMachine(ctx, r.ID, vm)
+	if err != nil {
+		return 0, err
+	}
+	return s.removeSets(ctx, rp, sets, decide(summaries(sets), k))
+}
+
+// rulesFor are a policy's rules for one repository, after removals that were
+// begun are finished. No policy, or one that is gone: not found.
+func (s *Service) rulesFor(ctx context.Context, id volspec.PolicyID, r Repo, rp repository.Repository) (k retention.Rules, found bool, err error) {
+	if err := s.finishDeletes(ctx, r, rp); err != nil || id == "" {
+		return k, false, err
+	}
+	var pol Policy
+	err = s.o.Store.View(ctx, func(tx Tx) error {
+		pol, err = tx.Policy(id)
+		return err
+	})
+	if errkind.Is(err, errkind.NotFound) {
+		return k, false, nil
+	}
+	if err != nil {
+		return k, false, err
+	}
+	keep := pol.Spec.Keep
+	if r.Name == pol.Spec.Copy.Repository {
+		keep = pol.Spec.Copy.Keep
+	}
+	k, err = rules(keep, pol.Spec.Timezone)
+	return k, err == nil, err
+}
+
 // remove drops the points that are not kept.
 func (s *Service) remove(ctx context.Context, rp repository.Repository, points []Point, decisions []retention.Decision) (removed int, err error) {
+	whole := make([][]Point, len(points))
+	for i, p := range points {
+		whole[i] = []Point{p}
+	}
+	return s.removeAll(ctx, rp, whole, func(i int) string { return string(points[i].ID) }, decisions)
+}
+
+// removeSets drops the sets that are not kept.
+func (s *Service) removeSets(ctx context.Context, rp repository.Repository, sets []set, decisions []retention.Decision) (int, error) {
+	whole := make([][]Point, len(sets))
+	for i, x := range sets {
+		whole[i] = x.points
+	}
+	return s.removeAll(ctx, rp, whole, func(i int) string { return string(sets[i].id) }, decisions)
+}
+
+func (s *Service) removeAll(ctx context.Context, rp repository.Repository, whole [][]Point, id func(int) string, decisions []retention.Decision) (removed int, err error) {
+	at := map[string]int{}
+	for i := range whole {
+		at[id(i)] = i
+	}
 	for _, d := range decisions {
-		i := slices.IndexFunc(points, func(p Point) bool { return string(p.ID) == d.ID })
-		if d.Keep || i < 0 {
+		i, known := at[d.ID]
+		if d.Keep || !known {
 			continue
 		}
-		err := s.dropPoint(ctx, rp, points[i], func(Tx) error { return nil })
+		err := s.dropPoints(ctx, rp, whole[i], func(Tx) error { return nil })
 		if errkind.Is(err, errkind.InUse) {
 			continue // held or shown since
 		}
@@ -124,6 +166,10 @@ func (s *Service) prunePolicy(ctx context.Context, p Policy, dry bool, out *wire
 	if err != nil {
 		return err
 	}
+	machines, err := s.selectedMachines(ctx, p)
+	if err != nil {
+		return err
+	}
 	for _, set := range sets {
 		act := func(rp repository.Repository) error {
 			for _, v := range volumes {
@@ -136,6 +182,22 @@ func (s *Service) prunePolicy(ctx context.Context, p Policy, dry bool, out *wire
 					continue
 				}
 				n, err := s.remove(ctx, rp, points, decisions)
+				out.Removed += n
+				if err != nil {
+					return err
+				}
+			}
+			for _, m := range machines {
+				sets, err := s.setsOfMachine(ctx, set.repo.ID, m.ID)
+				if err != nil {
+					return err
+				}
+				decisions := decide(summaries(sets), set.rules)
+				out.Decisions = append(out.Decisions, presentDecisions(summaries(sets), decisions, set.repo.Name)...)
+				if rp == nil {
+					continue
+				}
+				n, err := s.removeSets(ctx, rp, sets, decisions)
 				out.Removed += n
 				if err != nil {
 					return err

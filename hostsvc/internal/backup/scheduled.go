@@ -120,7 +120,7 @@ func (s *Service) runPolicy(ctx context.Context, t task) error {
 	}
 	res.Summary = fmt.Sprintf("%d done, %d not", res.Done, res.Failed)
 	if len(parts) == 0 {
-		res.Summary = "nothing to do: the policy matches no volume"
+		res.Summary = "nothing to do: the policy matches no volume and no VM"
 		t.warn(res.Summary)
 	}
 	t.result(res)
@@ -137,6 +137,10 @@ func (s *Service) runPolicy(ctx context.Context, t task) error {
 // parts enqueues the jobs of one due time.
 func (s *Service) parts(ctx context.Context, pol Policy, p policyParams) ([]volspec.JobID, error) {
 	volumes, err := s.selected(ctx, pol)
+	if err != nil {
+		return nil, err
+	}
+	machines, err := s.selectedMachines(ctx, pol)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +174,53 @@ func (s *Service) parts(ctx context.Context, pol Policy, p policyParams) ([]vols
 			}
 		}
 	}
+	for _, m := range machines {
+		switch p.Task {
+		case kindBackup:
+			params, err := s.machineBackupOf(ctx, m, &pol, wire.RunBackup{})
+			if err == nil {
+				err = add(kindMachine, string(m.ID), params)
+			}
+			if err != nil {
+				return ids, err
+			}
+		case kindVerify:
+			todo, err := s.setParts(ctx, pol, m)
+			if err != nil {
+				return ids, err
+			}
+			for _, params := range todo {
+				if err := add(p.Task, objectOf(params), params); err != nil {
+					return ids, err
+				}
+			}
+		}
+	}
 	return ids, nil
+}
+
+// setParts are the sets of a VM that a scheduled verification is about.
+func (s *Service) setParts(ctx context.Context, pol Policy, m Machine) (out []pointParams, err error) {
+	var r Repo
+	err = s.o.Store.View(ctx, func(tx Tx) error {
+		r, err = tx.RepositoryByName(pol.Group, pol.Spec.Repository)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	sets, err := s.setsOfMachine(ctx, r.ID, m.ID)
+	for _, p := range choosePoints(kindVerify, summaries(sets), nil, "") {
+		params := paramsOf(p)
+		for _, x := range sets {
+			if x.id == p.ID {
+				params = paramsOfSet(x)
+			}
+		}
+		params.Limit, params.Mode, params.Share = int64(pol.Spec.Limit), repository.VerifyMode(pol.Spec.Verify.Mode), pol.Spec.Verify.Share
+		out = append(out, params)
+	}
+	return out, err
 }
 
 // pointParts are the points of a volume that a scheduled task is about: the
@@ -260,7 +310,7 @@ func (s *Service) PreviewPolicy(ctx context.Context, group, name string) (wire.P
 // PreviewNew tells what a policy would do that is not stored yet.
 func (s *Service) PreviewNew(ctx context.Context, group string, in wire.Policy) (wire.PolicyPreview, error) {
 	in = complete(in, s.o.Zone)
-	if err := checkPolicy(in); err != nil {
+	if err := s.checkPolicy(in); err != nil {
 		return wire.PolicyPreview{}, err
 	}
 	p := Policy{Name: in.Name, PolicyBody: PolicyBody{Spec: in}}
@@ -274,13 +324,20 @@ func (s *Service) PreviewNew(ctx context.Context, group string, in wire.Policy) 
 const previewRuns = 5
 
 func (s *Service) preview(ctx context.Context, group string, p Policy) (wire.PolicyPreview, error) {
-	out := wire.PolicyPreview{Policy: presentPolicy(p, group), Volumes: []string{}, Next: []wire.PolicyRun{}, Points: []wire.KeepDecision{}}
+	out := wire.PolicyPreview{Policy: presentPolicy(p, group), Volumes: []string{}, VMs: []string{}, Next: []wire.PolicyRun{}, Points: []wire.KeepDecision{}}
 	volumes, err := s.selected(ctx, p)
 	if err != nil {
 		return out, err
 	}
 	for _, v := range volumes {
 		out.Volumes = append(out.Volumes, v.Name.String())
+	}
+	machines, err := s.selectedMachines(ctx, p)
+	if err != nil {
+		return out, err
+	}
+	for _, m := range machines {
+		out.VMs = append(out.VMs, m.Name)
 	}
 	for _, name := range []string{kindBackup, kindVerify, kindDrill, kindCopy} {
 		expr := p.tasks()[name]

@@ -17,12 +17,14 @@ import (
 type Options struct {
 	Store   Store
 	Volumes Volumes
-	Jobs    Jobs
-	Opener  repository.Opener
-	Keyring Keyring
-	Files   Files
-	Views   Views
-	Notify  Notifier
+	// Machines is nil where the hypervisor has no images of VMs.
+	Machines Machines
+	Jobs     Jobs
+	Opener   repository.Opener
+	Keyring  Keyring
+	Files    Files
+	Views    Views
+	Notify   Notifier
 
 	Streams     int           // blocks worked on at a time; 0: one per processor
 	Sample      float64       // share of blocks taken over that is read again

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"mooring.dev/mooring/hostsvc/internal/job"
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
 )
@@ -19,7 +20,7 @@ const snapshotOwner = "backup"
 // What is listed first was noted by its job before it was made; a job that has
 // ended since has recorded its base or dropped the snapshot.
 func (s *Service) sweepSnapshots(ctx context.Context) error {
-	return s.sweep(ctx, func(OwnedSnapshot) bool { return true })
+	return joined(s.sweep(ctx, func(OwnedSnapshot) bool { return true }), s.sweepMachines(ctx))
 }
 
 // sweepVolume does it for one volume; keep is the running job's own.
@@ -50,6 +51,19 @@ func (s *Service) sweep(ctx context.Context, which func(OwnedSnapshot) bool) err
 	return failed
 }
 
+// neededMachines are the snapshots of VMs that open jobs name.
+func (s *Service) neededMachines(ctx context.Context) (map[volspec.SnapshotID]bool, error) {
+	open, err := s.o.Jobs.List(ctx, job.Query{Kind: kindMachine, Open: true})
+	needed := map[volspec.SnapshotID]bool{}
+	for _, j := range open {
+		var n machineNotes
+		if json.Unmarshal(j.Saved, &n) == nil {
+			needed[n.Snapshot] = true
+		}
+	}
+	return needed, err
+}
+
 // needed are the snapshots that bases and open jobs name.
 func (s *Service) needed(ctx context.Context) (map[volspec.SnapshotID]bool, error) {
 	needed := map[volspec.SnapshotID]bool{}
@@ -74,7 +88,7 @@ func (s *Service) needed(ctx context.Context) (map[volspec.SnapshotID]bool, erro
 }
 
 // sweepBases forgets the bases of volumes that are gone; their snapshots went
-// with the disk.
+// with the disk. Those of VMs' disks go with their points.
 func (s *Service) sweepBases(ctx context.Context) error {
 	var bases []Base
 	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
@@ -96,6 +110,14 @@ func (s *Service) sweepBases(ctx context.Context) error {
 		for _, b := range bases {
 			if there[b.Snapshot] {
 				continue
+			}
+			if b.Change != "" {
+				if _, err := tx.Point(b.Point); !errkind.Is(err, errkind.NotFound) {
+					if err != nil {
+						return err
+					}
+					continue
+				}
 			}
 			if err := tx.DeleteBase(b.Volume, b.Repository); err != nil {
 				return err

@@ -36,6 +36,9 @@ const (
 	kindRestore  = "restore"
 	kindMaintain = "maintain"
 	kindPolicy   = "policy" // makes the jobs of one due time of a policy
+
+	kindMachine        = "vm-backup"
+	kindMachineRestore = "vm-restore"
 )
 
 // taskKey is where a restore job's task travels to Service.Fill.

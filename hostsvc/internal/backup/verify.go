@@ -18,6 +18,7 @@ type pointParams struct {
 	Share      float64               `json:"share,omitempty"`
 	Limit      int64                 `json:"limit,omitempty"`
 	To         volspec.RepositoryID  `json:"to,omitempty"`
+	Disks      []volspec.PointID     `json:"disks,omitempty"` // where Point is a VM's
 }
 
 // verifyResult is what a verification leaves for people.
@@ -44,6 +45,9 @@ func (s *Service) runVerify(ctx context.Context, t task) error {
 		if err := t.stage(ctx, "verify"); err != nil {
 			return err
 		}
+		if len(p.Disks) > 0 {
+			return s.verifySet(ctx, t, r, rp, p)
+		}
 		v, err := rp.Verify(ctx, p.Point, repository.Verify{Mode: p.Mode, Share: p.Share, Streams: s.o.Streams, Limit: p.Limit}, t.report)
 		if err != nil {
 			return err
@@ -59,6 +63,36 @@ func (s *Service) runVerify(ctx context.Context, t task) error {
 		t.result(res)
 		return s.judge(ctx, r, p, v)
 	})
+}
+
+// verifySet verifies the points of all disks of a VM; the worst is the result.
+func (s *Service) verifySet(ctx context.Context, t task, r Repo, rp repository.Repository, p pointParams) error {
+	res := verifyResult{Point: p.Point, Mode: p.Mode}
+	var failed error
+	for i, id := range p.Disks {
+		v, err := rp.Verify(ctx, id, repository.Verify{Mode: p.Mode, Share: p.Share, Streams: s.o.Streams, Limit: p.Limit}, func(pr repository.Progress) {
+			pr.Done, pr.Read = res.Bytes+pr.Done, res.Bytes+pr.Read
+			if i < len(p.Disks)-1 {
+				pr.Total = 0 // not known before the last disk
+			} else {
+				pr.Total += res.Bytes
+			}
+			t.report(pr)
+		})
+		if err != nil {
+			return err
+		}
+		res.Blocks, res.Bytes, res.Lost = res.Blocks+v.Blocks, res.Bytes+v.Bytes, res.Lost+v.Lost
+		one := p
+		one.Point = id
+		failed = joined(failed, s.judge(ctx, r, one, v))
+	}
+	res.Summary = fmt.Sprintf("%d blocks of %d disks looked at, %s read back and hashed", res.Blocks, len(p.Disks), amount(res.Bytes))
+	if res.Lost > 0 {
+		res.Summary = amount(res.Lost) + " cannot be read"
+	}
+	t.result(res)
+	return failed
 }
 
 // judge records what a verification found.

@@ -36,6 +36,7 @@ type world struct {
 	ring  *keyring.Ring
 	group volspec.VMGroup
 	disks *disks
+	vms   *vms // nil: a hypervisor without images of VMs
 }
 
 var admin = volspec.Caller{Admin: true, Actor: "admin:0"}
@@ -43,7 +44,7 @@ var admin = volspec.Caller{Admin: true, Actor: "admin:0"}
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	dir := t.TempDir()
-	w := &world{dir: dir, disks: &disks{volumes: map[volspec.VolumeID]*disk{}}}
+	w := &world{dir: dir, disks: &disks{volumes: map[volspec.VolumeID]*disk{}}, vms: newVMs()}
 	var err error
 	w.store, err = catalog.Open(context.Background(), catalog.Options{Driver: catalog.SQLite, Path: filepath.Join(dir, "catalog.db")})
 	require.NoError(t, err)
@@ -73,6 +74,7 @@ type process struct {
 // all later ones.
 type plug struct {
 	mu    sync.Mutex
+	name  string // only calls of this name count; "": all
 	calls int
 	at    int  // the call that fails; 0: none
 	after bool // it fails after it was carried out
@@ -90,8 +92,10 @@ func (p *plug) do(name string, fn func() error) error {
 		p.mu.Unlock()
 		return errInjected
 	}
-	p.calls++
-	hit := p.at > 0 && p.calls == p.at
+	if p.name == "" || p.name == name {
+		p.calls++
+	}
+	hit := p.at > 0 && p.calls == p.at && (p.name == "" || p.name == name)
 	if hit {
 		p.last = name
 		p.off = p.dead
@@ -109,8 +113,12 @@ func (p *plug) do(name string, fn func() error) error {
 
 func (w *world) start(t testing.TB, p *plug) *process {
 	t.Helper()
+	var whole backup.Machines
+	if w.vms != nil {
+		whole = machines{w.vms, p}
+	}
 	s := backup.New(backup.Options{
-		Store: store{w.store.Backup(), p}, Volumes: volumes{w.disks, p},
+		Store: store{w.store.Backup(), p}, Volumes: volumes{w.disks, p}, Machines: whole,
 		Opener:  opener{kopia.New(kopia.Options{Dir: filepath.Join(w.dir, "cache"), Owner: "test"}), p},
 		Keyring: sealing{w.ring}, Sample: 0.05, Zone: "UTC",
 	})

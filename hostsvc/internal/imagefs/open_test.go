@@ -98,6 +98,12 @@ func TestNoFilesystem(t *testing.T) {
 	_, err = Open(context.Background(), openImage(t, path), Options{Dir: t.TempDir()})
 	requireKind(t, errkind.Invalid, err)
 	assert.NotContains(t, err.Error(), "never formatted")
+	table := make([]byte, 8<<20)
+	table[510], table[511] = 0x55, 0xAA
+	require.NoError(t, os.WriteFile(path, table, 0o600))
+	_, err = Open(context.Background(), openImage(t, path), Options{Dir: t.TempDir()})
+	requireKind(t, errkind.Invalid, err)
+	assert.ErrorContains(t, err, "the disk has a partition table")
 }
 
 // A journal that needs more room than there is: an error, and no waiting for

@@ -41,6 +41,9 @@ func readSuper(r io.ReaderAt, size int64) (super, error) {
 		const recover = 4 // s_feature_incompat
 		return super{Type: volspec.Ext4, Dirty: binary.LittleEndian.Uint32(b[0x460:])&recover != 0}, nil
 	}
+	if want >= 512 && b[510] == 0x55 && b[511] == 0xAA {
+		return super{}, errkind.New(errkind.Invalid, "the disk has a partition table, and files are only shown of disks that are one filesystem: restore the disk instead")
+	}
 	for _, c := range b[:want] {
 		if c != 0 {
 			return super{}, errkind.New(errkind.Invalid, "the volume holds no filesystem that is known here (ext4, xfs, btrfs): restore it as a whole instead")

@@ -1,0 +1,318 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/hostsvc/internal/job"
+	"mooring.dev/mooring/hostsvc/internal/repository"
+	"mooring.dev/mooring/pkg/crashpoint"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/image"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// machineRestoreParams say what the restore job of a VM does: Disks, keys, go
+// into the VM that they are of; without, a new VM is made.
+type machineRestoreParams struct {
+	Set        volspec.PointID      `json:"point"`
+	Name       string               `json:"name"` // of the new VM, or of the one that is there
+	Group      string               `json:"group"`
+	Caller     volspec.Caller       `json:"caller"`
+	Repository volspec.RepositoryID `json:"repository"`
+	Datastore  string               `json:"datastore,omitempty"`
+	Host       string               `json:"host,omitempty"`
+	Disks      []string             `json:"disks,omitempty"`
+}
+
+// machineRestoreNotes are written before the deeds that they name, and tell
+// what became of them.
+type machineRestoreNotes struct {
+	Begun bool              `json:"begun"`
+	Kept  map[string]string `json:"kept,omitempty"` // by key of the disks that are replaced
+}
+
+// machineRestoreResult is what the restore of a VM leaves for people.
+type machineRestoreResult struct {
+	Point   volspec.PointID   `json:"point"`
+	VM      volspec.VMID      `json:"vm"`
+	Kept    map[string]string `json:"kept,omitempty"`
+	Summary string            `json:"summary"`
+}
+
+// restoreMachine brings the point of a VM, or one disk of it, back as a job.
+func (s *Service) restoreMachine(ctx context.Context, c volspec.Caller, t target, req wire.RunRestore) (wire.Job, error) {
+	x := *t.set
+	if s.o.Machines == nil {
+		return wire.Job{}, noMachines
+	}
+	if len(req.Options) > 0 {
+		return wire.Job{}, errkind.New(errkind.Invalid, "options are those of a volume: name one disk of the VM with disk to restore it as a volume")
+	}
+	if (req.Datastore != "" || req.Host != "") && !c.Admin {
+		return wire.Job{}, errkind.New(errkind.Denied, "the administrator chooses datastore and host of a VM: leave them out, then each disk goes where it was")
+	}
+	p := machineRestoreParams{Set: x.id, Name: req.Name, Group: t.group.Name, Caller: c, Repository: t.repo.ID, Datastore: req.Datastore, Host: req.Host}
+	machines, err := s.machines(ctx, "")
+	if err != nil {
+		return wire.Job{}, err
+	}
+	if req.InPlace {
+		err = p.inPlace(x, t.group, machines, req)
+	} else {
+		err = p.asNew(x, machines)
+	}
+	if err != nil {
+		return wire.Job{}, err
+	}
+	object := "restore " + machineName(p.Name)
+	open, err := s.o.Jobs.List(ctx, job.Query{Group: t.group.ID, Kind: kindMachineRestore, Object: object, Open: true})
+	if err != nil {
+		return wire.Job{}, err
+	}
+	if len(open) > 0 {
+		return wire.Job{}, errkind.New(errkind.InUse, "VM %s is being restored already: wait for job %s, or cancel it", p.Name, open[0].ID)
+	}
+	j, err := s.enqueue(ctx, job.Job{Group: t.group.ID, Kind: kindMachineRestore, Object: object, Priority: urgent}, p)
+	if err != nil {
+		return wire.Job{}, err
+	}
+	s.audit(ctx, c, t.group.Name, "backup restore", string(x.id)+" to "+machineName(p.Name), nil)
+	return s.presentJob(ctx, j, t.group.Name), nil
+}
+
+// asNew completes a restore as a new VM.
+func (p *machineRestoreParams) asNew(x set, machines []Machine) error {
+	if damage := x.summary().Body.Damage; damage != "" {
+		return errkind.New(errkind.Corrupt, "recovery point %s of VM %s is damaged (%s): choose another, or restore single disks of it", x.id, x.vm.Name, damage)
+	}
+	taken := func(name string) bool {
+		return slices.ContainsFunc(machines, func(m Machine) bool { return m.Name == name })
+	}
+	if p.Name == "" {
+		p.Name = x.vm.Name + "-restored"
+		for i := 2; taken(p.Name); i++ {
+			p.Name = fmt.Sprintf("%s-restored-%d", x.vm.Name, i)
+		}
+	}
+	if taken(p.Name) {
+		return errkind.New(errkind.Exists, "a VM %s exists already: choose another name for the restored one", p.Name)
+	}
+	return nil
+}
+
+// inPlace completes a restore into the VM that the point is of.
+func (p *machineRestoreParams) inPlace(x set, g volspec.VMGroup, machines []Machine, req wire.RunRestore) error {
+	if req.Name != "" || req.Datastore != "" || req.Host != "" {
+		return errkind.New(errkind.Invalid, "a restore in place goes to the VM that the point is of: leave name, datastore and host out")
+	}
+	i := slices.IndexFunc(machines, func(m Machine) bool { return m.ID == x.vm.VM })
+	if i < 0 || machines[i].Group.ID != g.ID {
+		return errkind.New(errkind.NotFound, "VM %s of recovery point %s is not in vmgroup %s any more: restore it as a new VM", x.vm.Name, x.id, g.Name)
+	}
+	p.Name = machines[i].Name
+	wanted := x.vm.Disks
+	if req.Disk != "" {
+		d, _, err := x.disk(req.Disk)
+		if err != nil {
+			return err
+		}
+		wanted = []machineDisk{d}
+	}
+	for _, d := range wanted {
+		_, pt, err := x.disk(d.Key)
+		if err != nil {
+			return err
+		}
+		if pt.State == volspec.Damaged {
+			return errkind.New(errkind.Corrupt, "%s in recovery point %s is damaged (%s): choose another point", d.Label, x.id, pt.Body.Damage)
+		}
+		p.Disks = append(p.Disks, d.Key)
+	}
+	return nil
+}
+
+// machineRestore is the restore of a VM on its way.
+type machineRestore struct {
+	s    *Service
+	t    task
+	p    machineRestoreParams
+	n    machineRestoreNotes
+	x    set
+	repo repository.Repository
+	done atomic.Int64
+}
+
+// runMachineRestore is the handler of the restore jobs of VMs.
+func (s *Service) runMachineRestore(ctx context.Context, t task) error {
+	r := &machineRestore{s: s, t: t}
+	if err := t.params(&r.p); err != nil {
+		return err
+	}
+	again, err := t.notes(&r.n)
+	if err != nil {
+		return err
+	}
+	if err := t.stage(ctx, "repository"); err != nil {
+		return err
+	}
+	found, err := s.lookup(ctx, r.p.Group, string(r.p.Set))
+	if err != nil {
+		return err
+	}
+	if found.set == nil {
+		return noPoint(string(r.p.Set))
+	}
+	r.x = *found.set
+	return s.with(ctx, r.p.Repository, func(_ Repo, rp repository.Repository) error {
+		r.repo = rp
+		if err := t.stage(ctx, "restore"); err != nil {
+			return err
+		}
+		if len(r.p.Disks) > 0 {
+			return r.replace(ctx)
+		}
+		return r.build(ctx, again)
+	})
+}
+
+// build makes a new VM and makes it a member of the vmgroup. That none of its
+// name was there was looked at when it was first begun; if there is one when it
+// is begun again, an earlier attempt got as far as that.
+func (r *machineRestore) build(ctx context.Context, again bool) error {
+	if !again {
+		if id, err := r.called(ctx); err != nil || id != "" {
+			if err == nil {
+				err = errkind.New(errkind.Exists, "a VM %s exists already: choose another name for the restored one", r.p.Name)
+			}
+			return err
+		}
+		r.n.Begun = true
+		if err := r.t.save(ctx, r.n); err != nil {
+			return err
+		}
+	}
+	crashpoint.Here("backup.vmrestore.noted")
+	b := hypervisor.MachineBuild{Name: r.p.Name, Config: r.x.vm.Config, Datastore: r.p.Datastore, Host: r.p.Host}
+	for _, d := range r.x.vm.Disks {
+		b.Disks = append(b.Disks, hypervisor.MachineDisk{Key: d.Key, Label: d.Label, Size: d.Size, Datastore: d.Datastore})
+	}
+	vm, err := r.s.o.Machines.BuildMachine(ctx, b, r.fill)
+	if errkind.Is(err, errkind.Exists) && again {
+		vm, err = r.called(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	crashpoint.Here("backup.vmrestore.built")
+	if err := r.t.stage(ctx, "vmgroup"); err != nil {
+		return err
+	}
+	if err := r.s.o.Machines.Adopt(ctx, r.p.Caller, r.p.Group, vm); err != nil {
+		return errkind.Wrap(errkind.Of(err), err, "VM %s is restored, but is not in vmgroup %s: add it with `mooring vmgroup vm add`", r.p.Name, r.p.Group)
+	}
+	for _, l := range r.x.vm.LeftOut {
+		r.t.warn(fmt.Sprintf("%s was not in the backup: %s", l.Label, l.Why))
+	}
+	r.t.result(machineRestoreResult{Point: r.x.id, VM: vm, Summary: fmt.Sprintf("VM %s is restored with %d disks, powered off", r.p.Name, len(b.Disks))})
+	return nil
+}
+
+// called is the VM that has the name of the new one, "" for none.
+func (r *machineRestore) called(ctx context.Context) (volspec.VMID, error) {
+	all, err := r.s.machines(ctx, "")
+	for _, m := range all {
+		if m.Name == r.p.Name {
+			return m.ID, err
+		}
+	}
+	return "", err
+}
+
+// replace puts disks back into the VM that they are of. What a hypervisor told
+// of changes before is not believed any more.
+func (r *machineRestore) replace(ctx context.Context) error {
+	if r.n.Kept == nil {
+		r.n.Kept = map[string]string{}
+	}
+	for _, key := range r.p.Disks {
+		if _, done := r.n.Kept[key]; done {
+			continue
+		}
+		d, _, err := r.x.disk(key)
+		if err != nil {
+			return err
+		}
+		if err := r.forgetBases(ctx, key); err != nil {
+			return err
+		}
+		kept, err := r.s.o.Machines.BuildMachineDisk(ctx, r.x.vm.VM, key, d.Size, func(ctx context.Context, to image.Target) error { return r.fill(ctx, key, to) })
+		if err != nil {
+			return err
+		}
+		crashpoint.Here("backup.vmrestore.replaced")
+		r.n.Kept[key] = kept
+		if err := r.t.save(ctx, r.n); err != nil {
+			return err
+		}
+	}
+	var kept []string
+	for _, key := range r.p.Disks {
+		d, _, err := r.x.disk(key)
+		if err != nil {
+			return err
+		}
+		kept = append(kept, fmt.Sprintf("%s as %s", d.Label, r.n.Kept[key]))
+	}
+	r.t.result(machineRestoreResult{Point: r.x.id, VM: r.x.vm.VM, Kept: r.n.Kept,
+		Summary: fmt.Sprintf("VM %s has the content of the point again; what it held before is kept: %s", r.p.Name, strings.Join(kept, ", "))})
+	return nil
+}
+
+func (r *machineRestore) forgetBases(ctx context.Context, key string) error {
+	id := diskID(r.x.vm.VM, key)
+	return r.s.o.Store.Update(ctx, func(tx Tx) error {
+		all, err := tx.Bases(id)
+		for _, b := range all {
+			if err == nil {
+				err = tx.DeleteBase(b.Volume, b.Repository)
+			}
+		}
+		return err
+	})
+}
+
+// fill writes a disk of the point and reads back what was written.
+func (r *machineRestore) fill(ctx context.Context, key string, to image.Target) error {
+	d, pt, err := r.x.disk(key)
+	if err != nil {
+		return err
+	}
+	img, err := r.repo.Open(ctx, pt.ID)
+	if err != nil {
+		return err
+	}
+	defer img.Close() //nolint:errcheck // only read
+	if to.Size() < img.Size() {
+		return errkind.New(errkind.Invalid, "%s has %s in recovery point %s and does not fit into %s", d.Label, volspec.Size(img.Size()), r.x.id, volspec.Size(to.Size()))
+	}
+	total := int64(0)
+	for _, p := range r.x.points {
+		total += p.Body.Point.Stats.Data
+	}
+	before := r.done.Load()
+	written := &proved{Target: to}
+	err = image.Copy(ctx, written, img, image.CopyOptions{Streams: r.s.o.Streams, Report: func(done, _ int64) {
+		r.t.report(repository.Progress{Done: before + done, Total: max(total, before+done), Read: before + done})
+		r.done.Store(before + done)
+	}})
+	if err != nil {
+		return err
+	}
+	return written.readBack(ctx)
+}

@@ -1,0 +1,166 @@
+package backup
+
+import (
+	"context"
+	"encoding/json"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+// Machine is a VM as backup sees it.
+type Machine struct {
+	ID    volspec.VMID
+	Group volspec.VMGroup
+	Name  string
+}
+
+// Machines are the VMs of the hypervisor with the vmgroups they belong to.
+type Machines interface {
+	hypervisor.MachineImager
+	// Machines lists the VMs of a vmgroup, by name; "" of all.
+	Machines(ctx context.Context, g volspec.VMGroupID) ([]Machine, error)
+	// Adopt makes a VM a member of a vmgroup. Repeated: nil.
+	Adopt(ctx context.Context, c volspec.Caller, group string, vm volspec.VMID) error
+}
+
+// machinePrefix is written before the name of a VM where a volume's could
+// stand too: no volume has a slash in its name.
+const machinePrefix = "vm/"
+
+func machineName(name string) string { return machinePrefix + name }
+
+// machineSpace is the namespace of the ids of VMs' disks and of their points.
+var machineSpace = uuid.MustParse("0d6c6a52-8d0b-5c55-9a0e-6b6b5a7a1c2e")
+
+// diskID is what a disk of a VM is called where a volume's id could stand.
+func diskID(vm volspec.VMID, key string) volspec.VolumeID {
+	return volspec.VolumeID(uuid.NewSHA1(machineSpace, []byte(string(vm)+"/"+key)).String())
+}
+
+// diskPoint is the point of one disk in a set.
+func diskPoint(set volspec.PointID, key string) volspec.PointID {
+	return volspec.PointID(uuid.NewSHA1(machineSpace, []byte(string(set)+"/"+key)).String())
+}
+
+// machineMeta is what each point of a set keeps of the VM, so that the set can
+// be put together again from the repository alone.
+type machineMeta struct {
+	Set     volspec.PointID `json:"set"`
+	VM      volspec.VMID    `json:"vm"`
+	Name    string          `json:"name"`
+	Config  json.RawMessage `json:"config"`
+	Key     string          `json:"key"` // of this disk
+	Change  string          `json:"change,omitempty"`
+	Disks   []machineDisk   `json:"disks"`
+	LeftOut []leftOut       `json:"left_out,omitempty"`
+}
+
+// machineDisk is one disk of a set.
+type machineDisk struct {
+	Key       string          `json:"key"`
+	Label     string          `json:"label"`
+	Size      volspec.Size    `json:"size"`
+	Datastore string          `json:"datastore"`
+	Point     volspec.PointID `json:"point"`
+}
+
+// leftOut is a disk of the VM that the set does not hold.
+type leftOut struct {
+	Key    string           `json:"key"`
+	Label  string           `json:"label"`
+	Volume volspec.VolumeID `json:"volume,omitempty"`
+	Why    string           `json:"why"`
+}
+
+var noMachines = errkind.New(errkind.Unsupported, "this hypervisor makes no images of whole VMs: protect the volumes of the VM instead")
+
+// machines lists the VMs of a vmgroup; none where the hypervisor has no images
+// of VMs.
+func (s *Service) machines(ctx context.Context, g volspec.VMGroupID) ([]Machine, error) {
+	if s.o.Machines == nil {
+		return nil, nil
+	}
+	return s.o.Machines.Machines(ctx, g)
+}
+
+// findMachine finds a VM of a vmgroup by name or id; another's and none are the
+// same.
+func (s *Service) findMachine(ctx context.Context, group, name string) (Machine, error) {
+	if s.o.Machines == nil {
+		return Machine{}, noMachines
+	}
+	name = strings.TrimPrefix(name, machinePrefix)
+	var g volspec.VMGroup
+	if err := s.inGroup(ctx, group, func(_ Tx, have volspec.VMGroup) error { g = have; return nil }); err != nil {
+		return Machine{}, err
+	}
+	all, err := s.machines(ctx, g.ID)
+	if err != nil {
+		return Machine{}, err
+	}
+	all = slices.DeleteFunc(all, func(m Machine) bool { return m.Name != name && string(m.ID) != name })
+	switch len(all) {
+	case 0:
+		return Machine{}, errkind.New(errkind.NotFound, "VM %s is not in vmgroup %s: see `mooring vmgroup vm ls`", name, group)
+	case 1:
+		return all[0], nil
+	}
+	return Machine{}, errkind.New(errkind.Invalid, "VM %s is ambiguous in vmgroup %s: %d have that name; give the id of one, see `mooring vm ls`", name, group, len(all))
+}
+
+// selectsMachine reports whether a policy protects a VM. Patterns of exclude
+// are about VMs when they begin with vm/.
+func selectsMachine(p Policy, m Machine) bool {
+	if m.Group.ID != p.Group {
+		return false
+	}
+	matches := func(patterns []string, name string) bool {
+		return slices.ContainsFunc(patterns, func(pattern string) bool {
+			ok, _ := path.Match(pattern, name)
+			return ok
+		})
+	}
+	return matches(p.Spec.VMs, m.Name) && !matches(p.Spec.Exclude, machineName(m.Name))
+}
+
+// selectedMachines are the VMs that a policy protects now.
+func (s *Service) selectedMachines(ctx context.Context, p Policy) ([]Machine, error) {
+	if len(p.Spec.VMs) == 0 {
+		return nil, nil
+	}
+	if s.o.Machines == nil {
+		return nil, noMachines
+	}
+	all, err := s.machines(ctx, p.Group)
+	return slices.DeleteFunc(all, func(m Machine) bool { return !selectsMachine(p, m) }), err
+}
+
+// sweepMachines removes the snapshots of VMs that no job is to go on with. What
+// is listed first was noted by its job before it was made.
+func (s *Service) sweepMachines(ctx context.Context) error {
+	if s.o.Machines == nil {
+		return nil
+	}
+	all, err := s.o.Machines.MachineSnapshots(ctx)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	needed, err := s.neededMachines(ctx)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, sn := range all {
+		if !needed[sn.ID] {
+			failed = joined(failed, s.o.Machines.DeleteMachineSnapshot(ctx, sn.VM, sn.ID))
+		}
+	}
+	return failed
+}
