@@ -473,7 +473,7 @@ func TestTagsGoWithAVM(t *testing.T) {
 			if err := r.Login(ctx, url.UserPassword(s.sim.User, s.sim.Password)); err != nil {
 				return err
 			}
-			defer r.Logout(ctx) //nolint:errcheck // the simulator goes
+			defer r.Logout(ctx)
 			return f(tags.NewManager(r))
 		}))
 	}

@@ -246,8 +246,8 @@ func (v *VSphere) createMachine(ctx context.Context, c *construction, spec types
 		return types.ManagedObjectReference{}, err
 	}
 	info, err := v.c.Task(ctx, c.what(), func(ctx context.Context, vc *vim25.Client) (types.ManagedObjectReference, error) {
-		var found mo.Datacenter
-		if err := property.DefaultCollector(vc).RetrieveOne(ctx, dc.Reference(), []string{"vmFolder"}, &found); err != nil {
+		folder, err := vmFolder(ctx, vc, dc.Reference())
+		if err != nil {
 			return types.ManagedObjectReference{}, err
 		}
 		host := object.NewHostSystem(vc, c.host.Ref)
@@ -255,7 +255,7 @@ func (v *VSphere) createMachine(ctx context.Context, c *construction, spec types
 		if err != nil {
 			return types.ManagedObjectReference{}, err
 		}
-		t, err := object.NewFolder(vc, found.VmFolder).CreateVM(ctx, spec, pool, host)
+		t, err := object.NewFolder(vc, folder).CreateVM(ctx, spec, pool, host)
 		if err != nil {
 			return types.ManagedObjectReference{}, err
 		}

@@ -141,8 +141,10 @@ func (v *VSphere) snapshotMachine(ctx context.Context, what string, m vcenter.VM
 	}
 	note := ""
 	switch {
+	case quiesce && now.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOff:
+		quiesce, note = false, fmt.Sprintf("VM %s is off: there was nothing to quiesce", m.Name)
 	case quiesce && !now.on():
-		quiesce, note = false, fmt.Sprintf("VM %s is %s: there was nothing to quiesce", m.Name, inWords(m, power(m)))
+		quiesce, note = false, fmt.Sprintf("VM %s is suspended: its disks are as after a power failure", m.Name)
 	case quiesce && !now.tools():
 		quiesce, note = false, fmt.Sprintf("VM %s has no guest tools that run: its disks are as after a power failure", m.Name)
 	}

@@ -16,12 +16,15 @@ import (
 	"mooring.dev/mooring/pkg/volspec"
 )
 
+// ofTheSuite is the annotation of VMs that tests have made, and their copies.
+const ofTheSuite = "contract suite of Mooring"
+
 // hollow is a machine with disks that read as zeros.
 func hollow(t *testing.T, datastore string, sizes ...volspec.Size) hypervisor.MachineBuild {
 	t.Helper()
 	c := machineConfig{
 		Format: configFormat, Datastore: datastore, Hardware: "vmx-19", Guest: "otherLinux64Guest", CPUs: 1, MemoryMB: 512,
-		Controllers: []controllerConfig{{Key: 1000, Kind: "pvscsi"}}, Settings: map[string]string{enableUUID: "TRUE"},
+		Controllers: []controllerConfig{{Key: 1000, Kind: "pvscsi"}}, Settings: map[string]string{enableUUID: "TRUE"}, Annotation: ofTheSuite,
 	}
 	var b hypervisor.MachineBuild
 	for i, size := range sizes {
@@ -64,6 +67,16 @@ func addDisk(t *testing.T, v *VSphere, name, datastore string, unit int32, size 
 	})
 }
 
+// addThree makes a VM with two disks and one that snapshots leave out.
+func addThree(t *testing.T, v *VSphere, name, datastore string) volspec.VMID {
+	t.Helper()
+	id := addMachine(t, v, name, datastore, 16*volspec.MiB, 16*volspec.MiB)
+	addDisk(t, v, name, datastore, 2, 16*volspec.MiB, func(b *types.VirtualDiskFlatVer2BackingInfo) {
+		b.DiskMode = string(types.VirtualDiskModeIndependent_persistent)
+	})
+	return id
+}
+
 // set changes a setting of a VM. One that begins with SET. changes a property of
 // the simulated VM.
 func set(t *testing.T, v *VSphere, name, key, value string) {
@@ -81,10 +94,7 @@ type machines struct {
 
 func (m machines) Add(t *testing.T, name string) volspec.VMID {
 	t.Helper()
-	id := addMachine(t, m.v, name, "ds-0", 16*volspec.MiB, 16*volspec.MiB)
-	addDisk(t, m.v, name, "ds-0", 2, 16*volspec.MiB, func(b *types.VirtualDiskFlatVer2BackingInfo) {
-		b.DiskMode = string(types.VirtualDiskModeIndependent_persistent)
-	})
+	id := addThree(t, m.v, name, "ds-0")
 	require.NoError(t, m.s.sim.Power(t.Context(), name, true))
 	m.tools(t, name, types.VirtualMachineToolsRunningStatusGuestToolsNotRunning)
 	return id

@@ -4,7 +4,10 @@ import (
 	"context"
 	"slices"
 
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -16,6 +19,10 @@ const (
 	OnRoot       Scope = "vCenter"    // the root of the inventory
 	OnDatastores Scope = "datastores" // each that is offered
 	OnVMs        Scope = "VMs"        // each that is given volumes or is backed up
+	// Those where restored VMs are made.
+	OnFolder   Scope = "VM folder" // of the datacenter
+	OnPools    Scope = "resource pools"
+	OnNetworks Scope = "networks"
 )
 
 // Privilege is one that the user in vCenter must have.
@@ -46,6 +53,10 @@ var Privileges = []Privilege{
 	{"VirtualMachine.Provisioning.DiskRandomRead", OnVMs, "backup of VMs"},
 	{"VirtualMachine.Provisioning.DiskRandomAccess", OnVMs, "restoring disks of VMs"},
 	{"VirtualMachine.Provisioning.GetVmFiles", OnVMs, "backup of VMs"},
+	{"VirtualMachine.Inventory.Create", OnFolder, "restoring whole VMs"},
+	{"VirtualMachine.Inventory.Delete", OnFolder, "removing VMs whose restore broke off"},
+	{"Resource.AssignVMToPool", OnPools, "restoring whole VMs"},
+	{"Network.Assign", OnNetworks, "restoring whole VMs with their networks"},
 }
 
 // Lacking is a privilege that the user does not have.
@@ -87,7 +98,11 @@ func (v *VSphere) objects(ctx context.Context) (map[Scope]named, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := map[Scope]named{OnRoot: {}, OnDatastores: {}, OnVMs: {}}
+	networks, err := v.inv.Networks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[Scope]named{OnRoot: {}, OnDatastores: {}, OnVMs: {}, OnNetworks: {}}
 	for _, d := range stores {
 		if v.offered(d.Name) {
 			out[OnDatastores][d.Ref] = "datastore " + d.Name
@@ -96,11 +111,54 @@ func (v *VSphere) objects(ctx context.Context) (map[Scope]named, error) {
 	for _, m := range vms {
 		out[OnVMs][m.Ref] = "VM " + m.Name
 	}
-	err = v.c.Do(ctx, "checking the privileges of the user", func(_ context.Context, vc *vim25.Client) error {
+	for _, n := range networks {
+		out[OnNetworks][n.Ref] = "network " + n.Name
+	}
+	if out[OnFolder], out[OnPools], err = v.makingPlaces(ctx); err != nil {
+		return nil, err
+	}
+	err = v.c.Do(ctx, asking, func(_ context.Context, vc *vim25.Client) error {
 		out[OnRoot][vc.ServiceContent.RootFolder] = "vCenter " + v.c.Host()
 		return nil
 	})
 	return out, err
+}
+
+const asking = "checking the privileges of the user"
+
+// makingPlaces are the folder and the resource pools in which VMs are made.
+func (v *VSphere) makingPlaces(ctx context.Context) (folder, pools named, err error) {
+	hosts, err := v.inv.Hosts(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	dc, err := v.c.Datacenter(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = v.c.Read(ctx, asking, func(ctx context.Context, vc *vim25.Client) error {
+		at, err := vmFolder(ctx, vc, dc.Reference())
+		if err != nil {
+			return err
+		}
+		folder, pools = named{at: "the folder of VMs"}, named{}
+		for _, h := range hosts {
+			pool, err := object.NewHostSystem(vc, h.Ref).ResourcePool(ctx)
+			if err != nil {
+				return err
+			}
+			pools[pool.Reference()] = "the resource pool of host " + h.Name
+		}
+		return nil
+	})
+	return folder, pools, err
+}
+
+// vmFolder is the folder of a datacenter's VMs.
+func vmFolder(ctx context.Context, vc *vim25.Client, datacenter types.ManagedObjectReference) (types.ManagedObjectReference, error) {
+	var found mo.Datacenter
+	err := property.DefaultCollector(vc).RetrieveOne(ctx, datacenter, []string{"vmFolder"}, &found)
+	return found.VmFolder, err
 }
 
 // ask adds to lacks who lacks what of a scope's privileges.

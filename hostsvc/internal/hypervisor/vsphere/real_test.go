@@ -10,6 +10,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/hypervisortest"
@@ -82,6 +86,7 @@ func (r real) fixture(t *testing.T) hypervisortest.Fixture {
 			t.Skip("the datastores of a real vCenter are not taken away")
 		},
 	}
+	f.Machines = realMachines{v, r.o.Datastores[0]}
 	for i, name := range r.vms {
 		f.VMs[i] = (&site{}).vm(t, v, name)
 		switchTo(t, v, f.VMs[i], true)
@@ -109,6 +114,7 @@ func (r real) clean(t *testing.T) {
 	v, err := New(r.o)
 	require.NoError(t, err)
 	defer func() { _ = v.Close(ctx) }()
+	removeMachines(ctx, t, v)
 	devices, err := v.Attached(ctx)
 	require.NoError(t, err)
 	for _, d := range devices {
@@ -136,3 +142,81 @@ func (u unreachable) Read(hypervisor.Device, int64, int) ([]byte, error) { u.ski
 func (u unreachable) Size(hypervisor.Device) (volspec.Size, error) { u.skip(); return 0, nil }
 
 func (unreachable) Mount(*testing.T, hypervisor.Device) func() { return func() {} }
+
+// realMachines are VMs without a system.
+type realMachines struct {
+	v         *VSphere
+	datastore string
+}
+
+func (m realMachines) Add(t *testing.T, name string) volspec.VMID {
+	t.Helper()
+	addThree(t, m.v, name, m.datastore)
+	vm := (&site{}).vm(t, m.v, name)
+	switchTo(t, m.v, vm, true)
+	return vm.ID
+}
+
+func (realMachines) Write(t *testing.T, _ volspec.VMID, _ string, _ int64, _ []byte) {
+	t.Helper()
+	unreachable{t}.skip()
+}
+
+func (realMachines) Read(t *testing.T, _ volspec.VMID, _ string, _ int64, _ int) []byte {
+	t.Helper()
+	unreachable{t}.skip()
+	return nil
+}
+
+func (m realMachines) named(t *testing.T, vm volspec.VMID) string {
+	t.Helper()
+	found, err := m.v.VM(t.Context(), vm)
+	require.NoError(t, err)
+	return found.Name
+}
+
+// LoseTrack begins tracking anew.
+func (m realMachines) LoseTrack(t *testing.T, vm volspec.VMID, _ string) {
+	t.Helper()
+	reconfigure(t, m.v, m.named(t, vm), func(ctx context.Context, o *object.VirtualMachine) (*object.Task, error) {
+		off := false
+		return o.Reconfigure(ctx, types.VirtualMachineConfigSpec{ChangeTrackingEnabled: &off})
+	})
+}
+
+func (m realMachines) Foreign(t *testing.T, vm volspec.VMID, name string) {
+	t.Helper()
+	reconfigure(t, m.v, m.named(t, vm), func(ctx context.Context, o *object.VirtualMachine) (*object.Task, error) {
+		return o.CreateSnapshot(ctx, name, "", false, false)
+	})
+}
+
+// removeMachines removes the VMs that have the annotation of the suite.
+func removeMachines(ctx context.Context, t *testing.T, v *VSphere) {
+	t.Helper()
+	all, err := v.inv.VMs(ctx)
+	require.NoError(t, err)
+	for _, m := range all {
+		var vm mo.VirtualMachine
+		require.NoError(t, v.c.Read(ctx, "a test", func(ctx context.Context, vc *vim25.Client) error {
+			return property.DefaultCollector(vc).RetrieveOne(ctx, m.Ref, []string{"config.annotation"}, &vm)
+		}))
+		if vm.Config == nil || vm.Config.Annotation != ofTheSuite {
+			continue
+		}
+		task := func(start func(context.Context, *object.VirtualMachine) (*object.Task, error)) {
+			_, err := v.c.Task(ctx, "a test", func(ctx context.Context, vc *vim25.Client) (types.ManagedObjectReference, error) {
+				task, err := start(ctx, object.NewVirtualMachine(vc, m.Ref))
+				if err != nil {
+					return types.ManagedObjectReference{}, err
+				}
+				return task.Reference(), nil
+			})
+			require.NoError(t, err)
+		}
+		if power(m) != hypervisor.Off {
+			task(func(ctx context.Context, o *object.VirtualMachine) (*object.Task, error) { return o.PowerOff(ctx) })
+		}
+		task(func(ctx context.Context, o *object.VirtualMachine) (*object.Task, error) { return o.Destroy(ctx) })
+	}
+}
