@@ -213,29 +213,30 @@ func (v *VSphere) areas(ctx context.Context, d firstClass, s frozen, since strin
 // disk its change tracking tells, within one generation. Content that was
 // replaced in between differs wherever either has any.
 func (v *VSphere) Changed(ctx context.Context, r hypervisor.Ref, base, id volspec.SnapshotID) image.Extents {
+	return v.telling(r, func() (image.Extents, error) { return v.changed(ctx, r, base, id) })
+}
+
+// telling yields what is found. Where changes cannot be told it says of which
+// disk, with the reason.
+func (v *VSphere) telling(r hypervisor.Ref, find func() (image.Extents, error)) image.Extents {
+	untold := func(err error) error {
+		if !errkind.Is(err, errkind.Unsupported) {
+			return err
+		}
+		return errkind.Wrap(errkind.Unsupported, errors.New(errkind.Text(err)), "what changed between two snapshots of disk %s on datastore %s cannot be told", r.Volume, r.Datastore)
+	}
 	return func(yield func(image.Extent, error) bool) {
-		found, err := v.changed(ctx, r, base, id)
+		found, err := find()
 		if err != nil {
-			yield(image.Extent{}, err)
+			yield(image.Extent{}, untold(err))
 			return
 		}
 		for e, err := range found {
-			if err != nil {
-				err = v.untold(r, err)
-			}
-			if !yield(e, err) {
+			if !yield(e, untold(err)) {
 				return
 			}
 		}
 	}
-}
-
-// untold says of which disk changes cannot be told, with the reason.
-func (v *VSphere) untold(r hypervisor.Ref, err error) error {
-	if !errkind.Is(err, errkind.Unsupported) {
-		return err
-	}
-	return errkind.Wrap(errkind.Unsupported, errors.New(errkind.Text(err)), "what changed between two snapshots of disk %s on datastore %s cannot be told", r.Volume, r.Datastore)
 }
 
 func (v *VSphere) changed(ctx context.Context, r hypervisor.Ref, base, id volspec.SnapshotID) (image.Extents, error) {
@@ -252,14 +253,14 @@ func (v *VSphere) changed(ctx context.Context, r hypervisor.Ref, base, id volspe
 		return nil, err
 	}
 	if v.o.Disk != FCD {
-		return nil, v.untold(r, errkind.New(errkind.Unsupported, "plain disks have no change tracking; keep volumes as first-class disks (disk = \"fcd\")"))
+		return nil, errkind.New(errkind.Unsupported, "plain disks have no change tracking; keep volumes as first-class disks (disk = \"fcd\")")
 	}
 	if old.disk.id.Id == "" || old.disk.id != now.disk.id {
 		return v.either(ctx, r, base, id), nil
 	}
 	since, err := cbt.Compare(old.changeID, now.changeID)
 	if err != nil {
-		return nil, v.untold(r, err)
+		return nil, err
 	}
 	was, err := v.sizeOf(ctx, f, old, base)
 	if err != nil {
@@ -270,7 +271,7 @@ func (v *VSphere) changed(ctx context.Context, r hypervisor.Ref, base, id volspe
 		return nil, err
 	}
 	if was != is {
-		return nil, v.untold(r, errkind.New(errkind.Unsupported, "the disk was enlarged between them, over which tracking is not believed"))
+		return nil, errkind.New(errkind.Unsupported, "the disk was enlarged between them, over which tracking is not believed")
 	}
 	return v.areas(ctx, now.disk, now, since.String(), int64(is)), nil
 }
