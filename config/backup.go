@@ -18,7 +18,7 @@ type Backup struct {
 	ScratchDir      string       `toml:"scratch_dir"`      // drills and overlays
 	Jobs            int          `toml:"jobs"`             // running at a time
 	JobsPerVMGroup  int          `toml:"jobs_per_vmgroup"` // running at a time
-	Streams         int          `toml:"streams"`          // blocks worked on at a time by one job; 0: one per processor
+	Streams         int          `toml:"streams"`          // blocks worked on at a time by one job; 0: two per processor
 	UploadLimit     volspec.Size `toml:"upload_limit,omitzero"`
 	DownloadLimit   volspec.Size `toml:"download_limit,omitzero"` // both: bytes per second of all jobs; 0: none
 	FreezeLease     Duration     `toml:"freeze_lease"`
@@ -55,13 +55,14 @@ type Repository struct {
 	CredentialsFile string `toml:"credentials_file,omitempty"`
 }
 
-// Policy says which volumes of its vmgroup are backed up, where to, when, and
+// Policy says which volumes and VMs of its vmgroup are backed up, where to, when, and
 // what is kept. Schedules are calendar expressions, which only package
 // schedule of the host service understands: here they are words.
 type Policy struct {
 	Name        string       `toml:"name"`
 	Volumes     []string     `toml:"volumes"`           // globs; []: only volumes that name the policy
-	Exclude     []string     `toml:"exclude,omitempty"` // globs
+	VMs         []string     `toml:"vms,omitempty"`     // globs of whole VMs
+	Exclude     []string     `toml:"exclude,omitempty"` // globs of volumes, or with vm/ before it of VMs
 	Repository  string       `toml:"repository"`
 	CopyTo      string       `toml:"copy_to,omitempty"` // a second repository
 	Schedule    string       `toml:"schedule"`          // "": only by hand

@@ -73,6 +73,9 @@ func (p *Policy) check(all *Problems, at, zone string) {
 	for i, pattern := range p.Volumes {
 		all.glob(fmt.Sprintf("%s.volumes[%d]", at, i), pattern)
 	}
+	for i, pattern := range p.VMs {
+		all.glob(fmt.Sprintf("%s.vms[%d]", at, i), pattern)
+	}
 	for i, pattern := range p.Exclude {
 		all.glob(fmt.Sprintf("%s.exclude[%d]", at, i), pattern)
 	}

@@ -151,7 +151,7 @@ var repositoryEndpoints = []endpoint{
 var protectionEndpoints = []endpoint{
 	{
 		http.MethodGet, ofGroup + "/protection", admins, backupRead, ofPath,
-		"How the volumes of a vmgroup are protected", nil,
+		"How the volumes and VMs of a vmgroup are protected", nil,
 		give(func(ctx context.Context, s *Server, c *call) ([]wire.Protection, error) {
 			return s.o.Backups.Protection(ctx, c.group())
 		}),

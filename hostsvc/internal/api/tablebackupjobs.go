@@ -78,7 +78,7 @@ func putPolicy(ctx context.Context, s *Server, c *call, in wire.Policy) (wire.Po
 
 var jobParams = slices.Concat([]param{
 	{"state", "string", "queued, running, open (one of these two), done, partial, failed or canceled"},
-	{"kind", "string", "backup, verify, drill, restore, copy, policy or maintain"},
+	{"kind", "string", "backup, verify, drill, restore, copy, policy, maintain, vm-backup or vm-restore"},
 	{"object", "string", "only on this object"},
 }, pageParams)
 

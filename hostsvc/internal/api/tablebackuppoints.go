@@ -19,7 +19,7 @@ var pointEndpoints = []endpoint{
 		http.MethodGet, ofGroup + "/points", admins, backupRead, ofPath,
 		"The recovery points of a vmgroup, newest first",
 		slices.Concat([]param{
-			{"volume", "string", "only of this volume"},
+			{"volume", "string", "only of this volume, or of the VM vm/NAME"},
 			{"repository", "string", "only in this repository"},
 		}, pageParams),
 		give(func(ctx context.Context, s *Server, c *call) (wire.PointList, error) {
@@ -34,7 +34,7 @@ var pointEndpoints = []endpoint{
 	},
 	{
 		http.MethodGet, onePoint, admins, backupRead, ofPath,
-		"One recovery point, by id, volume@time or volume@latest", nil,
+		"One recovery point, by id, volume@time, volume@latest, vm/NAME@time or vm/NAME@latest", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.Point, error) {
 			return s.o.Backups.Point(ctx, c.group(), c.point())
 		}),
@@ -69,7 +69,7 @@ var pointEndpoints = []endpoint{
 	},
 	{
 		http.MethodPost, onePoint + "/restore", admins, backupRestore, ofPath,
-		"Bring a recovery point back, as a new volume or in place", nil,
+		"Bring a recovery point back, as a new volume or VM or in place", nil,
 		accept(take(func(ctx context.Context, s *Server, c *call, in wire.RunRestore) (wire.Job, error) {
 			return s.o.Backups.RestorePoint(ctx, c.caller, c.group(), c.point(), in)
 		})),

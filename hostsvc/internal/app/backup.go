@@ -36,7 +36,7 @@ type backups struct {
 
 // buildBackup makes the parts and introduces them to each other and to the
 // volume service.
-func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Catalog, v *volume.Service, instance string) (*backups, error) {
+func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Catalog, v *volume.Service, machines backup.Machines, instance string) (*backups, error) {
 	for _, dir := range []string{cfg.Backup.CacheDir, cfg.Backup.ScratchDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, errkind.Wrap(errkind.Unavailable, err, "cannot make the directory %s", dir)
@@ -59,7 +59,7 @@ func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Cat
 		return nil, err
 	}
 	b.service = backup.New(backup.Options{
-		Store: c.Backup(), Volumes: backupVolumes{v}, Keyring: sealer{ring},
+		Store: c.Backup(), Volumes: backupVolumes{v}, Machines: machines, Keyring: sealer{ring},
 		Opener: kopia.New(kopia.Options{Dir: filepath.Join(cfg.Backup.CacheDir, "repositories"), Owner: s.installation,
 			Upload: int64(cfg.Backup.UploadLimit), Download: int64(cfg.Backup.DownloadLimit)}),
 		Files:   files{dir: b.scratch, streams: cfg.Backup.Streams},
@@ -201,7 +201,7 @@ func declaredPolicy(p config.Policy) wire.Policy {
 	}
 	on := p.Enabled
 	out := wire.Policy{
-		Name: p.Name, Enabled: &on, Volumes: p.Volumes, Exclude: p.Exclude, Repository: p.Repository,
+		Name: p.Name, Enabled: &on, Volumes: p.Volumes, VMs: p.VMs, Exclude: p.Exclude, Repository: p.Repository,
 		Schedule: p.Schedule, Timezone: p.Timezone, Overlap: p.Overlap, Consistency: p.Consistency, Keep: keep(p.Keep),
 		Verify:     wire.VerifyPolicy{Schedule: p.Verify.Schedule, Mode: p.Verify.Mode, Share: p.Verify.Share},
 		DrillSched: p.Drill.Schedule, Limit: volspec.Size(p.Limit), Priority: p.Priority,

@@ -14,15 +14,15 @@ import (
 func (t *tool) backupCommand() *cobra.Command {
 	return t.group(&cobra.Command{
 		Use:   "backup",
-		Short: "Back volumes up, prove recovery points and restore them",
-		Long: `A backup makes a recovery point: what a volume held at one moment, in a repository
-of its vmgroup. Each point is whole in itself. It is completed when all bytes are
-accounted for, verified when every block was read back, proven when it was
-restored to scratch, checked and mounted.
+		Short: "Back volumes and VMs up, prove recovery points and restore them",
+		Long: `A backup makes a recovery point: what a volume, or the disks of a VM, held at one
+moment, in a repository of its vmgroup. Each point is whole in itself. It is
+completed when all bytes are accounted for, verified when every block was read back,
+proven when it was restored to scratch, checked and mounted.
 
 On the command line a recovery point is written VMGROUP/ID, VMGROUP/VOLUME@TIME (the
 newest one not after that time) or VMGROUP/VOLUME@latest, or with --vmgroup and the
-rest alone.`,
+rest alone. For the volume vm/NAME can stand, the VM of that name.`,
 	},
 		t.backupRun(), t.backupStatus(), t.backupList(), t.backupInspect(),
 		t.backupHold("hold", "Keep recovery points until they are released, whatever the retention says", true),
@@ -39,12 +39,13 @@ func (t *tool) backupRun() *cobra.Command {
 	var w waitFlags
 	cmd := &cobra.Command{
 		Use:   "run [VMGROUP/]VOLUME...",
-		Short: "Back volumes up now",
-		Long: `Backs volumes up now, those that are named or those of a policy, and waits until
-the backups have ended. Ctrl-C ends the waiting, not the backups. The exit code is
+		Short: "Back volumes and VMs up now",
+		Long: `Backs volumes and VMs up now, those that are named or those of a policy, and waits
+until the backups have ended. A VM is written VMGROUP/vm/NAME. Ctrl-C ends the waiting, not the backups. The exit code is
 1 when a backup failed, 3 when only some did or one was done in part.`,
 		Example: `  mooring backup run Dev/db
   mooring backup run --vmgroup=Dev db logs --repository=offsite
+  mooring backup run Dev/vm/web01
   mooring backup run --policy=Dev/nightly --no-wait`,
 		ValidArgsFunction: t.complete(which.names),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -82,6 +83,9 @@ the backups have ended. Ctrl-C ends the waiting, not the backups. The exit code 
 	return cmd
 }
 
+// vmPrefix stands before the name of a VM where a volume's could stand too.
+const vmPrefix = "vm/"
+
 var consistencies = []string{"filesystem", "crash", "filesystem-required"}
 
 // backupRequests are a request for each vmgroup that is named, in order.
@@ -102,15 +106,21 @@ func backupRequests(cmd *cobra.Command, which *volumeFlags, args []string, polic
 		body.Policy = o.name
 		return []string{o.group}, map[string]*wire.RunBackup{o.group: &body}, nil
 	}
-	volumes, err := which.some(cmd, args)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, o := range volumes {
+	for _, a := range args {
+		o := object{which.group, a}
+		if which.group == "" || !strings.HasPrefix(a, vmPrefix) {
+			if o, err = which.parse(cmd, a); err != nil {
+				return nil, nil, err
+			}
+		}
 		if bodies[o.group] == nil {
 			b := body
 			bodies[o.group] = &b
 			groups = append(groups, o.group)
+		}
+		if vm, ok := strings.CutPrefix(o.volume, vmPrefix); ok {
+			bodies[o.group].VMs = append(bodies[o.group].VMs, vm)
+			continue
 		}
 		bodies[o.group].Volumes = append(bodies[o.group].Volumes, o.volume)
 	}
@@ -153,8 +163,8 @@ func (t *tool) backupStatus() *cobra.Command {
 	var group groupArg
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show how volumes are protected, the worst first",
-		Long: `Shows how volumes are protected: first those that no policy protects, then those
+		Short: "Show how volumes and VMs are protected, the worst first",
+		Long: `Shows how volumes, and VMs that are backed up, are protected: first those that no policy protects, then those
 whose newest good recovery point is older than the policy allows (late), then those
 whose last backup failed.`,
 		RunE: func(cmd *cobra.Command, args []string) error {

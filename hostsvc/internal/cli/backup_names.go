@@ -42,6 +42,9 @@ func plural(noun string) string {
 // parse reads one thing. The name of a vmgroup contains no slash.
 func (f *thingFlags) parse(cmd *cobra.Command, s string) (thing, error) {
 	group, name, ok := strings.Cut(s, "/")
+	if f.group != "" && strings.HasPrefix(s, vmPrefix) {
+		return thing{f.group, s}, nil
+	}
 	switch {
 	case !ok && f.group == "":
 		return thing{}, usagef(cmd, "the vmgroup of %s %q is not given: write VMGROUP/%s or add --vmgroup", f.noun, clean(s, false), clean(s, false))

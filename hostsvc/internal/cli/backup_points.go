@@ -50,9 +50,11 @@ func (t *tool) backupList() *cobra.Command {
 		Use:   "ls",
 		Short: "List recovery points, newest first",
 		Long: `Lists recovery points, newest first. Size is that of the volume, Data what of it
-was not empty, New what the repository did not have yet.`,
+was not empty, New what the repository did not have yet. The point of a VM is one row
+of all its disks; 'mooring backup inspect' shows each.`,
 		Example: `  mooring backup ls
-  mooring backup ls Dev --volume=db`,
+  mooring backup ls Dev --volume=db
+  mooring backup ls Dev --volume=vm/web01`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, err := group.get(cmd, args)
 			if err != nil {
@@ -74,7 +76,7 @@ was not empty, New what the repository did not have yet.`,
 		},
 	}
 	group.register(t, cmd, "recovery points")
-	cmd.Flags().StringVar(&q.Volume, "volume", "", "only of `volume`, also of one that is gone")
+	cmd.Flags().StringVar(&q.Volume, "volume", "", "only of `volume`, also of one that is gone; vm/NAME is a VM")
 	cmd.Flags().StringVar(&q.Repository, "repository", "", "only in `repository`")
 	t.completeFlag(cmd, "repository", repositoryNames(&group.name))
 	return cmd
@@ -122,6 +124,16 @@ func describePoint(p wire.Point) string {
 		{"Stored", amount(p.StoredBytes)},
 		{"Tracking", orDash(p.Tracking)},
 	}
+	for _, d := range p.Disks {
+		text := fmt.Sprintf("%s, key %s: %s", d.Label, d.Key, d.State)
+		if d.Point != "" {
+			text += fmt.Sprintf(", %s on %s, point %s", volspec.Size(d.SizeBytes), orDash(d.Datastore), d.Point)
+		}
+		if d.Damage != "" {
+			text += ": " + d.Damage
+		}
+		facts = append(facts, [2]string{"Disk", text})
+	}
 	if p.CopyOf != "" {
 		facts = append(facts, [2]string{"Copy of", string(p.CopyOf)})
 	}
@@ -129,6 +141,14 @@ func describePoint(p wire.Point) string {
 		facts = append(facts, [2]string{"Damage", p.Damage})
 	}
 	return lines(facts)
+}
+
+// whose names in a sentence what a point is of.
+func whose(p wire.Point) string {
+	if p.Kind == "vm" {
+		return "VM " + p.VM
+	}
+	return "volume " + p.Volume
 }
 
 func (t *tool) backupHold(use, short string, hold bool) *cobra.Command {
@@ -145,9 +165,9 @@ func (t *tool) backupHold(use, short string, hold bool) *cobra.Command {
 					return err
 				}
 				if hold {
-					return t.done(pointName(p), "Recovery point %s of volume %s is held.", pointName(p), p.Volume)
+					return t.done(pointName(p), "Recovery point %s of %s is held.", pointName(p), whose(p))
 				}
-				return t.done(pointName(p), "Recovery point %s of volume %s is not held any more.", pointName(p), p.Volume)
+				return t.done(pointName(p), "Recovery point %s of %s is not held any more.", pointName(p), whose(p))
 			})
 		}),
 	}
@@ -181,7 +201,7 @@ func (t *tool) backupRemove() *cobra.Command {
 				if err := admin.DeletePoint(cmd.Context(), p.VMGroup, string(p.ID)); err != nil {
 					return err
 				}
-				return t.done(pointName(p), "Recovery point %s of volume %s is deleted.", pointName(p), p.Volume)
+				return t.done(pointName(p), "Recovery point %s of %s is deleted.", pointName(p), whose(p))
 			})
 		}),
 	}

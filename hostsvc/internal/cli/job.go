@@ -107,7 +107,7 @@ func (t *tool) jobList() *cobra.Command {
 	f.StringVar(&q.Object, "object", "", "only on `object`")
 	f.IntVar(&limit, "limit", 100, "at most `number` jobs")
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{"queued", "running", "open", "done", "partial", "failed", "canceled"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"backup", "verify", "drill", "restore", "copy", "policy", "maintain"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"backup", "verify", "drill", "restore", "copy", "policy", "maintain", "vm-backup", "vm-restore"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

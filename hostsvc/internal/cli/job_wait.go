@@ -239,7 +239,7 @@ func (t *tool) begun(cmd *cobra.Command, admin Admin, w waitFlags, jobs []wire.J
 // resultName is what a script goes on with: the recovery point that a job has
 // made, else the job.
 func resultName(j wire.Job) string {
-	if j.State == "done" && j.Point != "" && (j.Kind == "backup" || j.Kind == "copy") {
+	if j.State == "done" && j.Point != "" && (j.Kind == "backup" || j.Kind == "vm-backup" || j.Kind == "copy") {
 		return j.VMGroup + "/" + j.Point
 	}
 	return jobName(j)

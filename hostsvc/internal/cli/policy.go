@@ -16,10 +16,10 @@ func aPolicy() thingFlags { return thingFlags{noun: "policy", form: "NAME"} }
 func (t *tool) policyCommand() *cobra.Command {
 	return t.group(&cobra.Command{
 		Use:   "policy",
-		Short: "Say which volumes are backed up, when, where to and for how long",
-		Long: `A policy says which volumes of a vmgroup are backed up, when, to which repository,
-how long recovery points are kept, and how they are proved. Policies that a
-configuration file declares are shown here and changed there.`,
+		Short: "Say which volumes and VMs are backed up, when, where to and for how long",
+		Long: `A policy says which volumes and VMs of a vmgroup are backed up, when, to which
+repository, how long recovery points are kept, and how they are proved. Policies
+that a configuration file declares are shown here and changed there.`,
 	}, t.policyCreate(), t.policySet(), t.policyList(), t.policyInspect(), t.policyRemove(), t.policyPreview(), t.policyRun())
 }
 
@@ -48,10 +48,13 @@ func enabled(p wire.Policy) bool { return p.Enabled == nil || *p.Enabled }
 
 // selection is which volumes a policy is about.
 func selection(p wire.Policy) string {
-	if len(p.Volumes) == 0 {
+	text := strings.Join(p.Volumes, ",")
+	for _, vm := range p.VMs {
+		text += ", " + vmPrefix + vm
+	}
+	if text = strings.TrimPrefix(text, ", "); text == "" {
 		return "those that name it"
 	}
-	text := strings.Join(p.Volumes, ",")
 	if len(p.Exclude) > 0 {
 		text += " but " + strings.Join(p.Exclude, ",")
 	}
@@ -253,7 +256,10 @@ func (t *tool) preview(o thing, p wire.PolicyPreview) error {
 	for _, v := range p.Volumes {
 		b.WriteString("  " + clean(v, false) + "\n")
 	}
-	if len(p.Volumes) == 0 {
+	for _, vm := range p.VMs {
+		b.WriteString("  " + vmPrefix + clean(vm, false) + "\n")
+	}
+	if len(p.Volumes)+len(p.VMs) == 0 {
 		b.WriteString("  none\n")
 	}
 	b.WriteString("Next runs:\n")

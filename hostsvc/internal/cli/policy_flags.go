@@ -12,17 +12,18 @@ import (
 // policyFlags are the fields of a policy as flags. Only what is given is
 // changed.
 type policyFlags struct {
-	given            wire.Policy
-	volumes, exclude string
-	limit            string
-	enable, disable  bool
-	dryRun           bool
+	given                 wire.Policy
+	volumes, vms, exclude string
+	limit                 string
+	enable, disable       bool
+	dryRun                bool
 }
 
 func (p *policyFlags) register(t *tool, cmd *cobra.Command, which *thingFlags) {
 	f, g := cmd.Flags(), &p.given
 	f.StringVar(&p.volumes, "volumes", "", "comma-separated `patterns` of names, with *, ? and [a-z]; empty: only volumes made with -o backup-policy")
-	f.StringVar(&p.exclude, "exclude", "", "comma-separated `patterns` of names that are left out")
+	f.StringVar(&p.vms, "vms", "", "comma-separated `patterns` of names of VMs that are backed up whole")
+	f.StringVar(&p.exclude, "exclude", "", "comma-separated `patterns` of names that are left out, of VMs with vm/ before them")
 	f.StringVar(&g.Repository, "repository", "", "the `repository`")
 	f.StringVar(&g.Schedule, "schedule", "", "`when`, such as 02:30, \"Mon..Fri 20:00\", hourly or \"every 6h\"; empty: only by hand")
 	f.StringVar(&g.Timezone, "timezone", "", "`zone` of the schedules, such as Europe/Berlin")
@@ -85,6 +86,7 @@ func (p *policyFlags) apply(cmd *cobra.Command, to *wire.Policy) error {
 	g := &p.given
 	for flag, put := range map[string]func(){
 		"volumes":         func() { to.Volumes = commaList(p.volumes) },
+		"vms":             func() { to.VMs = commaList(p.vms) },
 		"exclude":         func() { to.Exclude = commaList(p.exclude) },
 		"repository":      func() { to.Repository = g.Repository },
 		"schedule":        func() { to.Schedule = g.Schedule },

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -176,6 +177,9 @@ func (m *memAdmin) Point(_ context.Context, vmgroup, ref string) (wire.Point, er
 	if err := m.did("Point", vmgroup, ref); err != nil {
 		return wire.Point{}, err
 	}
+	if vmgroup == "Dev" && (strings.HasPrefix(ref, "vm/web01@") || ref == string(vmPoint.ID)) {
+		return vmPoint, nil
+	}
 	for _, p := range m.points {
 		short, _, _ := strings.Cut(p.Volume, "@")
 		if p.VMGroup == vmgroup && (string(p.ID) == ref || strings.HasPrefix(ref, short+"@")) {
@@ -183,6 +187,17 @@ func (m *memAdmin) Point(_ context.Context, vmgroup, ref string) (wire.Point, er
 		}
 	}
 	return wire.Point{}, errkind.New(errkind.NotFound, "Recovery point %s does not exist in vmgroup %s", ref, vmgroup)
+}
+
+// vmPoint is the point of a VM: only asked for by name or id.
+var vmPoint = wire.Point{
+	ID: "40000000-0000-4000-8000-0000000000aa", Kind: "vm", VMGroup: "Dev", Repository: "main", Volume: "vm/web01", VM: "web01", VMID: "v",
+	Created: at(22, 2), State: "completed", Consistency: "crash", SizeBytes: 48 << 30, DataBytes: 9 << 30, ReadBytes: 1 << 30, NewBytes: 1 << 20, StoredBytes: 1 << 19,
+	Tracking: "Hard disk 1: changed extents since yesterday",
+	Disks: []wire.PointDisk{
+		{Key: "2000", Label: "Hard disk 1", SizeBytes: 16 << 30, Datastore: "ds1", Point: "40000000-0000-4000-8000-0000000000ab", State: "completed"},
+		{Key: "2001", Label: "Hard disk 2", State: "left-out", Damage: "it is independent: make it dependent"},
+	},
 }
 
 func (m *memAdmin) SetPoint(ctx context.Context, vmgroup, ref string, s wire.SetPoint) (wire.Point, error) {
@@ -204,6 +219,9 @@ func (m *memAdmin) Backup(_ context.Context, vmgroup string, r wire.RunBackup) (
 	for _, v := range append(r.Volumes, map[bool][]string{true: {"db@fast", "logs@slow"}}[r.Policy != ""]...) {
 		jobs = append(jobs, m.begin("backup", vmgroup, v))
 	}
+	for _, v := range r.VMs {
+		jobs = append(jobs, m.begin("vm-backup", vmgroup, "vm/"+v))
+	}
 	return jobs, nil
 }
 
@@ -216,6 +234,9 @@ func (m *memAdmin) DrillPoint(_ context.Context, vmgroup, ref string) (wire.Job,
 }
 
 func (m *memAdmin) RestorePoint(_ context.Context, vmgroup, ref string, r wire.RunRestore) (wire.Job, error) {
+	if ref == string(vmPoint.ID) {
+		return m.begin("vm-restore", vmgroup, "restore vm/"+cmp.Or(r.Name, "web01")), m.did("RestorePoint", vmgroup, ref, r)
+	}
 	return m.begin("restore", vmgroup, r.Name), m.did("RestorePoint", vmgroup, ref, r)
 }
 
