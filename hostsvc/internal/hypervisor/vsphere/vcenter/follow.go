@@ -30,13 +30,15 @@ func (i *Inventory) Follow(ctx context.Context, see func(before, after *VM)) err
 	for wait := reopened; ; wait = min(2*wait, time.Minute) {
 		began := time.Now()
 		err := i.c.in(ctx, "following the VMs", func(ctx context.Context, s *conn) error { return follow(ctx, s, known, see) })
-		if ctx.Err() != nil {
-			return nil
-		}
 		if time.Since(began) > quiet {
 			wait = reopened
 		}
-		log.G(ctx).WithField(log.Err, err.Error()).Warn("vCenter cannot be followed: it is tried again")
+		select {
+		case <-ctx.Done():
+			return nil
+		default:
+			log.G(ctx).WithField(log.Err, err.Error()).Warn("vCenter cannot be followed: it is tried again")
+		}
 		if !pause(ctx, wait) {
 			return nil
 		}

@@ -5,16 +5,21 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/vmware/govmomi/vapi/rest"
 	"github.com/vmware/govmomi/vapi/tags"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
+// tagged is how long something about tags may take: nothing important waits for
+// it.
+const tagged = 30 * time.Second
+
 // TagsOf are the tags of an object, as category/name, in order. An ESXi host
 // without vCenter has none.
 func (c *Client) TagsOf(ctx context.Context, ref types.ManagedObjectReference) (names []string, err error) {
-	err = c.tagging(ctx, "reading the tags of "+ref.Value, func(m *tags.Manager) error {
+	err = c.tagging(ctx, "reading the tags of "+ref.Value, func(ctx context.Context, m *tags.Manager) error {
 		names = nil
 		ids, err := m.ListAttachedTags(ctx, ref)
 		if err != nil || len(ids) == 0 {
@@ -44,7 +49,7 @@ func (c *Client) TagsOf(ctx context.Context, ref types.ManagedObjectReference) (
 // PutTags attaches those tags that there are to an object, and returns the
 // others.
 func (c *Client) PutTags(ctx context.Context, ref types.ManagedObjectReference, names []string) (missing []string, err error) {
-	err = c.tagging(ctx, "attaching tags to "+ref.Value, func(m *tags.Manager) error {
+	err = c.tagging(ctx, "attaching tags to "+ref.Value, func(ctx context.Context, m *tags.Manager) error {
 		missing = nil
 		categories, err := m.GetCategories(ctx)
 		if err != nil {
@@ -77,7 +82,7 @@ func (c *Client) PutTags(ctx context.Context, ref types.ManagedObjectReference, 
 
 // tagging does something with tags. They are of another service, with a session
 // of its own.
-func (c *Client) tagging(ctx context.Context, what string, f func(*tags.Manager) error) error {
+func (c *Client) tagging(ctx context.Context, what string, f func(ctx context.Context, m *tags.Manager) error) error {
 	return c.in(ctx, what, func(ctx context.Context, s *conn) error {
 		if !s.vim.IsVC() {
 			return nil
@@ -86,6 +91,8 @@ func (c *Client) tagging(ctx context.Context, what string, f func(*tags.Manager)
 		if err != nil {
 			return err
 		}
+		ctx, cancel := context.WithTimeout(ctx, tagged)
+		defer cancel()
 		r := rest.NewClient(s.vim)
 		if err := r.Login(ctx, url.UserPassword(c.o.User, password)); err != nil {
 			return err
@@ -95,6 +102,6 @@ func (c *Client) tagging(ctx context.Context, what string, f func(*tags.Manager)
 			defer cancel()
 			_ = r.Logout(end)
 		}()
-		return f(tags.NewManager(r))
+		return f(ctx, tags.NewManager(r))
 	})
 }
