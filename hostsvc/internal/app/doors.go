@@ -62,7 +62,7 @@ func (d *daemon) bind(ctx context.Context) error {
 func guest(ctx context.Context, m hypervisor.Machines, id volspec.VMID) (volspec.Caller, error) {
 	vm, err := m.VM(ctx, id)
 	if errkind.Is(err, errkind.NotFound) {
-		return volspec.Caller{}, errkind.New(errkind.Denied, "this VM is not known to mooringd any more: declare it with [[vm]] in the configuration")
+		return volspec.Caller{}, errkind.New(errkind.Denied, "this VM is not known to mooringd any more: look for it in its hypervisor, or declare it with [[vm]] in the configuration")
 	}
 	if err != nil {
 		return volspec.Caller{}, err
