@@ -15,7 +15,7 @@ import (
 
 // CopyOptions are the settings of Copy.
 type CopyOptions struct {
-	Streams int   // pieces worked on at a time; 0: one per processor, two at least
+	Streams int   // pieces worked on at a time; 0: two per processor
 	Limit   int64 // bytes per second; 0: no limit
 	// Report is told of bytes copied and of how many there are, at most a few
 	// times a second, from any goroutine; nil: nobody.
@@ -37,7 +37,7 @@ var zeros [grain]byte
 func Copy(ctx context.Context, dst Target, src Image, o CopyOptions) error {
 	streams := o.Streams
 	if streams <= 0 {
-		streams = max(2, runtime.GOMAXPROCS(0))
+		streams = 2 * runtime.GOMAXPROCS(0)
 	}
 	total, err := length(ctx, src)
 	if err != nil {

@@ -132,7 +132,7 @@ type Backup struct {
 	// again and compared, from 0 to 1; at least one if it is above 0. A block
 	// that differs fails the backup with ErrTracking.
 	Sample float64
-	// Streams is how many blocks are worked on at a time; 0: one per processor.
+	// Streams is how many blocks are worked on at a time; 0: two per processor.
 	Streams int
 	// Limit is bytes per second written to the repository; 0: no limit.
 	Limit int64

@@ -46,11 +46,15 @@ func newUnsealer(m *format.Manager) (*unsealer, error) {
 	if err != nil {
 		return nil, errkind.Wrap(errkind.Internal, err, "derive the key of contents")
 	}
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(64<<20))
+	d, err := newDecoder()
 	if err != nil {
 		return nil, errkind.Wrap(errkind.Internal, err, "make a decompressor")
 	}
 	return &unsealer{decoder: d, keys: sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}}, nil
+}
+
+func newDecoder() (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(64<<20))
 }
 
 // open decrypts b, in place.

@@ -3,7 +3,6 @@ package kopia
 import (
 	"context"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -100,12 +99,8 @@ func (w *verification) run(ctx context.Context, l listed) error {
 	if err := w.folder(ctx, l, whole); err != nil {
 		return err
 	}
-	streams := w.v.Streams
-	if streams <= 0 {
-		streams = runtime.GOMAXPROCS(0)
-	}
 	g, inner := errgroup.WithContext(ctx)
-	g.SetLimit(min(streams, maxStreams))
+	g.SetLimit(streamsOf(w.v.Streams))
 	for i, id := range top {
 		if inner.Err() != nil {
 			break

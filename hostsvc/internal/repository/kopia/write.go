@@ -46,6 +46,15 @@ type backup struct {
 // maxStreams bounds memory: each may hold a block and a pack on its way.
 const maxStreams = 8
 
+// streamsOf is how many blocks are worked on at a time. While some wait for the
+// disk or the place, the others keep the processors busy.
+func streamsOf(asked int) int {
+	if asked <= 0 {
+		asked = 2 * runtime.GOMAXPROCS(0)
+	}
+	return min(asked, maxStreams)
+}
+
 // Write stores an image.
 func (r *Repository) Write(ctx context.Context, b repository.Backup, report repository.Report) (repository.Point, error) {
 	done, err := r.use()
@@ -131,11 +140,7 @@ func (w *backup) rescue(ctx context.Context) {
 
 // blocks reads, compares and stores everything but the topmost index.
 func (w *backup) blocks(ctx context.Context) error {
-	streams := w.b.Streams
-	if streams <= 0 {
-		streams = runtime.GOMAXPROCS(0)
-	}
-	streams = min(streams, maxStreams)
+	streams := streamsOf(w.b.Streams)
 	g, ctx := errgroup.WithContext(ctx)
 	jobs := make(chan job)
 	g.Go(func() error {
