@@ -226,9 +226,19 @@ func (t *target) WriteAt(p []byte, off int64) (n int, err error) {
 	err = t.use(off, int64(len(p)), func() error {
 		var err error
 		n, err = t.f.WriteAt(p, off)
+		if err == nil {
+			writeOut(t.f, off, int64(n))
+		}
 		return fail(err, "writing %s", t.what)
 	})
 	return n, err
+}
+
+// writeOut lets the kernel begin to write a range to the disk, so that it does
+// so while the next is made and not all at the end. That it is there is only
+// certain after the sync that ends a build.
+func writeOut(f *os.File, off, n int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
 }
 
 // Discard implements image.Target. A thick disk keeps its room.

@@ -36,13 +36,17 @@ func (l *Local) OpenSnapshot(ctx context.Context, r hypervisor.Ref, id volspec.S
 	if err != nil {
 		return nil, errors.Join(fail(err, "reading snapshot %s of disk %s", id, r.Volume), f.Close())
 	}
-	return &snapshot{f: f, size: st.Size(), what: "snapshot " + string(id) + " of disk " + string(r.Volume)}, nil
+	return &snapshot{
+		f: f, direct: s.openDirect(snapName(r, id), st), size: st.Size(),
+		what: "snapshot " + string(id) + " of disk " + string(r.Volume),
+	}, nil
 }
 
 // snapshot is an open snapshot. The kernel keeps the file as long as it is
 // open, also when its name is gone.
 type snapshot struct {
 	f      *os.File
+	direct *directFile
 	size   int64
 	what   string
 	closed atomic.Bool
@@ -56,6 +60,9 @@ func (s *snapshot) Size() int64 { return (s.size + sector - 1) / sector * sector
 
 // ReadAt implements image.Image.
 func (s *snapshot) ReadAt(p []byte, off int64) (int, error) {
+	if s.direct.read(p, off) {
+		return len(p), nil
+	}
 	n, err := s.f.ReadAt(p, off)
 	if !errors.Is(err, io.EOF) {
 		return n, fail(err, "reading %s", s.what)
@@ -95,7 +102,7 @@ func (s *snapshot) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
-	return fail(s.f.Close(), "closing %s", s.what)
+	return fail(errors.Join(s.direct.close(), s.f.Close()), "closing %s", s.what)
 }
 
 // dataFrom is the first range of data at or behind at; of no length: there is
