@@ -24,8 +24,8 @@ func median(all []usage) usage {
 		return v[len(v)/2]
 	}
 	return usage{
-		time.Duration(pick(func(u usage) int64 { return int64(u.wall) })),
-		time.Duration(pick(func(u usage) int64 { return int64(u.cpu) })), pick(func(u usage) int64 { return u.peak }),
+		wall: time.Duration(pick(func(u usage) int64 { return int64(u.wall) })),
+		cpu:  time.Duration(pick(func(u usage) int64 { return int64(u.cpu) })), peak: pick(func(u usage) int64 { return u.peak }),
 	}
 }
 
@@ -66,7 +66,34 @@ var targets = []struct {
 
 // judge makes the tables of backups.
 func judge(b *testing.B) {
-	extra = append(extra, usages(), ratios(b), verdicts())
+	extra = append(extra, usages(), stages(), ratios(b), verdicts())
+}
+
+// stages tells where the time of a job went: medians, without what took less
+// than 5 ms. What is missing to the time of the command is the command itself.
+func stages() string {
+	var t strings.Builder
+	t.WriteString("| job | stages |\n|---|---|\n")
+	for _, s := range steps {
+		var names []string
+		took := map[string]sample{}
+		for _, u := range measured[s][product] {
+			for _, st := range u.stages {
+				if took[st.name] == nil {
+					names = append(names, st.name)
+				}
+				took[st.name] = append(took[st.name], st.took)
+			}
+		}
+		var parts []string
+		for _, n := range names {
+			if m := took[n].at(0.5); m >= 5*time.Millisecond {
+				parts = append(parts, n+" "+ms(m))
+			}
+		}
+		fmt.Fprintf(&t, "| %s | %s |\n", s, strings.Join(parts, ", "))
+	}
+	return t.String()
 }
 
 func usages() string {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -84,7 +86,26 @@ func (p *productTool) mooring(b *testing.B, args ...string) (usage, string) {
 
 func (p *productTool) job(b *testing.B, args ...string) usage {
 	b.Helper()
-	return watch(b, p.d.PID(), func() usage { u, _ := p.mooring(b, args...); return u })
+	u := watch(b, p.d.PID(), func() usage { u, _ := p.mooring(b, args...); return u })
+	u.stages = p.stages(b)
+	return u
+}
+
+// stages are those of the last job.
+func (p *productTool) stages(b *testing.B) (all []stage) {
+	_, name := p.mooring(b, "job", "ls", "--limit=1", "-o", "name")
+	_, said := p.mooring(b, "job", "inspect", strings.TrimSpace(name), "-o", "json")
+	var j struct {
+		Steps []struct {
+			Name         string
+			Begun, Ended time.Time
+		}
+	}
+	require.NoError(b, json.Unmarshal([]byte(said), &j), said)
+	for _, s := range j.Steps {
+		all = append(all, stage{s.Name, s.Ended.Sub(s.Begun)})
+	}
+	return all
 }
 
 // create makes a volume and finds its disk.

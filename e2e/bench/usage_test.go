@@ -18,6 +18,13 @@ import (
 type usage struct {
 	wall, cpu time.Duration
 	peak      int64 // resident memory in bytes
+	stages    []stage
+}
+
+// stage is a step of a job, as its record has it.
+type stage struct {
+	name string
+	took time.Duration
 }
 
 // run runs a program to its end and measures it.
