@@ -26,7 +26,7 @@ type Options struct {
 	Views    Views
 	Notify   Notifier
 
-	Streams     int           // blocks worked on at a time; 0: one per processor
+	Streams     int           // blocks worked on at a time; 0: two per processor
 	Sample      float64       // share of blocks taken over that is read again
 	Zone        string        // of schedules that name none
 	VerifyAfter time.Duration // age at which an unverified point is verified by itself; 0: never
