@@ -10,7 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -508,4 +510,52 @@ func TestTagsGoWithAVM(t *testing.T) {
 	has, err := v.c.TagsOf(ctx, to.Ref)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"team/shop"}, has, "those that are there")
+}
+
+func TestBackupsOfAVMThatIsWrittenToAreOfOneMoment(t *testing.T) {
+	s, v, m := whole(t, control.Options{})
+	ctx := t.Context()
+	vm := m.Add(t, "busy")
+	const size = 16 << 20
+	disk, err := os.OpenFile(m.path(t, vm, "2000"), os.O_RDWR, 0) // it stays the running one under any name
+	require.NoError(t, err)
+	defer disk.Close()
+	stop, done := make(chan struct{}), make(chan int)
+	go func() {
+		block := make([]byte, 4096)
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				done <- n
+				return
+			default:
+			}
+			_, _ = rand.Read(block)
+			at := (int64(block[0])<<8 | int64(block[1])) * 4096 % size
+			_, _ = disk.WriteAt(block, at)
+			time.Sleep(200 * time.Microsecond)
+		}
+	}()
+	var before []byte
+	since := ""
+	for round := range 4 {
+		id := volspec.SnapshotID("s" + strconv.Itoa(round))
+		snap, err := v.SnapshotMachine(ctx, vm, id, false)
+		require.NoError(t, err)
+		now := frozenContent(t, v, vm, id, "2000")
+		require.True(t, bytes.Equal(now, frozenContent(t, v, vm, id, "2000")), "it stands still")
+		if round > 0 {
+			changes, err := changedMachine(t, v, vm, id, "2000", since)
+			require.NoError(t, err)
+			for _, e := range changes {
+				copy(before[e.Offset:e.End()], now[e.Offset:e.End()])
+			}
+			require.True(t, bytes.Equal(now, before), "the changes are all there is to know")
+		}
+		before, since = now, snap.Disks[0].Change
+		require.NoError(t, v.DeleteMachineSnapshot(ctx, vm, id))
+	}
+	close(stop)
+	assert.Positive(t, <-done)
+	require.NoError(t, s.sim.Power(ctx, "busy", false))
 }

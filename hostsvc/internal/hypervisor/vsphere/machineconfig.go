@@ -8,6 +8,7 @@ import (
 
 	"github.com/vmware/govmomi/vim25/types"
 
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
@@ -287,6 +288,11 @@ func parseConfig(data []byte) (c machineConfig, err error) {
 	for _, ctl := range c.Controllers {
 		if ctl.Kind != ideController && newController(ctl.Kind, 0, 0) == nil {
 			return c, errkind.New(errkind.Invalid, "it has a disk controller of a kind that is not known here (%s)", ctl.Kind)
+		}
+	}
+	for _, d := range c.Disks {
+		if !slices.ContainsFunc(c.Controllers, func(ctl controllerConfig) bool { return ctl.Key == d.Controller }) || hypervisor.CheckFormat(d.Format) != nil || d.Datastore == "" {
+			return c, errkind.New(errkind.Invalid, "its disk %s has no place, or is in no known format", d.Key)
 		}
 	}
 	return c, nil

@@ -80,6 +80,8 @@ func TestAConfigurationThatIsNone(t *testing.T) {
 		`{"mooring_vsphere_vm":1,"hardware":"vmx-19","guest":"other","cpus":1,"memory_mb":512}`,
 		`{"mooring_vsphere_vm":1,"datastore":"ds","hardware":"vmx-19","guest":"other","cpus":0,"memory_mb":512}`,
 		`{"mooring_vsphere_vm":1,"datastore":"ds","hardware":"vmx-19","guest":"other","cpus":1,"memory_mb":512,"controllers":[{"kind":"strange"}]}`,
+		`{"mooring_vsphere_vm":1,"datastore":"ds","hardware":"vmx-19","guest":"other","cpus":1,"memory_mb":512,"disks":[{"key":"2000","datastore":"ds","format":"thin","controller":1000}]}`,
+		`{"mooring_vsphere_vm":1,"datastore":"ds","hardware":"vmx-19","guest":"other","cpus":1,"memory_mb":512,"controllers":[{"key":1000,"kind":"pvscsi"}],"disks":[{"key":"2000","datastore":"ds","format":"fluid","controller":1000}]}`,
 	} {
 		_, err := parseConfig([]byte(bad))
 		assert.Equal(t, errkind.Invalid, errkind.Of(err), bad)

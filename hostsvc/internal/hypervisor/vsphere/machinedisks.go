@@ -71,9 +71,11 @@ func (v *VSphere) machineDisks(ctx context.Context, devices []types.BaseVirtualD
 			continue
 		}
 		m := v.machineDisk(d)
-		if ds, ok := stores[m.Datastore]; ok && m.Refusal == "" {
-			if err := readable(ds); err != nil {
-				m.Refusal = fmt.Sprintf("datastore %s (%s) keeps it in no file that can be read from here; move it to a datastore on VMFS or NFS, or back up its files in the guest", ds.Name, ds.Type)
+		if ds, ok := stores[m.Datastore]; m.Refusal == "" {
+			if !ok {
+				m.Refusal = fmt.Sprintf("datastore %s is not in the datacenter that mooringd works in; move it to one that is, %s", m.Datastore, inGuest)
+			} else if readable(ds) != nil {
+				m.Refusal = fmt.Sprintf("datastore %s (%s) keeps it in no file that can be read from here; move it to a datastore on VMFS or NFS, %s", ds.Name, ds.Type, inGuest)
 			}
 		}
 		all = append(all, m)
