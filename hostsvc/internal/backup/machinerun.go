@@ -2,21 +2,16 @@ package backup
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/google/uuid"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
-	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/hostsvc/internal/repository"
 	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/image"
 	"mooring.dev/mooring/pkg/volspec"
-	"mooring.dev/mooring/pkg/wire"
 )
 
 // machineParams say what the backup job of a VM does.
@@ -185,6 +180,9 @@ func (r *machineRun) name() string { return strings.TrimPrefix(r.p.Name, machine
 // look sorts the disks, of the snapshot if there is one, and refuses a VM of
 // which nothing could be stored before it is made to wait for a snapshot.
 func (r *machineRun) look(ctx context.Context) error {
+	if err := r.s.stillIn(ctx, r.row.Group, r.p.VM, r.name()); err != nil {
+		return err
+	}
 	all, err := r.s.o.Machines.MachineDisks(ctx, r.p.VM)
 	if err != nil && r.n.Taken == nil {
 		return err
@@ -233,35 +231,6 @@ func (r *machineRun) sort(ctx context.Context, all []hypervisor.MachineDisk) err
 		return r.refused
 	}
 	return errkind.New(errkind.Unsupported, "VM %s has no disk of its own: protect its volumes instead", name)
-}
-
-// ofVolume says how the disk that is a volume is protected.
-func (s *Service) ofVolume(ctx context.Context, id volspec.VolumeID) (string, error) {
-	v, err := s.o.Volumes.Volume(ctx, id)
-	if errkind.Is(err, errkind.NotFound) {
-		return "it is a volume that is being removed", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	var names []string
-	err = s.o.Store.View(ctx, func(tx Tx) error {
-		names = nil
-		all, err := tx.Policies(v.Group.ID)
-		for _, p := range all {
-			if enabled(p) && selects(p, v) {
-				names = append(names, p.Name)
-			}
-		}
-		return err
-	})
-	switch {
-	case err != nil:
-		return "", err
-	case len(names) == 0:
-		return "it is volume " + v.Name.String() + ", which no policy protects", nil
-	}
-	return "it is volume " + v.Name.String() + ", protected by policy " + strings.Join(names, ", "), nil
 }
 
 // stored are the points of an earlier attempt if it stored all of them.
@@ -329,178 +298,4 @@ func (r *machineRun) one(ctx context.Context, d hypervisor.MachineDisk) (reposit
 		},
 		describe: func(dec decision) (repository.Point, error) { return r.describe(d, dec) },
 	}, plan(f))
-}
-
-// describe is what the repository keeps of the VM with the point of a disk.
-func (r *machineRun) describe(d hypervisor.MachineDisk, dec decision) (repository.Point, error) {
-	name := r.name()
-	vm := machineMeta{
-		Set: r.n.Set, VM: r.p.VM, Name: name, Config: r.n.Taken.Config, Key: d.Key, Change: d.Change, LeftOut: r.left,
-	}
-	for _, x := range r.disks {
-		vm.Disks = append(vm.Disks, machineDisk{Key: x.Key, Label: x.Label, Size: x.Size, Datastore: x.Datastore, Point: diskPoint(r.n.Set, x.Key)})
-	}
-	meta, err := json.Marshal(pointMeta{
-		Spec: volspec.Spec{Size: d.Size}, Format: volspec.Formatted, Note: r.n.Taken.Note, Policy: r.p.PolicyName, VM: &vm,
-	})
-	return repository.Point{
-		ID: diskPoint(r.n.Set, d.Key),
-		Source: repository.Source{
-			Tenant: string(r.group.ID), TenantName: r.group.Name, Volume: diskID(r.p.VM, d.Key), Name: name + "/" + d.Label,
-		},
-		Created: r.n.Taken.At, Consistency: r.consistency(), Tracking: dec.why, Meta: meta,
-	}, errkind.Wrap(errkind.Internal, err, "describe VM %s", name)
-}
-
-func (r *machineRun) consistency() volspec.Consistency {
-	if r.n.Taken.Quiesced {
-		return volspec.FilesystemConsistent
-	}
-	return volspec.CrashConsistent
-}
-
-// undo removes what was stored of a set that will not become whole.
-func (r *machineRun) undo(ctx context.Context) error {
-	ids := slices.Clone(r.n.Stale)
-	if r.n.Taken != nil {
-		for _, d := range r.n.Taken.Disks {
-			ids = append(ids, diskPoint(r.n.Set, d.Key))
-		}
-	}
-	return r.forget(ctx, ids)
-}
-
-// forget deletes points that the catalog may not know yet. It is told first: a
-// look at the repository must not take them for lost.
-func (r *machineRun) forget(ctx context.Context, ids []volspec.PointID) error {
-	for _, id := range ids {
-		p, err := r.repo.Point(ctx, id)
-		if errkind.Is(err, errkind.NotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		rec := r.s.foundPoint(r.row, p)
-		rec.Deleting = true
-		if err := r.s.o.Store.Update(ctx, func(tx Tx) error { return tx.PutPoint(rec) }); err != nil {
-			return err
-		}
-		if err := r.s.dropPoint(ctx, r.repo, rec, func(Tx) error { return nil }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// keep records the points with what the next increments start from, lets go of
-// the snapshot and applies the policy's retention. What was refused makes the
-// result a part.
-func (r *machineRun) keep(ctx context.Context, points []repository.Point) error {
-	if err := r.t.stage(ctx, "record"); err != nil {
-		return err
-	}
-	if err := r.record(ctx, points); err != nil {
-		return err
-	}
-	crashpoint.Here("backup.vm.recorded")
-	if err := r.t.stage(ctx, "release"); err != nil {
-		return err
-	}
-	_ = r.drop(ctx) // tried again when the job ends
-	if err := r.forget(ctx, r.n.Stale); err != nil {
-		r.t.warn("what an interrupted attempt had stored could not be removed yet: " + errkind.Text(err))
-	}
-	if err := r.t.stage(ctx, "retention"); err != nil {
-		return err
-	}
-	removed, err := r.s.retainSets(ctx, r.p.Policy, r.row, r.repo, r.p.VM)
-	if err != nil {
-		r.t.warn("old recovery points could not be removed: " + errkind.Text(err))
-	}
-	if err := r.s.measure(ctx, r.row, r.repo); err != nil {
-		r.t.warn("the repository could not be measured: " + errkind.Text(err))
-	}
-	for _, d := range r.disks {
-		if err := r.s.reverify(ctx, r.row, diskID(r.p.VM, d.Key)); err != nil {
-			r.t.warn("damaged recovery points could not be looked at again yet: " + errkind.Text(err))
-			break
-		}
-	}
-	r.t.result(r.result(points, removed))
-	return job.PartialError(r.refused)
-}
-
-func (r *machineRun) result(points []repository.Point, removed int) machineResult {
-	res := machineResult{Point: r.n.Set, Consistency: r.consistency(), LeftOut: r.left, Removed: removed}
-	var read, stored int64
-	for i, p := range points {
-		res.Disks = append(res.Disks, machineDiskResult{Label: r.disks[i].Label, Point: p.ID, Tracking: p.Tracking, Stats: p.Stats})
-		read, stored = read+p.Stats.Read, stored+p.Stats.Stored
-	}
-	n := "1 disk"
-	if len(points) != 1 {
-		n = fmt.Sprintf("%d disks", len(points))
-	}
-	res.Summary = fmt.Sprintf("%s, %s read, %s stored", n, amount(read), amount(stored))
-	for _, l := range r.left {
-		res.Summary += fmt.Sprintf("; %s is left out: %s", l.Label, l.Why)
-	}
-	return res
-}
-
-// record writes the whole set, with the moments that next increments start
-// from, in one transaction.
-func (r *machineRun) record(ctx context.Context, points []repository.Point) error {
-	return r.s.o.Store.Update(ctx, func(tx Tx) error {
-		for i, p := range points {
-			if err := putFound(tx, r.s.foundPoint(r.row, p)); err != nil {
-				return err
-			}
-			d := r.disks[i]
-			if d.Change == "" {
-				continue
-			}
-			err := tx.PutBase(Base{Volume: diskID(r.p.VM, d.Key), Repository: r.row.ID, Point: p.ID, Size: d.Size, Change: d.Change})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// machineBackupOf completes the parameters of a VM's backup as backupOf does
-// those of a volume's.
-func (s *Service) machineBackupOf(ctx context.Context, m Machine, pol *Policy, req wire.RunBackup) (machineParams, error) {
-	p := machineParams{VM: m.ID, Name: machineName(m.Name), Full: req.Full, Quiesce: req.Consistency}
-	err := s.o.Store.View(ctx, func(tx Tx) error {
-		pol := pol
-		if pol == nil {
-			all, err := tx.Policies(m.Group.ID)
-			if err != nil {
-				return err
-			}
-			for i := range all {
-				if enabled(all[i]) && selectsMachine(all[i], m) && (req.Repository == "" || req.Repository == all[i].Spec.Repository) {
-					pol = &all[i]
-					break
-				}
-			}
-		}
-		name := req.Repository
-		if pol != nil {
-			p.Policy, p.PolicyName, p.Limit = pol.ID, pol.Name, int64(pol.Spec.Limit)
-			if name == "" {
-				name = pol.Spec.Repository
-			}
-			if p.Quiesce == "" {
-				p.Quiesce = pol.Spec.Consistency
-			}
-		}
-		r, err := onlyRepository(tx, m.Group, name)
-		p.Repository = r.ID
-		return err
-	})
-	return p, err
 }

@@ -115,6 +115,19 @@ func (s *Service) findMachine(ctx context.Context, group, name string) (Machine,
 	return Machine{}, errkind.New(errkind.Invalid, "VM %s is ambiguous in vmgroup %s: %d have that name; give the id of one, see `mooring vm ls`", name, group, len(all))
 }
 
+// stillIn refuses work on a VM that was moved to another vmgroup since it was
+// asked for.
+func (s *Service) stillIn(ctx context.Context, g volspec.VMGroupID, vm volspec.VMID, name string) error {
+	all, err := s.machines(ctx, g)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(all, func(m Machine) bool { return m.ID == vm }) {
+		return errkind.New(errkind.NotFound, "VM %s is not in the vmgroup any more that this was asked for: see `mooring vm ls`", name)
+	}
+	return nil
+}
+
 // selectsMachine reports whether a policy protects a VM. Patterns of exclude
 // are about VMs when they begin with vm/.
 func selectsMachine(p Policy, m Machine) bool {
@@ -163,4 +176,33 @@ func (s *Service) sweepMachines(ctx context.Context) error {
 		}
 	}
 	return failed
+}
+
+// ofVolume says how the disk that is a volume is protected.
+func (s *Service) ofVolume(ctx context.Context, id volspec.VolumeID) (string, error) {
+	v, err := s.o.Volumes.Volume(ctx, id)
+	if errkind.Is(err, errkind.NotFound) {
+		return "it is a volume that is being removed", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	err = s.o.Store.View(ctx, func(tx Tx) error {
+		names = nil
+		all, err := tx.Policies(v.Group.ID)
+		for _, p := range all {
+			if enabled(p) && selects(p, v) {
+				names = append(names, p.Name)
+			}
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case len(names) == 0:
+		return "it is volume " + v.Name.String() + ", which no policy protects", nil
+	}
+	return "it is volume " + v.Name.String() + ", protected by policy " + strings.Join(names, ", "), nil
 }

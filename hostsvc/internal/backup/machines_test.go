@@ -2,14 +2,10 @@ package backup_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
@@ -362,6 +358,33 @@ func TestVMsOfOtherTenants(t *testing.T) {
 	assert.Equal(t, errkind.Denied, errkind.Of(err))
 }
 
+// A VM that was moved to another tenant while its job waited is left alone.
+func TestVMsMovedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	vm := w.addVM(w.group, "web", "")
+	proc := w.start(t, &plug{})
+	proc.makeRepository(t, "main")
+	require.Equal(t, job.Done, proc.runVM(t, "web").State)
+	w.vms.SetPower(vm, hypervisor.Off)
+	proc.end() // what is asked for now waits
+	jobs, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"web"}})
+	require.NoError(t, err)
+	wj, err := proc.RestorePoint(t.Context(), admin, "Dev", "vm/web@latest", wire.RunRestore{InPlace: true})
+	require.NoError(t, err)
+	w.vms.members[vm] = volspec.VMGroup{ID: "other", Name: "Test"}
+	w.vms.WriteMachineDisk(vm, "2000", 0, []byte("theirs"))
+	next := w.start(t, &plug{})
+	for _, id := range []volspec.JobID{jobs[0].ID, wj.ID} {
+		j := next.finish(t, id)
+		assert.Equal(t, job.Failed, j.State)
+		assert.Contains(t, j.Error, "is not in the vmgroup any more")
+	}
+	assert.Equal(t, "theirs", string(w.disksOf(t, vm)["2000"][:6]))
+	assert.Len(t, next.pointsOf(t, ""), 1)
+	_, err = next.RestorePoint(t.Context(), admin, "Dev", "vm/web@latest", wire.RunRestore{InPlace: true})
+	assert.Equal(t, errkind.NotFound, errkind.Of(err))
+}
+
 // With the recovery kit alone a VM comes back: what a point of a VM is stands
 // in the repository.
 func TestVMsComeBackFromTheKit(t *testing.T) {
@@ -384,238 +407,4 @@ func TestVMsComeBackFromTheKit(t *testing.T) {
 	assert.Equal(t, "web", list[0].VM)
 	_, got := next.restoreVM(t, "vm/web@latest", "web")
 	same(t, want, got, "from the kit")
-}
-
-// Every call of a VM's backup fails in turn: the job is red and names its step,
-// or nothing was lost; no snapshot stays, and no half of a set.
-func TestEveryStepOfAVMFails(t *testing.T) {
-	w := newWorld(t)
-	vm := w.addVM(w.group, "web", "")
-	p := &plug{}
-	proc := w.start(t, p)
-	proc.makeRepository(t, "main")
-	require.Equal(t, job.Done, proc.runVM(t, "web").State)
-	for i := 1; ; i++ {
-		w.vms.WriteMachineDisk(vm, "2001", int64(i*4096%vmDisk), noise(uint64(i), 4096))
-		before := len(proc.pointsOf(t, ""))
-		p.mu.Lock()
-		p.calls, p.at, p.after, p.last = 0, i, i%2 == 0, ""
-		p.mu.Unlock()
-		jobs, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"web"}, Repository: "main"})
-		if err != nil {
-			assert.ErrorContains(t, err, "injected")
-			continue
-		}
-		j := proc.finish(t, jobs[0].ID)
-		p.mu.Lock()
-		name := p.last
-		p.at = 0
-		p.mu.Unlock()
-		if name == "" {
-			require.Equal(t, job.Done, j.State)
-			require.Greater(t, i, 25, "a backup makes more calls than that")
-			return
-		}
-		at := fmt.Sprintf("call %d (%s, after %v): %s %q %v", i, name, i%2 == 0, j.State, j.Error, j.Warnings)
-		assert.Zero(t, w.vmSnapshots(t), at)
-		now := proc.pointsOf(t, "")
-		switch j.State {
-		case job.Done:
-			assert.Len(t, now, before+1, at)
-		case job.Failed:
-			assert.Contains(t, j.Error, "step ", at)
-		default:
-			assert.Fail(t, "a state that this backup cannot end in", at)
-		}
-		for _, pt := range now {
-			assert.NotEqual(t, volspec.Damaged, pt.State, at)
-		}
-		require.Equal(t, job.Done, proc.runVM(t, "web").State, at)
-		assert.Equal(t, 2, w.bases(t), at)
-		if j.State == job.Failed {
-			last := proc.pointsOf(t, "")[0]
-			for n, want := range w.disksOf(t, vm) {
-				assert.True(t, bytes.Equal(want, proc.content(t, string(last.Disks[map[string]int{"2000": 0, "2001": 1}[n]].Point))), at)
-			}
-		}
-	}
-}
-
-// The process dies at every third call in turn, which is enough to meet each
-// step. The next one goes on with the job: its set shows one moment, and nothing
-// is left behind.
-func TestVMBackupKilled(t *testing.T) {
-	w := newWorld(t)
-	vm := w.addVM(w.group, "web", "")
-	setup := w.start(t, &plug{})
-	setup.makeRepository(t, "main")
-	require.Equal(t, job.Done, setup.runVM(t, "web").State)
-	setup.end()
-	for i := 1; ; i += 3 {
-		w.vms.WriteMachineDisk(vm, "2001", int64(i*4096%vmDisk), noise(uint64(i), 4096))
-		p := &plug{}
-		proc := w.start(t, p)
-		p.mu.Lock()
-		p.calls, p.at, p.dead, p.after = 0, i, true, i%2 == 0
-		p.mu.Unlock()
-		jobs, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"web"}, Repository: "main"})
-		var id volspec.JobID
-		if err == nil {
-			id = jobs[0].ID
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-			for ctx.Err() == nil {
-				p.mu.Lock()
-				off := p.off
-				p.mu.Unlock()
-				j, err := proc.queue.Get(ctx, id)
-				if off || err == nil && j.Ended() {
-					break
-				}
-				time.Sleep(time.Millisecond)
-			}
-			cancel()
-		}
-		proc.abandon()
-		next := w.start(t, &plug{})
-		p.mu.Lock()
-		died := p.off
-		p.mu.Unlock()
-		at := fmt.Sprintf("killed at call %d (%s)", i, p.last)
-		if id != "" {
-			j := next.finish(t, id)
-			require.Equal(t, job.Done, j.State, "%s: %s", at, j.Error)
-		} else {
-			require.Equal(t, job.Done, next.runVM(t, "web").State, at)
-		}
-		all := next.pointsOf(t, "")
-		for _, pt := range all {
-			assert.NotEqual(t, volspec.Damaged, pt.State, at)
-		}
-		want := w.disksOf(t, vm)
-		assert.True(t, bytes.Equal(want["2001"], next.content(t, string(all[0].Disks[1].Point))), at)
-		assert.Zero(t, w.vmSnapshots(t), at)
-		next.end()
-		if !died {
-			require.Greater(t, i, 25)
-			return
-		}
-	}
-}
-
-// A snapshot that is lost between two attempts begins another set: disks of
-// two moments are never put together.
-func TestVMSnapshotLostOnTheWay(t *testing.T) {
-	w := newWorld(t)
-	vm := w.addVM(w.group, "web", "")
-	setup := w.start(t, &plug{})
-	setup.makeRepository(t, "main")
-	setup.end()
-	p := &plug{name: "OpenMachineDisk", at: 2, dead: true} // the first disk is stored
-	proc := w.start(t, p)
-	jobs, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"web"}, Repository: "main"})
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.off }, 20*time.Second, time.Millisecond)
-	proc.abandon()
-	all, err := w.vms.MachineSnapshots(t.Context())
-	require.NoError(t, err)
-	require.Len(t, all, 1)
-	require.NoError(t, w.vms.DeleteMachineSnapshot(t.Context(), vm, all[0].ID))
-	w.vms.WriteMachineDisk(vm, "2000", 0, []byte("later"))
-	w.vms.WriteMachineDisk(vm, "2001", 0, []byte("later"))
-	next := w.start(t, &plug{})
-	j := next.finish(t, jobs[0].ID)
-	require.Equal(t, job.Done, j.State, j.Error)
-	list := next.pointsOf(t, "")
-	require.Len(t, list, 1, "nothing of the first moment is left")
-	for i, key := range []string{"2000", "2001"} {
-		assert.True(t, bytes.Equal(w.disksOf(t, vm)[key], next.content(t, string(list[0].Disks[i].Point))), key)
-	}
-	assert.Zero(t, w.vmSnapshots(t))
-}
-
-// A restore that was cut off between the new VM and its record finds it again.
-func TestVMRestoreKilled(t *testing.T) {
-	w := newWorld(t)
-	vm := w.addVM(w.group, "web", "")
-	setup := w.start(t, &plug{})
-	setup.makeRepository(t, "main")
-	require.Equal(t, job.Done, setup.runVM(t, "web").State)
-	set := string(setup.pointsOf(t, "")[0].ID)
-	setup.end()
-	want := w.disksOf(t, vm)
-	for i := 1; ; i += 3 {
-		as := fmt.Sprintf("copy-%d", i)
-		p := &plug{}
-		proc := w.start(t, p)
-		p.mu.Lock()
-		p.calls, p.at, p.dead, p.after = 0, i, true, i%2 == 0
-		p.mu.Unlock()
-		wj, err := proc.RestorePoint(t.Context(), admin, "Dev", set, wire.RunRestore{Name: as})
-		if err == nil {
-			require.Eventually(t, func() bool {
-				p.mu.Lock()
-				off := p.off
-				p.mu.Unlock()
-				j, err := proc.queue.Get(context.Background(), wj.ID)
-				return off || err == nil && j.Ended()
-			}, 30*time.Second, time.Millisecond)
-		}
-		proc.abandon()
-		next := w.start(t, &plug{})
-		if err == nil {
-			j := next.finish(t, wj.ID)
-			require.Equal(t, job.Done, j.State, "killed at call %d (%s): %s", i, p.last, j.Error)
-			all, err := w.vms.VMs(t.Context())
-			require.NoError(t, err)
-			found := 0
-			for _, v := range all {
-				if v.Name == as {
-					found++
-					same(t, want, w.disksOf(t, v.ID), as)
-					assert.Equal(t, "Dev", w.vms.members[v.ID].Name)
-				}
-			}
-			assert.Equal(t, 1, found)
-		}
-		next.end()
-		p.mu.Lock()
-		died := p.off
-		p.mu.Unlock()
-		if !died {
-			require.Greater(t, i, 8)
-			return
-		}
-	}
-}
-
-// A storage that does not keep what is written to it fails the restore.
-func TestRestoresAreReadBack(t *testing.T) {
-	w := newWorld(t)
-	w.addVM(w.group, "web", "")
-	proc := w.start(t, &plug{})
-	proc.makeRepository(t, "main")
-	require.Equal(t, job.Done, proc.runVM(t, "web").State)
-	w.vms.forgetful = true
-	wj, err := proc.RestorePoint(t.Context(), admin, "Dev", "vm/web@latest", wire.RunRestore{Name: "copy"})
-	require.NoError(t, err)
-	j := proc.finish(t, wj.ID)
-	assert.Equal(t, job.Failed, j.State)
-	assert.Contains(t, j.Error, "the storage does not keep it")
-	all, err := w.vms.VMs(t.Context())
-	require.NoError(t, err)
-	assert.Len(t, all, 1)
-}
-
-// A hypervisor without images of VMs says so.
-func TestNoImagesOfVMs(t *testing.T) {
-	w := newWorld(t)
-	w.vms = nil
-	proc := w.start(t, &plug{})
-	proc.makeRepository(t, "main")
-	_, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"web"}})
-	assert.Equal(t, errkind.Unsupported, errkind.Of(err))
-	_, err = proc.PutPolicy(t.Context(), admin, "Dev", wire.Policy{Name: "p", VMs: []string{"*"}, Repository: "main"}, false)
-	assert.Equal(t, errkind.Unsupported, errkind.Of(err))
-	_, err = os.Stat(filepath.Join(w.dir, "repo-main"))
-	require.NoError(t, err)
 }

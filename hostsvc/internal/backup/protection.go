@@ -150,59 +150,6 @@ func (s *Service) gather(ctx context.Context, g volspec.VMGroupID) ([]protection
 	return append(out, machines...), err
 }
 
-// gatherMachines collects the facts of all VMs.
-func (s *Service) gatherMachines(ctx context.Context, g volspec.VMGroupID, at time.Time) ([]protectionFacts, error) {
-	machines, err := s.machines(ctx, g)
-	if err != nil || len(machines) == 0 {
-		return nil, err
-	}
-	ended, err := s.o.Jobs.List(ctx, job.Query{Group: g, Kind: kindMachine, Ended: true, Limit: 10 * len(machines)})
-	if err != nil {
-		return nil, err
-	}
-	newestJob := map[string]*job.Job{}
-	for i := range ended { // newest first
-		if newestJob[ended[i].Object] == nil {
-			newestJob[ended[i].Object] = &ended[i]
-		}
-	}
-	var out []protectionFacts
-	err = s.o.Store.View(ctx, func(tx Tx) error {
-		out = nil
-		policies, err := tx.Policies(g)
-		if err != nil {
-			return err
-		}
-		for i, m := range machines {
-			f := protectionFacts{machine: &machines[i], now: at, lastJob: newestJob[string(m.ID)]}
-			for _, p := range policies {
-				if enabled(p) && selectsMachine(p, m) {
-					f.policies = append(f.policies, p)
-				}
-			}
-			all, err := tx.Points(PointQuery{Group: m.Group.ID, VMID: m.ID, Limit: 100})
-			if err != nil {
-				return err
-			}
-			for _, p := range summaries(setsOf(all)) {
-				if p.good() {
-					f.newest = &p
-					break
-				}
-			}
-			out = append(out, f)
-		}
-		return nil
-	})
-	return out, err
-}
-
-// shown reports whether anybody asked for this: whole VMs need no protection
-// of their own where their volumes have it.
-func (f protectionFacts) shown() bool {
-	return f.machine == nil || len(f.policies) > 0 || f.newest != nil || f.lastJob != nil
-}
-
 // newestGood is the newest point of a volume that can be restored, nil for
 // none.
 func newestGood(tx Tx, v Volume) (*Point, error) {

@@ -44,6 +44,25 @@ func TestPlanBelievesOnlyWhatMatches(t *testing.T) {
 	}
 }
 
+// A base that names a moment needs no snapshot, but a disk of the same size.
+func TestPlanOfVMDisks(t *testing.T) {
+	base := &Base{Point: "p1", Size: 100, Change: "m1"}
+	parents := []Point{{ID: "p1"}}
+	d := plan(facts{size: 100, base: base, parents: parents})
+	assert.Equal(t, []any{volspec.PointID("p1"), "m1", false}, []any{d.parent, d.change, d.full()})
+	for why, f := range map[string]facts{
+		"has grown":       {size: 101, base: base, parents: parents},
+		"smaller":         {size: 99, base: base, parents: parents},
+		"asked for":       {size: 100, base: base, parents: parents, full: true},
+		"gone or damaged": {size: 100, base: base, parents: []Point{{ID: "p2"}}},
+	} {
+		d := plan(f)
+		assert.True(t, d.full(), why)
+		assert.NotEmpty(t, d.parent, why)
+		assert.Contains(t, d.why, why)
+	}
+}
+
 func TestProtectionIsJudgedByTheNewestGoodPoint(t *testing.T) {
 	at := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	daily := Policy{Name: "daily", PolicyBody: PolicyBody{Spec: wire.Policy{RPO: "26h"}}}
