@@ -34,8 +34,12 @@ func pluggings() []plugging {
 	return []plugging{
 		{"attach", false, attach(false), []bool{false}},
 		{"attach read-only", false, attach(true), []bool{true}},
-		{"detach", true, func(ctx context.Context, v *VSphere, vm volspec.VMID, r hypervisor.Ref) error { return v.Detach(ctx, vm, r) }, nil},
-		{"fence", true, func(ctx context.Context, v *VSphere, vm volspec.VMID, r hypervisor.Ref) error { return v.Fence(ctx, vm, r) }, nil},
+		{"detach", true, func(ctx context.Context, v *VSphere, vm volspec.VMID, r hypervisor.Ref) error {
+			return v.Detach(ctx, vm, r)
+		}, nil},
+		{"fence", true, func(ctx context.Context, v *VSphere, vm volspec.VMID, r hypervisor.Ref) error {
+			return v.Fence(ctx, vm, r)
+		}, nil},
 	}
 }
 

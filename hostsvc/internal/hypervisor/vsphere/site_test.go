@@ -187,7 +187,25 @@ func (g guest) disk(dev hypervisor.Device) (control.Disk, error) {
 	return control.Disk{}, errNoDevice
 }
 
+// Write writes again what went to a file that is the running one no more: a
+// hypervisor holds a VM still for the moment of a snapshot.
 func (g guest) Write(dev hypervisor.Device, off int64, data []byte) error {
+	for {
+		before, err := g.disk(dev)
+		if err != nil {
+			return err
+		}
+		if err := g.write(dev, off, data); err != nil {
+			return err
+		}
+		after, err := g.disk(dev)
+		if err != nil || after.Path == before.Path {
+			return err
+		}
+	}
+}
+
+func (g guest) write(dev hypervisor.Device, off int64, data []byte) error {
 	f, err := g.open(dev, true)
 	if err != nil {
 		return err
