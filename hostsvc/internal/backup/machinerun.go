@@ -82,7 +82,11 @@ func (s *Service) runMachine(ctx context.Context, t task) error {
 		return err
 	}
 	if !found {
-		r.n = machineNotes{Set: volspec.PointID(uuid.NewString()), Snapshot: volspec.SnapshotID(uuid.NewString())}
+		sign, err := s.signature(ctx)
+		if err != nil {
+			return err
+		}
+		r.n = machineNotes{Set: volspec.PointID(uuid.NewString()), Snapshot: volspec.SnapshotID(sign + uuid.NewString())}
 		if err := t.save(ctx, r.n); err != nil {
 			return err
 		}

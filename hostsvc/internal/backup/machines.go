@@ -155,8 +155,25 @@ func (s *Service) selectedMachines(ctx context.Context, p Policy) ([]Machine, er
 	return slices.DeleteFunc(all, func(m Machine) bool { return !selectsMachine(p, m) }), err
 }
 
-// sweepMachines removes the snapshots of VMs that no job is to go on with. What
-// is listed first was noted by its job before it was made.
+// signatureSetting is where the signature of this catalog is kept.
+const signatureSetting = "backup-signature"
+
+// signature begins the ids of the snapshots of VMs that this catalog knows of:
+// another mooringd may use the same hypervisor with a catalog of its own.
+func (s *Service) signature(ctx context.Context) (sign string, err error) {
+	err = s.o.Store.Update(ctx, func(tx Tx) error {
+		if sign, err = tx.Setting(signatureSetting); err != nil || sign != "" {
+			return err
+		}
+		sign = strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
+		return tx.PutSetting(signatureSetting, sign)
+	})
+	return sign + "-", err
+}
+
+// sweepMachines removes the snapshots of VMs that no job is to go on with,
+// those of other catalogs excepted. What is listed first was noted by its job
+// before it was made.
 func (s *Service) sweepMachines(ctx context.Context) error {
 	if s.o.Machines == nil {
 		return nil
@@ -165,13 +182,17 @@ func (s *Service) sweepMachines(ctx context.Context) error {
 	if err != nil || len(all) == 0 {
 		return err
 	}
+	sign, err := s.signature(ctx)
+	if err != nil {
+		return err
+	}
 	needed, err := s.neededMachines(ctx)
 	if err != nil {
 		return err
 	}
 	var failed error
 	for _, sn := range all {
-		if !needed[sn.ID] {
+		if strings.HasPrefix(string(sn.ID), sign) && !needed[sn.ID] {
 			failed = joined(failed, s.o.Machines.DeleteMachineSnapshot(ctx, sn.VM, sn.ID))
 		}
 	}

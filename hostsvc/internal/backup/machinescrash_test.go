@@ -134,6 +134,35 @@ func TestVMBackupKilled(t *testing.T) {
 	}
 }
 
+// What a job of this catalog has left is removed at the next start; snapshots
+// that another mooringd made on the same hypervisor are not.
+func TestVMSnapshotsAreSwept(t *testing.T) {
+	w := newWorld(t)
+	vm := w.addVM(w.group, "web", "")
+	p := &plug{}
+	proc := w.start(t, p)
+	proc.makeRepository(t, "main")
+	p.mu.Lock()
+	p.name, p.at, p.dead, p.calls = "DeleteMachineSnapshot", 1, true, 0
+	p.mu.Unlock()
+	_, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"web"}})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.off }, 20*time.Second, time.Millisecond)
+	proc.abandon()
+	_, err = w.vms.SnapshotMachine(t.Context(), vm, "0123456789ab-of-another", false)
+	require.NoError(t, err)
+	require.Equal(t, 2, w.vmSnapshots(t))
+	next := w.start(t, &plug{})
+	require.Eventually(t, func() bool { return w.vmSnapshots(t) == 1 }, 20*time.Second, 10*time.Millisecond)
+	require.Equal(t, job.Done, next.runVM(t, "web").State)
+	next.end()
+	w.start(t, &plug{})
+	all, err := w.vms.MachineSnapshots(t.Context())
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	assert.Equal(t, volspec.SnapshotID("0123456789ab-of-another"), all[0].ID)
+}
+
 // A snapshot that is lost between two attempts begins another set: disks of
 // two moments are never put together.
 func TestVMSnapshotLostOnTheWay(t *testing.T) {

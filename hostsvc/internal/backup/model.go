@@ -224,5 +224,8 @@ type Tx interface {
 	PutAlarm(a Alarm) error
 	DeleteAlarm(id string) error // absent: nil
 
+	Setting(key string) (string, error) // "" when never put
+	PutSetting(key, value string) error
+
 	AddAudit(a volspec.Audit) error
 }

@@ -64,7 +64,8 @@ type MachineImager interface {
 	// DeleteMachineSnapshot removes one. Absent, or the VM is gone: nil.
 	DeleteMachineSnapshot(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID) error
 	// MachineSnapshots lists those that SnapshotMachine made on all VMs, and no
-	// others.
+	// others. Other services may use the same hypervisor: the caller knows its own
+	// by their ids.
 	MachineSnapshots(ctx context.Context) ([]MachineSnapshotRef, error)
 	// OpenMachineDisk opens a disk of a snapshot for reading. The caller keeps the
 	// snapshot until it has closed the image. No such snapshot or disk: not-found.

@@ -48,6 +48,7 @@ var toOthers = []string{
 	"MachineImager is optional",
 	"It pins the volumes that are attached until it is deleted",
 	"The caller keeps the snapshot until it has closed the image.",
+	"Other services may use the same hypervisor: the caller knows its own by their ids.",
 	"Adopter is optional",
 	"Without it datastores need no adoption.",
 	"It is for names that were never used before.",
