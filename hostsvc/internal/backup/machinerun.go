@@ -82,6 +82,9 @@ func (s *Service) runMachine(ctx context.Context, t task) error {
 		return err
 	}
 	if !found {
+		if err := t.stage(ctx, "prepare"); err != nil {
+			return err
+		}
 		sign, err := s.signature(ctx)
 		if err != nil {
 			return err
