@@ -86,6 +86,7 @@ func (s *Server) restoreVM(v savedVM) error {
 
 func (s *Server) configure(ctx *simulator.Context, vm *simulator.VirtualMachine, v savedVM, c *types.VirtualMachineConfigInfo) {
 	vm.Config = c
+	vm.Capability.ChangeTrackingSupported = true // registering knows no hardware version
 	sum := &vm.Summary.Config
 	sum.Uuid, sum.InstanceUuid, sum.GuestId, sum.Name = c.Uuid, c.InstanceUuid, c.GuestId, c.Name
 	sum.NumCpu, sum.MemorySizeMB = c.Hardware.NumCPU, c.Hardware.MemoryMB
