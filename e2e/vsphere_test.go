@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -145,6 +146,7 @@ func TestVSphere(t *testing.T) {
 		{"vCenter is away", vsphereAway},
 		{"snapshot, clone and growth", vsphereCare},
 		{"backup and restore", vsphereBackup},
+		{"a whole machine", vsphereMachine},
 		{"the service restarts", vsphereRestart},
 		{"a certificate is withdrawn", vsphereRevoked},
 	} {
@@ -273,6 +275,7 @@ func vsphereBackup(t *testing.T, s *vsite) {
 	keep(t, s.h1.Guest, "db", "db")
 	s.h1.Docker(t.Context(), "exec", "db", "sh", "-ec", write+"; seq 1 300000 >/vol/numbers; sync").OK(t)
 	s.mooring(t, "backup", "run", team+"/db")
+	require.Contains(t, s.mooring(t, "backup", "ls", team).Stdout, "filesystem", "the plugin held the filesystem still")
 	s.h1.Docker(t.Context(), "exec", "db", "sh", "-ec", "seq 1 1000 >/vol/more; sync").OK(t)
 	require.Contains(t, s.mooring(t, "backup", "run", team+"/db").Stdout, "changed")
 	sum := s.h1.Docker(t.Context(), "exec", "db", "sh", "-ec", "cd /vol && sha256sum f numbers more").OK(t).Stdout
@@ -308,4 +311,43 @@ func vsphereRevoked(t *testing.T, s *vsite) {
 	s.h2.restart(t)
 	require.Contains(t, listed(t, s.h2.Guest), "kept@gold")
 	remove(t, s.h2.Guest, "kept")
+}
+
+// vsphereMachine backs a whole VM up while its disk is written to from outside
+// the guest, as no volume is, and makes another VM of it.
+func vsphereMachine(t *testing.T, s *vsite) {
+	s.mooring(t, "repository", "create", team+"/machines", "--type=directory", "--path="+filepath.Join(lab.Dir, "vsphere-machines"))
+	vm, err := s.vc.VM(t.Context(), "h1")
+	require.NoError(t, err)
+	own := vm.Disks[0]
+	put := func(off int64, text string) {
+		t.Helper()
+		f, err := os.OpenFile(own.Path, os.O_WRONLY, 0)
+		require.NoError(t, err)
+		_, err = f.WriteAt([]byte(text), off)
+		require.NoError(t, errors.Join(err, f.Close()))
+	}
+	put(5<<20, "first")
+	s.mooring(t, "backup", "run", team+"/vm/h1")
+	put(40<<20, "second")
+	s.mooring(t, "backup", "run", team+"/vm/h1")
+	require.Contains(t, s.mooring(t, "backup", "inspect", team+"/vm/h1@latest").Stdout, "changed extents")
+	want, err := os.ReadFile(own.Path)
+	require.NoError(t, err)
+	put(40<<20, "beyond")
+
+	s.mooring(t, "backup", "verify", team+"/vm/h1@latest")
+	s.mooring(t, "backup", "restore", team+"/vm/h1@latest", "--as=h1-again", "--datastore=silver")
+	again, err := s.vc.VM(t.Context(), "h1-again")
+	require.NoError(t, err)
+	require.Equal(t, "poweredOff", again.Power)
+	require.NotEqual(t, vm.InstanceUUID, again.InstanceUUID)
+	require.Len(t, again.Disks, 1)
+	require.Equal(t, "silver", again.Disks[0].Datastore)
+	got, err := os.ReadFile(again.Disks[0].Path)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(want, got), "the content is that of the point")
+	s.mooring(t, "vmgroup", "vm", "rm", "--name="+team, "--vm-list=h1-again")
+	require.NoError(t, s.vc.RemoveVM(t.Context(), "h1-again"))
+	s.mooring(t, "repository", "detach", "--yes", team+"/machines")
 }
