@@ -136,12 +136,12 @@ func (s *site) populate(ctx context.Context, c *control.Client) error {
 
 // vsphereConfig is the part of the configuration that names this vCenter. VMs
 // come in over TLS, at a port that is free now.
-func (s *site) vsphereConfig(a access) (string, error) {
+func (s *site) vsphereConfig(ctx context.Context, a access) (string, error) {
 	password := filepath.Join(homeDir, "vsphere.password")
 	if err := os.WriteFile(password, []byte(a.Password+"\n"), 0o600); err != nil {
 		return "", err
 	}
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}

@@ -78,7 +78,7 @@ func (s *site) describe(ctx context.Context, t *terminal) error {
 		return err
 	}
 	t.say("The host service. Machines come to it over TLS, with certificates.")
-	text, err := s.vsphereConfig(a)
+	text, err := s.vsphereConfig(ctx, a)
 	if err != nil {
 		return err
 	}

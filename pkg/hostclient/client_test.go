@@ -36,7 +36,7 @@ func socket(t *testing.T) string {
 // host serves h on a socket until the test ends.
 func host(t *testing.T, path string, h http.HandlerFunc) {
 	t.Helper()
-	l, err := transport.ListenUnix(path, 0o600, -1, -1)
+	l, err := transport.ListenUnix(t.Context(), path, 0o600, -1, -1)
 	require.NoError(t, err)
 	srv := &http.Server{Handler: h}
 	done := make(chan error, 1)

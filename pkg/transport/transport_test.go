@@ -83,7 +83,7 @@ func TestListenModeOwnerAndUnlink(t *testing.T) {
 	path := filepath.Join(short(t), "new", "folder", "a b.sock")
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
-	l, err := ListenUnix(path, 0o660, 1234, 2345)
+	l, err := ListenUnix(t.Context(), path, 0o660, 1234, 2345)
 	require.NoError(t, err)
 	st, err := os.Lstat(path)
 	require.NoError(t, err)
@@ -110,9 +110,9 @@ func TestListenReplacesOnlyWhatIsStale(t *testing.T) {
 	require.NoError(t, stale.Close())
 	require.FileExists(t, path)
 
-	first, err := ListenUnix(path, 0o600, -1, -1)
+	first, err := ListenUnix(t.Context(), path, 0o600, -1, -1)
 	require.NoError(t, err)
-	_, err = ListenUnix(path, 0o600, -1, -1)
+	_, err = ListenUnix(t.Context(), path, 0o600, -1, -1)
 	require.Equal(t, errkind.InUse, errkind.Of(err))
 	assert.Equal(t, "cannot listen on "+path+": another process listens there; is a second mooringd running?", errkind.Text(err))
 	conn, err := Dial(t.Context(), "unix://"+path)
@@ -121,7 +121,7 @@ func TestListenReplacesOnlyWhatIsStale(t *testing.T) {
 
 	// A successor's socket is not unlinked by the predecessor.
 	require.NoError(t, os.Remove(path))
-	second, err := ListenUnix(path, 0o600, -1, -1)
+	second, err := ListenUnix(t.Context(), path, 0o600, -1, -1)
 	require.NoError(t, err)
 	require.NoError(t, first.Close())
 	assert.FileExists(t, path)
@@ -129,7 +129,7 @@ func TestListenReplacesOnlyWhatIsStale(t *testing.T) {
 	assert.NoFileExists(t, path)
 
 	require.NoError(t, os.WriteFile(path, []byte("precious"), 0o600))
-	_, err = ListenUnix(path, 0o600, -1, -1)
+	_, err = ListenUnix(t.Context(), path, 0o600, -1, -1)
 	assert.Equal(t, errkind.Exists, errkind.Of(err))
 	kept, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -148,17 +148,17 @@ func TestListenSparesABusyListener(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, waiting.Close()) }()
 
-	_, err = ListenUnix(path, 0o600, -1, -1)
+	_, err = ListenUnix(t.Context(), path, 0o600, -1, -1)
 	require.Equal(t, errkind.InUse, errkind.Of(err))
 	assert.FileExists(t, path)
 }
 
 func TestListenErrors(t *testing.T) {
-	_, err := ListenUnix("relative.sock", 0o600, -1, -1)
+	_, err := ListenUnix(t.Context(), "relative.sock", 0o600, -1, -1)
 	assert.Equal(t, errkind.Invalid, errkind.Of(err))
 	dir := short(t)
 	require.NoError(t, os.WriteFile(dir+"/file", nil, 0o600))
-	_, err = ListenUnix(dir+"/file/x.sock", 0o600, -1, -1)
+	_, err = ListenUnix(t.Context(), dir+"/file/x.sock", 0o600, -1, -1)
 	assert.Equal(t, errkind.Unavailable, errkind.Of(err))
 	assert.ErrorContains(t, err, "listen on "+dir+"/file/x.sock")
 }
@@ -172,7 +172,7 @@ func TestPeerIsTheConnectingProcess(t *testing.T) {
 	requireRoot(t)
 	path := short(t) + "/s.sock"
 	require.NoError(t, os.Chmod(filepath.Dir(path), 0o755))
-	l, err := ListenUnix(path, 0o666, -1, -1)
+	l, err := ListenUnix(t.Context(), path, 0o666, -1, -1)
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, l.Close()) }()
 

@@ -24,14 +24,14 @@ import (
 //
 // Two processes must not call it for one path at the same moment: the lock
 // on the service's state folder sees to that.
-func ListenUnix(path string, mode os.FileMode, uid, gid int) (net.Listener, error) {
+func ListenUnix(ctx context.Context, path string, mode os.FileMode, uid, gid int) (net.Listener, error) {
 	if err := checkUnixPath(path); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, errkind.Wrap(errkind.Unavailable, err, "listen on %s", path)
 	}
-	if err := removeStale(path); err != nil {
+	if err := removeStale(ctx, path); err != nil {
 		return nil, err
 	}
 	// The mode of a socket before bind is that of the file bind makes.
@@ -41,7 +41,7 @@ func ListenUnix(path string, mode os.FileMode, uid, gid int) (net.Listener, erro
 		}
 		return err
 	}}
-	l, err := closed.Listen(context.Background(), "unix", path)
+	l, err := closed.Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, errkind.Wrap(errkind.Unavailable, err, "listen on %s", path)
 	}
@@ -66,7 +66,7 @@ func claim(path string, mode os.FileMode, uid, gid int) (os.FileInfo, error) {
 	return os.Lstat(path)
 }
 
-func removeStale(path string) error {
+func removeStale(ctx context.Context, path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -77,7 +77,7 @@ func removeStale(path string) error {
 	if st.Mode().Type() != os.ModeSocket {
 		return errkind.New(errkind.Exists, "cannot listen on %s: a file that is not a socket is there; move it away or configure another path", path)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // a local connect answers at once
+	ctx, cancel := context.WithTimeout(ctx, time.Second) // a local connect answers at once
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 	if err == nil {

@@ -117,7 +117,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) serve(srv *api.Server, c volspec.Caller) string {
 	dir, err := os.MkdirTemp("/tmp", "iso")
 	require.NoError(w.t, err)
-	l, err := transport.ListenUnix(dir+"/s", 0o600, -1, -1)
+	l, err := transport.ListenUnix(w.t.Context(), dir+"/s", 0o600, -1, -1)
 	require.NoError(w.t, err)
 	ctx, stop := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)

@@ -308,7 +308,7 @@ func listen(t *testing.T) (string, net.Listener) {
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
 	require.NoError(t, os.Chmod(dir, 0o755))
 	path := dir + "/s.sock"
-	l, err := transport.ListenUnix(path, 0o666, -1, -1)
+	l, err := transport.ListenUnix(t.Context(), path, 0o666, -1, -1)
 	require.NoError(t, err)
 	return path, l
 }

@@ -43,7 +43,7 @@ func (d *door) listen(ctx context.Context) (err error) {
 		d.l, err = new(net.ListenConfig).Listen(ctx, "tcp", d.key.address)
 		return errkind.Wrap(errkind.Unavailable, err, "cannot listen for %s", d.name)
 	}
-	d.l, err = transport.ListenUnix(d.key.address, d.key.mode, -1, d.key.gid)
+	d.l, err = transport.ListenUnix(ctx, d.key.address, d.key.mode, -1, d.key.gid)
 	return err
 }
 

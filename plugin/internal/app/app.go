@@ -53,7 +53,7 @@ func Run(ctx context.Context, s Settings, version string) error {
 	if err := log.Setup(log.Options{Level: v.logLevel, Format: s.LogFormat, Output: os.Stdout}); err != nil {
 		return errkind.Wrap(errkind.Invalid, err, "MOORING_LOG_LEVEL, MOORING_LOG_FORMAT")
 	}
-	l, err := transport.ListenUnix(s.Socket, 0o660, 0, v.gid)
+	l, err := transport.ListenUnix(ctx, s.Socket, 0o660, 0, v.gid)
 	if err != nil {
 		return err
 	}
