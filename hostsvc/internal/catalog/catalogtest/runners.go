@@ -26,18 +26,31 @@ func runners(t *testing.T, b Backend) {
 	ctx, stop := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	rs := map[string]*job.Runner{}
+	began := map[string]chan struct{}{}
+	for instance := range handles {
+		began[instance] = make(chan struct{})
+	}
 	for instance, handle := range handles {
 		run := func(ctx context.Context, task *job.Task) error {
 			j := task.Job()
 			mu.Lock()
 			runs[j.ID]++
-			byWhom[instance]++
+			if byWhom[instance]++; byWhom[instance] == 1 {
+				close(began[instance])
+			}
 			now[j.Object]++
 			together := now[j.Object]
 			mu.Unlock()
 			defer func() { mu.Lock(); now[j.Object]--; mu.Unlock() }()
 			if together > 1 {
 				return fmt.Errorf("%d jobs work on %s", together, j.Object)
+			}
+			for _, other := range began { // however slow one of them is to start
+				select {
+				case <-other:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
 			}
 			if err := task.Save(ctx, instance); err != nil {
 				return err
@@ -50,7 +63,7 @@ func runners(t *testing.T, b Backend) {
 	}
 	var ids []volspec.JobID
 	for n := range 40 {
-		j, err := rs["one"].Enqueue(t.Context(), job.Job{Group: groupA, Kind: "k", Object: fmt.Sprint("o", n%5)})
+		j, err := rs["one"].Enqueue(t.Context(), job.Job{Group: groupA, Kind: "k", Object: fmt.Sprint("o", n%20)})
 		require.NoError(t, err)
 		ids = append(ids, j.ID)
 	}
