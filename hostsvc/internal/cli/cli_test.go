@@ -179,7 +179,7 @@ func TestTableLayout(t *testing.T) {
 // TestYAMLSaysWhatJSONSays: strings stay strings, whatever they look like.
 func TestYAMLSaysWhatJSONSays(t *testing.T) {
 	texts := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{
-		"true", "null", "~", "1e3", "0x10", "2017-01-01", "- a", "a: b", "#x", "&a", "*a", "!t", " lead", "trail ", "", "a\nb\n", "yes", "\u2028", "\ufeff", "\x7f", "\u0085",
+		"true", "null", "~", "1e3", "0x10", "2017-01-01", "- a", "a: b", "#x", "&a", "*a", "!t", " lead", "trail ", "", "a\nb\n", "yes", "\u2028", "\ufeff", "\x7f", "\u0085", "\t\n", " a\nb", "\n", "\na",
 	}))
 	rapid.Check(t, func(t *rapid.T) {
 		want := map[string]any{"text": texts.Draw(t, "text"), "n": rapid.Int64().Draw(t, "n"), "list": []any{}, "deep": map[string]any{"b": true}}

@@ -173,6 +173,11 @@ func unstyle(n *yaml.Node) {
 	if len(n.Content) > 0 || n.Kind == yaml.ScalarNode {
 		n.Style = 0
 	}
+	// The library writes a text that begins with a blank and has several lines
+	// in a form that it does not read.
+	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "\n") && strings.TrimLeftFunc(n.Value, unicode.IsSpace) != n.Value {
+		n.Style = yaml.DoubleQuotedStyle
+	}
 	for _, c := range n.Content {
 		unstyle(c)
 	}
