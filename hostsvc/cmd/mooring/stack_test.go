@@ -19,6 +19,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/api"
 	"mooring.dev/mooring/hostsvc/internal/catalog"
 	"mooring.dev/mooring/hostsvc/internal/cli"
+	"mooring.dev/mooring/hostsvc/internal/enroll"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/memory"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
@@ -69,7 +70,10 @@ func stack(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "admin.sock")
 	l, err := net.Listen("unix", path)
 	require.NoError(t, err)
-	server := api.New(api.Options{Volumes: volumes, Tenants: tenants, System: system{}, Version: "test"})
+	authority, err := enroll.OpenAuthority(t.TempDir(), "test")
+	require.NoError(t, err)
+	guests := enroll.New(enroll.Options{Store: db.Enrolment(), Machines: world, Authority: authority, URL: func() string { return "" }})
+	server := api.New(api.Options{Volumes: volumes, Tenants: tenants, Enrolment: guests, System: system{}, Version: "test"})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ctx, l, api.AdminPeers(-1)) }()
 	t.Cleanup(func() {
