@@ -58,7 +58,7 @@ $(PEERS) &: tools/peers/go.mod tools/peers/go.sum
 	cd tools/peers && CGO_ENABLED=0 $(GO) build -o ../../.cache/bin/ github.com/kopia/kopia github.com/versity/versitygw/cmd/versitygw
 
 .PHONY: test
-test: setup peers race e2e ## all tests: packages with the race detector, then end to end (root)
+test: setup peers race faults e2e ## all tests: packages with the race detector, faults, then end to end (root)
 
 .PHONY: unit
 unit: peers ## tests of the packages, without the race detector
@@ -69,9 +69,17 @@ unit: peers ## tests of the packages, without the race detector
 # may stand here: a generic type compiled unwatched hides what orders others.
 NORACE := $(foreach p,crypto/internal/fips140/sha256 crypto/internal/fips140/hmac golang.org/x/crypto/pbkdf2,-gcflags=$(p)=-race=false)
 
+# Tests of the backup service that let every call fail, or kill it, in turn:
+# the race detector makes minutes of them a quarter of an hour.
+FAULTS := ^(TestEveryStepFails|TestEveryStepOfAVMFails|TestKilledAtEveryCall|TestVMBackupKilled|TestVMRestoreKilled)$$
+
 .PHONY: race
-race: peers ## tests of the packages with the race detector
-	$(GO) test -race $(NORACE) -count=1 -timeout 40m $(PACKAGES)
+race: peers ## tests of the packages with the race detector, all but faults
+	$(GO) test -race $(NORACE) -count=1 -timeout 40m -skip '$(FAULTS)' $(PACKAGES)
+
+.PHONY: faults
+faults: ## every call of the backup service fails, or is its last
+	$(GO) test -count=1 -timeout 20m -run '$(FAULTS)' ./hostsvc/internal/backup
 
 .PHONY: e2e
 e2e: peers ## end-to-end tests; RUN=pattern selects some
@@ -100,7 +108,7 @@ bench: peers ## measure volumes and backups against others; MOORING_BENCH_MIB si
 # --- checks ------------------------------------------------------------------
 
 .PHONY: check
-check: fmt-check lint tidy-check race ## what CI checks, without the end-to-end tests
+check: fmt-check lint tidy-check race faults ## what CI checks, without the end-to-end tests
 
 .PHONY: lint
 lint: $(LINT) ## golangci-lint with the layering rules
