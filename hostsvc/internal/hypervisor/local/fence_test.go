@@ -238,7 +238,7 @@ func TestStragglerAfterTheFence(t *testing.T) {
 		t.Run(store, func(t *testing.T) {
 			w := newWorld(t, mounted(t, store, 400))
 			r := newRef()
-			size := 16*volspec.MiB + 100 // not a whole number of sectors
+			size := 16*volspec.MiB + sector // not a whole number of pages
 			require.NoError(t, w.Create(t.Context(), r, size, volspec.ZeroedThick))
 			dev := w.attach(t, w.a, r, false)
 			require.NoError(t, guest{w}.Write(dev, 0, []byte("before")))
