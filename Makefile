@@ -64,10 +64,14 @@ test: setup peers race faults e2e ## all tests: packages with the race detector,
 unit: peers ## tests of the packages, without the race detector
 	$(GO) test -count=1 $(PACKAGES)
 
-# The inner loop of deriving a repository's key is not watched for races: it
-# takes twelve times as long then. Only packages whose code nobody else shares
-# may stand here: a generic type compiled unwatched hides what orders others.
-NORACE := $(foreach p,crypto/internal/fips140/sha256 crypto/internal/fips140/hmac golang.org/x/crypto/pbkdf2,-gcflags=$(p)=-race=false)
+# The inner loops of deriving a repository's key, of compressing and of hashing
+# are not watched for races: they take up to twelve times as long then. Only
+# packages whose code nobody else shares may stand here: a generic type compiled
+# unwatched hides what orders others.
+UNWATCHED := crypto/internal/fips140/sha256 crypto/internal/fips140/hmac golang.org/x/crypto/pbkdf2 \
+	github.com/klauspost/compress/zstd github.com/klauspost/compress/huff0 github.com/klauspost/compress/fse \
+	github.com/zeebo/blake3/... github.com/klauspost/reedsolomon
+NORACE := $(foreach p,$(UNWATCHED),-gcflags=$(p)=-race=false)
 
 # Tests of the backup service that let every call fail, or kill it, in turn:
 # the race detector makes minutes of them a quarter of an hour.
