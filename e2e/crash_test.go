@@ -381,7 +381,7 @@ func (r *rig) killAt(t *testing.T, v victim, u useCase, point, n string) {
 
 // wedged is what Docker 20.10 says of a container whose processes or folders
 // it forgot: it refuses that container until the machine boots again.
-var wedged = regexp.MustCompile(`: already exists|file exists|with id exists|already in progress`)
+var wedged = regexp.MustCompile(`: already exists|file exists|with id exists|id already in use|already in progress`)
 
 // dockerd is killed at random moments of creating a volume and starting a
 // container on it. Restarted, the same commands succeed; no use is left

@@ -17,9 +17,9 @@ mount --bind "$channel" /run/mooring
 mount --rbind "$own/dev" /dev
 
 # Nothing else of the lab: neither the mounts that were copied from outside,
-# which would keep datastores busy, those of other labs and tests as well, nor
-# the folders of other guests.
-awk -v base="${lab%/*}/" 'index($5, base) == 1 { print $5 }' /proc/self/mountinfo | sort -r | while read -r m; do
+# which would keep datastores busy, those of other labs, tests and demos as
+# well, nor the folders of other guests.
+awk -v base="${lab%/*}/" 'index($5, base) == 1 || $5 ~ "^/(var/lib|run)/mooring-demo" { print $5 }' /proc/self/mountinfo | sort -r | while read -r m; do
 	umount -l "$m" 2>/dev/null || ! mountpoint -q "$m" # it may have gone with another one
 done
 mount -t tmpfs tmpfs "$lab"
