@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -131,40 +132,56 @@ func (s *Service) selected(ctx context.Context, p Policy) ([]Volume, error) {
 	return slices.DeleteFunc(all, func(v Volume) bool { return !selects(p, v) }), err
 }
 
-// backupOf completes the parameters of one volume's backup: what the request
-// leaves open is the policy's, else the volume's policy's, else the only
-// repository of the vmgroup.
-func (s *Service) backupOf(ctx context.Context, v Volume, pol *Policy, req wire.RunBackup) (backupParams, error) {
-	p := backupParams{Volume: v.ID, Name: v.Name.String(), Full: req.Full}
+// terms are what a backup takes from the request and from a policy.
+type terms struct {
+	policy      volspec.PolicyID
+	policyName  string
+	limit       int64
+	repository  volspec.RepositoryID
+	consistency string
+}
+
+// terms completes a request: what it leaves open is that of pol, else of the
+// first enabled policy that selects the object, else the only repository of
+// the vmgroup.
+func (s *Service) terms(ctx context.Context, g volspec.VMGroup, pol *Policy, selects func(Policy) bool, req wire.RunBackup) (terms, error) {
+	var out terms
 	err := s.o.Store.View(ctx, func(tx Tx) error {
+		pol := pol
 		if pol == nil {
-			all, err := tx.Policies(v.Group.ID)
+			all, err := tx.Policies(g.ID)
 			if err != nil {
 				return err
 			}
-			for i := range all {
-				if enabled(all[i]) && selects(all[i], v) && (req.Repository == "" || req.Repository == all[i].Spec.Repository) {
-					pol = &all[i]
-					break
-				}
+			i := slices.IndexFunc(all, func(p Policy) bool {
+				return enabled(p) && selects(p) && (req.Repository == "" || req.Repository == p.Spec.Repository)
+			})
+			if i >= 0 {
+				pol = &all[i]
 			}
 		}
+		out = terms{consistency: req.Consistency}
 		name := req.Repository
 		if pol != nil {
-			p.Policy, p.PolicyName, p.Limit = pol.ID, pol.Name, int64(pol.Spec.Limit)
-			if name == "" {
-				name = pol.Spec.Repository
-			}
+			out.policy, out.policyName, out.limit = pol.ID, pol.Name, int64(pol.Spec.Limit)
+			name = cmp.Or(name, pol.Spec.Repository)
+			out.consistency = cmp.Or(out.consistency, pol.Spec.Consistency)
 		}
-		r, err := onlyRepository(tx, v.Group, name)
-		p.Repository = r.ID
+		r, err := onlyRepository(tx, g, name)
+		out.repository = r.ID
 		return err
 	})
-	word := req.Consistency
-	if word == "" && pol != nil {
-		word = pol.Spec.Consistency
+	return out, err
+}
+
+// backupOf completes the parameters of one volume's backup.
+func (s *Service) backupOf(ctx context.Context, v Volume, pol *Policy, req wire.RunBackup) (backupParams, error) {
+	t, err := s.terms(ctx, v.Group, pol, func(p Policy) bool { return selects(p, v) }, req)
+	p := backupParams{
+		Volume: v.ID, Name: v.Name.String(), Full: req.Full,
+		Policy: t.policy, PolicyName: t.policyName, Limit: t.limit, Repository: t.repository,
 	}
-	switch word {
+	switch t.consistency {
 	case consistencyRequired:
 		p.Require = volspec.FilesystemConsistent
 	case consistencyCrash:

@@ -154,37 +154,11 @@ func (r *machineRun) record(ctx context.Context, points []repository.Point) erro
 	})
 }
 
-// machineBackupOf completes the parameters of a VM's backup as backupOf does
-// those of a volume's.
+// machineBackupOf completes the parameters of a VM's backup.
 func (s *Service) machineBackupOf(ctx context.Context, m Machine, pol *Policy, req wire.RunBackup) (machineParams, error) {
-	p := machineParams{VM: m.ID, Name: machineName(m.Name), Full: req.Full, Quiesce: req.Consistency}
-	err := s.o.Store.View(ctx, func(tx Tx) error {
-		pol := pol
-		if pol == nil {
-			all, err := tx.Policies(m.Group.ID)
-			if err != nil {
-				return err
-			}
-			for i := range all {
-				if enabled(all[i]) && selectsMachine(all[i], m) && (req.Repository == "" || req.Repository == all[i].Spec.Repository) {
-					pol = &all[i]
-					break
-				}
-			}
-		}
-		name := req.Repository
-		if pol != nil {
-			p.Policy, p.PolicyName, p.Limit = pol.ID, pol.Name, int64(pol.Spec.Limit)
-			if name == "" {
-				name = pol.Spec.Repository
-			}
-			if p.Quiesce == "" {
-				p.Quiesce = pol.Spec.Consistency
-			}
-		}
-		r, err := onlyRepository(tx, m.Group, name)
-		p.Repository = r.ID
-		return err
-	})
-	return p, err
+	t, err := s.terms(ctx, m.Group, pol, func(p Policy) bool { return selectsMachine(p, m) }, req)
+	return machineParams{
+		VM: m.ID, Name: machineName(m.Name), Full: req.Full, Quiesce: t.consistency,
+		Policy: t.policy, PolicyName: t.policyName, Limit: t.limit, Repository: t.repository,
+	}, err
 }
