@@ -14,9 +14,7 @@ import (
 )
 
 func TestPlug(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("loop devices need root")
-	}
+	require.Zero(t, os.Geteuid(), "this test attaches loop devices: run it as root")
 	s := start(t, control.Options{VMs: 1})
 	ctx := t.Context()
 	dev := t.TempDir()
