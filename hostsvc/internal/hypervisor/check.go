@@ -48,6 +48,22 @@ func CheckFormat(format string) error {
 	return errkind.New(errkind.Invalid, "disk format %q is not known: use thin, zeroedthick or eagerzeroedthick", format)
 }
 
+// CheckNew validates size and format of a disk that is to be made.
+func CheckNew(size volspec.Size, format string) error {
+	if err := CheckSize(size); err != nil {
+		return err
+	}
+	return CheckFormat(format)
+}
+
+// CheckBuild validates what Imager.Build is told of a disk.
+func CheckBuild(size volspec.Size, format string, keep volspec.SnapshotID) error {
+	if err := CheckNew(size, format); err != nil || keep == "" {
+		return err
+	}
+	return CheckSnapshotID(keep)
+}
+
 // CheckSnapshotID validates the form of a snapshot's id.
 func CheckSnapshotID(id volspec.SnapshotID) error {
 	if !ValidID(string(id)) {

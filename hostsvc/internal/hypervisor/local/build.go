@@ -3,10 +3,8 @@ package local
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -25,16 +23,8 @@ import (
 // filled under the snapshot's name with .tmp, so DeleteSnapshot of keep
 // removes all that a Build that was interrupted left.
 func (l *Local) Build(ctx context.Context, r hypervisor.Ref, size volspec.Size, format string, keep volspec.SnapshotID, fill func(context.Context, image.Target) error) error {
-	if err := hypervisor.CheckSize(size); err != nil {
+	if err := hypervisor.CheckBuild(size, format, keep); err != nil {
 		return err
-	}
-	if err := hypervisor.CheckFormat(format); err != nil {
-		return err
-	}
-	if keep != "" {
-		if err := hypervisor.CheckSnapshotID(keep); err != nil {
-			return err
-		}
 	}
 	p, err := l.at(ctx, r, true)
 	if err != nil {
@@ -46,9 +36,9 @@ func (l *Local) Build(ctx context.Context, r hypervisor.Ref, size volspec.Size, 
 		if err := p.fillBlank(ctx, f, size, format); err != nil {
 			return err
 		}
-		t := &target{f: f, size: int64(size), format: format, what: "disk " + string(r.Volume) + " on datastore " + r.Datastore}
+		t := &target{image.NewFilling("disk "+string(r.Volume)+" on datastore "+r.Datastore, int64(size)), f, format}
 		failed = fill(ctx, t)
-		t.end()
+		t.End()
 		if failed != nil {
 			return errFill
 		}
@@ -167,69 +157,30 @@ func (d *folder) hasSnapshot(r hypervisor.Ref, id volspec.SnapshotID) (bool, err
 
 // target is the file that Build's caller fills.
 type target struct {
+	*image.Filling
 	f      *os.File
-	size   int64
 	format string
-	what   string
-
-	mu   sync.RWMutex // held for reading while f is used
-	over bool         // guarded by mu: fill has returned
 }
 
 var _ image.Target = (*target)(nil)
 
-// end waits for what still runs, and lets nothing new begin.
-func (t *target) end() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.over = true
-}
-
-// use does something with the file as long as it is being filled.
-func (t *target) use(off, n int64, do func() error) error {
-	if off < 0 || n < 0 || off > t.size-n {
-		return errkind.New(errkind.Invalid, "%d bytes at %d are not within the %d bytes of %s", n, off, t.size, t.what)
-	}
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if t.over {
-		return errkind.New(errkind.Internal, "%s is not being filled any more", t.what)
-	}
-	return do()
-}
-
-// Size implements image.Target.
-func (t *target) Size() int64 { return t.size }
-
 // ReadAt implements image.Target.
-func (t *target) ReadAt(p []byte, off int64) (n int, err error) {
-	want := len(p)
-	if off >= 0 && off < t.size {
-		p = p[:min(int64(want), t.size-off)]
-	}
-	if off >= t.size && want > 0 {
-		return 0, io.EOF
-	}
-	err = t.use(off, int64(len(p)), func() error {
-		var err error
-		n, err = t.f.ReadAt(p, off)
-		return fail(err, "reading %s", t.what)
+func (t *target) ReadAt(p []byte, off int64) (int, error) {
+	return t.Read(p, off, func(p []byte, off int64) (int, error) {
+		n, err := t.f.ReadAt(p, off)
+		return n, fail(err, "reading %s", t.What())
 	})
-	if err == nil && n < want {
-		err = io.EOF
-	}
-	return n, err
 }
 
 // WriteAt implements image.Target.
 func (t *target) WriteAt(p []byte, off int64) (n int, err error) {
-	err = t.use(off, int64(len(p)), func() error {
+	err = t.Use(off, int64(len(p)), func() error {
 		var err error
 		n, err = t.f.WriteAt(p, off)
 		if err == nil {
 			writeOut(t.f, off, int64(n))
 		}
-		return fail(err, "writing %s", t.what)
+		return fail(err, "writing %s", t.What())
 	})
 	return n, err
 }
@@ -246,12 +197,12 @@ func (t *target) Discard(ctx context.Context, e image.Extent) error {
 	if e.Length == 0 {
 		return nil
 	}
-	return t.use(e.Offset, e.Length, func() error {
+	return t.Use(e.Offset, e.Length, func() error {
 		err := ctx.Err()
 		if err == nil {
 			err = blank(ctx, t.f, e, t.format)
 		}
-		return fail(err, "discarding a part of %s", t.what)
+		return fail(err, "discarding a part of %s", t.What())
 	})
 }
 

@@ -31,10 +31,7 @@ func absent(r hypervisor.Ref) error {
 
 // Create implements hypervisor.Disks.
 func (l *Local) Create(ctx context.Context, r hypervisor.Ref, size volspec.Size, format string) error {
-	if err := hypervisor.CheckSize(size); err != nil {
-		return err
-	}
-	if err := hypervisor.CheckFormat(format); err != nil {
+	if err := hypervisor.CheckNew(size, format); err != nil {
 		return err
 	}
 	size = hypervisor.RoundUp(size, sector)

@@ -20,10 +20,7 @@ func (m *Memory) Create(ctx context.Context, r hypervisor.Ref, size volspec.Size
 		return err
 	}
 	defer unlock()
-	if err := hypervisor.CheckSize(size); err != nil {
-		return err
-	}
-	if err := hypervisor.CheckFormat(format); err != nil {
+	if err := hypervisor.CheckNew(size, format); err != nil {
 		return err
 	}
 	return m.add(r, disk{size: hypervisor.RoundUp(size, sector), format: format})

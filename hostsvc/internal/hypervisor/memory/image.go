@@ -132,10 +132,7 @@ func (m *Memory) begin(ctx context.Context, r hypervisor.Ref, size volspec.Size,
 		return nil, err
 	}
 	defer unlock()
-	if err := hypervisor.CheckSize(size); err != nil {
-		return nil, err
-	}
-	if err := hypervisor.CheckFormat(format); err != nil {
+	if err := hypervisor.CheckNew(size, format); err != nil {
 		return nil, err
 	}
 	if err := m.replaceable(r, keep); err != nil {

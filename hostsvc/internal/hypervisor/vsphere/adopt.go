@@ -5,9 +5,6 @@ import (
 	"path"
 	"strings"
 
-	"github.com/vmware/govmomi/property"
-	"github.com/vmware/govmomi/vim25"
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
@@ -97,16 +94,7 @@ func (o old) Users(ctx context.Context, folder string) (map[string]string, error
 	if err != nil || len(vms) == 0 {
 		return nil, err
 	}
-	names := map[types.ManagedObjectReference]string{}
-	var refs []types.ManagedObjectReference
-	for _, m := range vms {
-		names[m.Ref] = m.Name
-		refs = append(refs, m.Ref)
-	}
-	var read []mo.VirtualMachine
-	err = o.c.Read(ctx, "looking at the disks of all VMs", func(ctx context.Context, vc *vim25.Client) error {
-		return property.DefaultCollector(vc).Retrieve(ctx, refs, []string{"config.hardware.device"}, &read)
-	})
+	read, whose, err := o.ofVMs(ctx, "looking at the disks of all VMs", vms, "config.hardware.device")
 	users := map[string]string{}
 	for _, m := range read {
 		if m.Config == nil {
@@ -115,7 +103,7 @@ func (o old) Users(ctx context.Context, folder string) (map[string]string, error
 		for _, dev := range m.Config.Hardware.Device {
 			for _, at := range filesOf(dev) {
 				if ds, file, ok := vcenter.SplitPath(at); ok && ds == o.datastore && strings.HasPrefix(file, folder+"/") {
-					users[file] = names[m.Self]
+					users[file] = whose[m.Self].Name
 				}
 			}
 		}

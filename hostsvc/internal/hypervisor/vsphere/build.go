@@ -24,16 +24,8 @@ import (
 // gets its name. A disk that is replaced stays where it is: the new one has the
 // next number, see package layout.
 func (v *VSphere) Build(ctx context.Context, r hypervisor.Ref, size volspec.Size, format string, keep volspec.SnapshotID, fill func(context.Context, image.Target) error) error {
-	if err := hypervisor.CheckSize(size); err != nil {
+	if err := hypervisor.CheckBuild(size, format, keep); err != nil {
 		return err
-	}
-	if err := hypervisor.CheckFormat(format); err != nil {
-		return err
-	}
-	if keep != "" {
-		if err := hypervisor.CheckSnapshotID(keep); err != nil {
-			return err
-		}
 	}
 	f, err := v.at(ctx, r, true)
 	if err != nil {
@@ -118,7 +110,7 @@ func (v *VSphere) fill(ctx context.Context, n blank, fill func(context.Context, 
 	}
 	defer s.close()
 	err = fill(ctx, s)
-	s.end()
+	s.End()
 	if err != nil {
 		return err
 	}
@@ -178,5 +170,5 @@ func newScratch(dir, what string, size int64) (*scratch, error) {
 	if err != nil {
 		return nil, errkind.Wrap(errkind.Unavailable, errors.Join(errScratch, err), "%s cannot be built: %s cannot be used", what, dir)
 	}
-	return &scratch{f: f, size: size, what: what}, nil
+	return &scratch{image.NewFilling(what, size), f}, nil
 }

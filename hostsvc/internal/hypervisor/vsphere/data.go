@@ -180,6 +180,36 @@ func find(ctx context.Context, what string, size int64, r read) (data []image.Ex
 	return data, nil
 }
 
+// readWithin reads from a disk of that size, up to its end.
+func readWithin(ctx context.Context, r reader, size int64, p []byte, off int64) (int, error) {
+	if off >= size {
+		return 0, io.EOF
+	}
+	n := min(int64(len(p)), size-off)
+	ctx, cancel := context.WithTimeout(ctx, transfer)
+	defer cancel()
+	got, err := r.readAt(ctx, p[:n], off)
+	if err == nil && n < int64(len(p)) {
+		err = io.EOF
+	}
+	return got, err
+}
+
+// areasOr yields areas; where change tracking cannot tell them, otherwise does.
+func areasOr(areas image.Extents, otherwise func(), yield func(image.Extent, error) bool) {
+	first := true
+	for e, err := range areas {
+		if first && errkind.Is(err, errkind.Unsupported) {
+			otherwise()
+			return
+		}
+		first = false
+		if !yield(e, err) {
+			return
+		}
+	}
+}
+
 // union yields what is in a or in b.
 func union(a, b image.Extents) image.Extents {
 	return func(yield func(image.Extent, error) bool) {
@@ -189,7 +219,7 @@ func union(a, b image.Extents) image.Extents {
 		defer stopB()
 		x, err, hasX := nextA()
 		y, errY, hasY := nextB()
-		var pending image.Extent
+		j := image.NewJoiner(yield)
 		for err == nil && errY == nil && (hasX || hasY) {
 			e := y
 			if hasX && (!hasY || x.Offset <= y.Offset) {
@@ -198,21 +228,14 @@ func union(a, b image.Extents) image.Extents {
 			} else {
 				y, errY, hasY = nextB()
 			}
-			if pending.Length > 0 && e.Offset <= pending.End() {
-				pending.Length = max(pending.End(), e.End()) - pending.Offset
-				continue
-			}
-			if pending.Length > 0 && !yield(pending, nil) {
+			if !j.Add(e) {
 				return
 			}
-			pending = e
 		}
 		if err = errors.Join(err, errY); err != nil {
 			yield(image.Extent{}, err)
 			return
 		}
-		if pending.Length > 0 {
-			yield(pending, nil)
-		}
+		j.Flush()
 	}
 }

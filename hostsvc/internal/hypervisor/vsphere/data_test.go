@@ -129,7 +129,7 @@ func TestScratchIsATargetThatLeavesNothing(t *testing.T) {
 	} {
 		assert.Equal(t, errkind.Invalid, errkind.Of(err))
 	}
-	s.end()
+	s.End()
 	assert.Equal(t, errkind.Internal, errkind.Of(second(s.WriteAt([]byte("x"), 0))), "a writer that was forgotten")
 
 	_, err = newScratch(dir+"/none", "disk v", 1)

@@ -127,27 +127,32 @@ func (d *devices) take(vms, changed []vcenter.VM, found map[types.ManagedObjectR
 	return all
 }
 
+// ofVMs reads a property of VMs, of which there is one at least, and tells whose
+// each answer is.
+func (v *VSphere) ofVMs(ctx context.Context, what string, vms []vcenter.VM, name string) (read []mo.VirtualMachine, whose map[types.ManagedObjectReference]vcenter.VM, err error) {
+	whose = map[types.ManagedObjectReference]vcenter.VM{}
+	refs := make([]types.ManagedObjectReference, len(vms))
+	for i, m := range vms {
+		whose[m.Ref], refs[i] = m, m.Ref
+	}
+	err = v.c.Read(ctx, what, func(ctx context.Context, vc *vim25.Client) error {
+		return property.DefaultCollector(vc).Retrieve(ctx, refs, []string{name}, &read)
+	})
+	return read, whose, err
+}
+
 func (v *VSphere) readDevices(ctx context.Context, what string, vms []vcenter.VM) (map[types.ManagedObjectReference][]plugged, error) {
 	found := map[types.ManagedObjectReference][]plugged{}
 	if len(vms) == 0 {
 		return found, nil
 	}
-	ids := map[types.ManagedObjectReference]volspec.VMID{}
-	var refs []types.ManagedObjectReference
-	for _, m := range vms {
-		ids[m.Ref] = volspec.VMID(m.ID)
-		refs = append(refs, m.Ref)
-	}
-	var read []mo.VirtualMachine
-	err := v.c.Read(ctx, what, func(ctx context.Context, vc *vim25.Client) error {
-		return property.DefaultCollector(vc).Retrieve(ctx, refs, []string{"config.hardware.device"}, &read)
-	})
+	read, whose, err := v.ofVMs(ctx, what, vms, "config.hardware.device")
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range read {
 		if m.Config != nil {
-			found[m.Self] = v.ours(ids[m.Self], m.Config.Hardware.Device)
+			found[m.Self] = v.ours(volspec.VMID(whose[m.Self].ID), m.Config.Hardware.Device)
 		}
 	}
 	return found, nil

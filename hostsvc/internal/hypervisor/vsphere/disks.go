@@ -90,10 +90,7 @@ func (v *VSphere) Create(ctx context.Context, r hypervisor.Ref, size volspec.Siz
 
 // create makes an empty disk.
 func (v *VSphere) create(ctx context.Context, r hypervisor.Ref, size volspec.Size, format string, policy []types.BaseVirtualMachineProfileSpec) error {
-	if err := hypervisor.CheckSize(size); err != nil {
-		return err
-	}
-	if err := hypervisor.CheckFormat(format); err != nil {
+	if err := hypervisor.CheckNew(size, format); err != nil {
 		return err
 	}
 	size = hypervisor.RoundUp(size, unit)

@@ -3,7 +3,6 @@ package vsphere
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
 
 	"github.com/google/uuid"
@@ -50,11 +49,7 @@ func (v *VSphere) OpenSnapshot(ctx context.Context, r hypervisor.Ref, id volspec
 }
 
 func (v *VSphere) openSnapshot(ctx context.Context, r hypervisor.Ref, id volspec.SnapshotID) (*opened, error) {
-	f, _, err := v.existing(ctx, r, false)
-	if err != nil {
-		return nil, err
-	}
-	s, err := v.findSnapshot(ctx, f, id)
+	f, s, err := v.snapshotOf(ctx, r, id)
 	if err != nil {
 		return nil, err
 	}
@@ -128,17 +123,7 @@ func (o *opened) read(ctx context.Context, p []byte, off int64) (int, error) {
 	if o.closed {
 		return 0, errkind.New(errkind.Internal, "snapshot %s of disk %s is closed", o.id, o.ref.Volume)
 	}
-	if off >= o.size {
-		return 0, io.EOF
-	}
-	n := min(int64(len(p)), o.size-off)
-	ctx, cancel := context.WithTimeout(ctx, transfer)
-	defer cancel()
-	got, err := o.content.readAt(ctx, p[:n], off)
-	if err == nil && n < int64(len(p)) {
-		err = io.EOF
-	}
-	return got, err
+	return readWithin(ctx, o.content, o.size, p, off)
 }
 
 // Data implements image.Image. Change tracking tells what is allocated; where
@@ -156,17 +141,7 @@ func (o *opened) Data(ctx context.Context) image.Extents {
 			o.scan(ctx, yield)
 			return
 		}
-		first := true
-		for e, err := range o.v.areas(ctx, from.disk, from, cbt.All, o.size) {
-			if first && errkind.Is(err, errkind.Unsupported) {
-				o.scan(ctx, yield)
-				return
-			}
-			first = false
-			if !yield(e, err) {
-				return
-			}
-		}
+		areasOr(o.v.areas(ctx, from.disk, from, cbt.All, o.size), func() { o.scan(ctx, yield) }, yield)
 	}
 }
 

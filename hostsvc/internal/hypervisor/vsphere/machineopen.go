@@ -3,7 +3,6 @@ package vsphere
 import (
 	"context"
 	"fmt"
-	"io"
 	"path"
 	"slices"
 	"strings"
@@ -164,17 +163,7 @@ func (o *machineImage) read(ctx context.Context, p []byte, off int64) (int, erro
 	if o.ctx.Err() != nil {
 		return 0, errkind.New(errkind.Internal, "%s is closed", o.disk)
 	}
-	if off >= o.Size() {
-		return 0, io.EOF
-	}
-	n := min(int64(len(p)), o.Size()-off)
-	ctx, cancel := context.WithTimeout(ctx, transfer)
-	defer cancel()
-	got, err := o.content.readAt(ctx, p[:n], off)
-	if err == nil && n < int64(len(p)) {
-		err = io.EOF
-	}
-	return got, err
+	return readWithin(ctx, o.content, o.Size(), p, off)
 }
 
 // Data implements image.Image. Change tracking tells what is allocated; where
@@ -186,17 +175,7 @@ func (o *machineImage) Data(ctx context.Context) image.Extents {
 			yield(image.Extent{}, vcenter.Translate(context.Cause(ctx), what))
 			return
 		}
-		first := true
-		for e, err := range o.v.machineAreas(ctx, o.disk, cbt.All) {
-			if first && errkind.Is(err, errkind.Unsupported) {
-				o.known.scan(ctx, what, o.Size(), o.read, yield)
-				return
-			}
-			first = false
-			if !yield(e, err) {
-				return
-			}
-		}
+		areasOr(o.v.machineAreas(ctx, o.disk, cbt.All), func() { o.known.scan(ctx, what, o.Size(), o.read, yield) }, yield)
 	}
 }
 

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/methods"
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
@@ -103,16 +101,7 @@ func (v *VSphere) MachineSnapshots(ctx context.Context) ([]hypervisor.MachineSna
 		if err != nil || len(vms) == 0 {
 			return nil, err
 		}
-		ids := map[types.ManagedObjectReference]volspec.VMID{}
-		var refs []types.ManagedObjectReference
-		for _, m := range vms {
-			ids[m.Ref] = volspec.VMID(m.ID)
-			refs = append(refs, m.Ref)
-		}
-		var read []mo.VirtualMachine
-		err = v.c.Read(ctx, what, func(ctx context.Context, vc *vim25.Client) error {
-			return property.DefaultCollector(vc).Retrieve(ctx, refs, []string{"snapshot"}, &read)
-		})
+		read, whose, err := v.ofVMs(ctx, what, vms, "snapshot")
 		if vcenter.Is[*types.ManagedObjectNotFound](err) && attempt < 5 {
 			continue // one of them was deleted meanwhile
 		}
@@ -122,7 +111,7 @@ func (v *VSphere) MachineSnapshots(ctx context.Context) ([]hypervisor.MachineSna
 		var all []hypervisor.MachineSnapshotRef
 		for _, vm := range read {
 			for _, s := range oursOf(vm.Snapshot) {
-				all = append(all, hypervisor.MachineSnapshotRef{VM: ids[vm.Self], ID: s.id})
+				all = append(all, hypervisor.MachineSnapshotRef{VM: volspec.VMID(whose[vm.Self].ID), ID: s.id})
 			}
 		}
 		return all, nil

@@ -13,11 +13,7 @@ var _ hypervisor.Moments = (*VSphere)(nil)
 
 // Moment implements hypervisor.Moments: it is the change id.
 func (v *VSphere) Moment(ctx context.Context, r hypervisor.Ref, id volspec.SnapshotID) (string, error) {
-	f, _, err := v.existing(ctx, r, false)
-	if err != nil {
-		return "", err
-	}
-	s, err := v.findSnapshot(ctx, f, id)
+	_, s, err := v.snapshotOf(ctx, r, id)
 	if err != nil {
 		return "", err
 	}
@@ -30,11 +26,7 @@ func (v *VSphere) Moment(ctx context.Context, r hypervisor.Ref, id volspec.Snaps
 // ChangedSince implements hypervisor.Moments.
 func (v *VSphere) ChangedSince(ctx context.Context, r hypervisor.Ref, moment string, id volspec.SnapshotID) image.Extents {
 	return v.telling(r, func() (image.Extents, error) {
-		f, _, err := v.existing(ctx, r, false)
-		if err != nil {
-			return nil, err
-		}
-		s, err := v.findSnapshot(ctx, f, id)
+		f, s, err := v.snapshotOf(ctx, r, id)
 		if err != nil {
 			return nil, err
 		}

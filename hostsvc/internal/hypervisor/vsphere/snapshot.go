@@ -31,6 +31,16 @@ type frozen struct {
 	changeID string
 }
 
+// snapshotOf finds a snapshot of a disk. No such disk or snapshot: not-found.
+func (v *VSphere) snapshotOf(ctx context.Context, r hypervisor.Ref, id volspec.SnapshotID) (family, frozen, error) {
+	f, _, err := v.existing(ctx, r, false)
+	if err != nil {
+		return f, frozen{}, err
+	}
+	s, err := v.findSnapshot(ctx, f, id)
+	return f, s, err
+}
+
 // findSnapshot finds snapshot id in a family. No such: not-found.
 func (v *VSphere) findSnapshot(ctx context.Context, f family, id volspec.SnapshotID) (frozen, error) {
 	if err := hypervisor.CheckSnapshotID(id); err != nil {

@@ -32,7 +32,7 @@ func (f QuerierFunc) Query(ctx context.Context, offset int64) (Batch, error) { r
 // on is corrupt; in memory is one batch.
 func Areas(ctx context.Context, q Querier, capacity int64) image.Extents {
 	return func(yield func(image.Extent, error) bool) {
-		var pending image.Extent
+		j := image.NewJoiner(yield)
 		for at := int64(0); at < capacity; {
 			b, err := q.Query(ctx, at)
 			if err != nil {
@@ -44,20 +44,13 @@ func Areas(ctx context.Context, q Querier, capacity int64) image.Extents {
 				return
 			}
 			for _, e := range normal(b.Areas, at, min(capacity, b.Offset+b.Length)) {
-				if pending.Length > 0 && e.Offset <= pending.End() {
-					pending.Length = max(pending.End(), e.End()) - pending.Offset
-					continue
-				}
-				if pending.Length > 0 && !yield(pending, nil) {
+				if !j.Add(e) {
 					return
 				}
-				pending = e
 			}
 			at = b.Offset + b.Length
 		}
-		if pending.Length > 0 {
-			yield(pending, nil)
-		}
+		j.Flush()
 	}
 }
 
