@@ -74,19 +74,14 @@ func TestEveryStepFails(t *testing.T) {
 	for i := 1; ; i++ {
 		w.disks.write(d, i*4096%(2<<20), noise(uint64(i), 4096))
 		before := len(w.points(t))
-		p.mu.Lock()
-		p.calls, p.at, p.after, p.last = 0, i, i%2 == 0, ""
-		p.mu.Unlock()
+		p.arm(i, false)
 		jobs, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{Volumes: []string{"db"}, Repository: "main"})
 		if err != nil {
 			assert.ErrorContains(t, err, "injected")
 			continue
 		}
 		j := proc.finish(t, jobs[0].ID)
-		p.mu.Lock()
-		name := p.last
-		p.at = 0
-		p.mu.Unlock()
+		name := p.disarm()
 		if name == "" { // it makes no such call any more
 			require.Equal(t, job.Done, j.State)
 			require.Greater(t, i, 20, "a backup makes more calls than that")
@@ -122,41 +117,17 @@ func TestKilledAtEveryCall(t *testing.T) {
 	setup.end()
 	for i := 1; ; i++ {
 		w.disks.write(d, i*4096%(2<<20), noise(uint64(i), 4096))
-		p := &plug{}
-		proc := w.start(t, p)
-		p.mu.Lock()
-		p.calls, p.at, p.dead, p.after = 0, i, true, i%2 == 0
-		p.mu.Unlock()
-		jobs, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{Volumes: []string{"db"}, Repository: "main"})
-		var id volspec.JobID
-		if err == nil {
-			id = jobs[0].ID
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-			for ctx.Err() == nil {
-				p.mu.Lock()
-				off := p.off
-				p.mu.Unlock()
-				j, err := proc.queue.Get(ctx, id)
-				if off || err == nil && j.Ended() {
-					break
-				}
-				time.Sleep(time.Millisecond)
-			}
-			cancel()
-		}
-		proc.abandon()
-		next := w.start(t, &plug{})
-		p.mu.Lock()
-		died := p.off
-		p.mu.Unlock()
+		next, id, died, at := w.killedAt(t, i, func(proc *process) (volspec.JobID, error) {
+			return proc.begin(t, wire.RunBackup{Volumes: []string{"db"}, Repository: "main"})
+		})
 		if id != "" {
 			j := next.finish(t, id)
-			require.Equal(t, job.Done, j.State, "killed at call %d (%s): %s", i, p.last, j.Error)
-			assert.True(t, bytes.Equal(d.data, next.content(t, "db@latest")), "killed at call %d (%s)", i, p.last)
+			require.Equal(t, job.Done, j.State, "%s: %s", at, j.Error)
+			assert.True(t, bytes.Equal(d.data, next.content(t, "db@latest")), at)
 		} else {
-			require.Equal(t, job.Done, next.run(t, "db").State)
+			require.Equal(t, job.Done, next.run(t, "db").State, at)
 		}
-		assert.Equal(t, 1, w.disks.snapshots(), "killed at call %d (%s)", i, p.last)
+		assert.Equal(t, 1, w.disks.snapshots(), at)
 		next.end()
 		if !died {
 			require.Greater(t, i, 20)

@@ -2,7 +2,6 @@ package backup_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -30,19 +29,14 @@ func TestEveryStepOfAVMFails(t *testing.T) {
 	for i := 1; ; i++ {
 		w.vms.WriteMachineDisk(vm, "2001", int64(i*4096%vmDisk), noise(uint64(i), 4096))
 		before := len(proc.pointsOf(t, ""))
-		p.mu.Lock()
-		p.calls, p.at, p.after, p.last = 0, i, i%2 == 0, ""
-		p.mu.Unlock()
+		p.arm(i, false)
 		jobs, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"web"}, Repository: "main"})
 		if err != nil {
 			assert.ErrorContains(t, err, "injected")
 			continue
 		}
 		j := proc.finish(t, jobs[0].ID)
-		p.mu.Lock()
-		name := p.last
-		p.at = 0
-		p.mu.Unlock()
+		name := p.disarm()
 		if name == "" {
 			require.Equal(t, job.Done, j.State)
 			require.Greater(t, i, 25, "a backup makes more calls than that")
@@ -85,34 +79,9 @@ func TestVMBackupKilled(t *testing.T) {
 	setup.end()
 	for i := 1; ; i += 3 {
 		w.vms.WriteMachineDisk(vm, "2001", int64(i*4096%vmDisk), noise(uint64(i), 4096))
-		p := &plug{}
-		proc := w.start(t, p)
-		p.mu.Lock()
-		p.calls, p.at, p.dead, p.after = 0, i, true, i%2 == 0
-		p.mu.Unlock()
-		jobs, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"web"}, Repository: "main"})
-		var id volspec.JobID
-		if err == nil {
-			id = jobs[0].ID
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-			for ctx.Err() == nil {
-				p.mu.Lock()
-				off := p.off
-				p.mu.Unlock()
-				j, err := proc.queue.Get(ctx, id)
-				if off || err == nil && j.Ended() {
-					break
-				}
-				time.Sleep(time.Millisecond)
-			}
-			cancel()
-		}
-		proc.abandon()
-		next := w.start(t, &plug{})
-		p.mu.Lock()
-		died := p.off
-		p.mu.Unlock()
-		at := fmt.Sprintf("killed at call %d (%s)", i, p.last)
+		next, id, died, at := w.killedAt(t, i, func(proc *process) (volspec.JobID, error) {
+			return proc.begin(t, wire.RunBackup{VMs: []string{"web"}, Repository: "main"})
+		})
 		if id != "" {
 			j := next.finish(t, id)
 			require.Equal(t, job.Done, j.State, "%s: %s", at, j.Error)
@@ -147,7 +116,7 @@ func TestVMSnapshotsAreSwept(t *testing.T) {
 	p.mu.Unlock()
 	_, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"web"}})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.off }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, p.died, 20*time.Second, time.Millisecond)
 	proc.abandon()
 	_, err = w.vms.SnapshotMachine(t.Context(), vm, "0123456789ab-of-another", false)
 	require.NoError(t, err)
@@ -175,7 +144,7 @@ func TestVMSnapshotLostOnTheWay(t *testing.T) {
 	proc := w.start(t, p)
 	jobs, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"web"}, Repository: "main"})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.off }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, p.died, 20*time.Second, time.Millisecond)
 	proc.abandon()
 	all, err := w.vms.MachineSnapshots(t.Context())
 	require.NoError(t, err)
@@ -206,26 +175,13 @@ func TestVMRestoreKilled(t *testing.T) {
 	want := w.disksOf(t, vm)
 	for i := 1; ; i += 3 {
 		as := fmt.Sprintf("copy-%d", i)
-		p := &plug{}
-		proc := w.start(t, p)
-		p.mu.Lock()
-		p.calls, p.at, p.dead, p.after = 0, i, true, i%2 == 0
-		p.mu.Unlock()
-		wj, err := proc.RestorePoint(t.Context(), admin, "Dev", set, wire.RunRestore{Name: as})
-		if err == nil {
-			require.Eventually(t, func() bool {
-				p.mu.Lock()
-				off := p.off
-				p.mu.Unlock()
-				j, err := proc.queue.Get(context.Background(), wj.ID)
-				return off || err == nil && j.Ended()
-			}, 30*time.Second, time.Millisecond)
-		}
-		proc.abandon()
-		next := w.start(t, &plug{})
-		if err == nil {
-			j := next.finish(t, wj.ID)
-			require.Equal(t, job.Done, j.State, "killed at call %d (%s): %s", i, p.last, j.Error)
+		next, id, died, at := w.killedAt(t, i, func(proc *process) (volspec.JobID, error) {
+			j, err := proc.RestorePoint(t.Context(), admin, "Dev", set, wire.RunRestore{Name: as})
+			return j.ID, err
+		})
+		if id != "" {
+			j := next.finish(t, id)
+			require.Equal(t, job.Done, j.State, "%s: %s", at, j.Error)
 			all, err := w.vms.VMs(t.Context())
 			require.NoError(t, err)
 			found := 0
@@ -239,9 +195,6 @@ func TestVMRestoreKilled(t *testing.T) {
 			assert.Equal(t, 1, found)
 		}
 		next.end()
-		p.mu.Lock()
-		died := p.off
-		p.mu.Unlock()
 		if !died {
 			require.Greater(t, i, 8)
 			return

@@ -70,47 +70,6 @@ type process struct {
 	done  chan struct{}
 }
 
-// plug counts the calls to the outside and fails one of them, or that one and
-// all later ones.
-type plug struct {
-	mu    sync.Mutex
-	name  string // only calls of this name count; "": all
-	calls int
-	at    int  // the call that fails; 0: none
-	after bool // it fails after it was carried out
-	dead  bool // all later ones fail too
-	off   bool
-	last  string
-}
-
-var errInjected = errkind.New(errkind.Unavailable, "injected fault")
-
-// do carries out one call.
-func (p *plug) do(name string, fn func() error) error {
-	p.mu.Lock()
-	if p.off {
-		p.mu.Unlock()
-		return errInjected
-	}
-	if p.name == "" || p.name == name {
-		p.calls++
-	}
-	hit := p.at > 0 && p.calls == p.at && (p.name == "" || p.name == name)
-	if hit {
-		p.last = name
-		p.off = p.dead
-	}
-	p.mu.Unlock()
-	if hit && !p.after {
-		return errInjected
-	}
-	err := fn()
-	if hit && err == nil {
-		return errInjected
-	}
-	return err
-}
-
 func (w *world) start(t testing.TB, p *plug) *process {
 	t.Helper()
 	var whole backup.Machines
@@ -432,9 +391,7 @@ type jobStore struct {
 }
 
 func (s jobStore) dead() error {
-	s.p.mu.Lock()
-	defer s.p.mu.Unlock()
-	if s.p.off {
+	if s.p.died() {
 		return errInjected
 	}
 	return nil
