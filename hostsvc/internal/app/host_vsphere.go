@@ -66,24 +66,20 @@ func (h vsphereHost) close(ctx context.Context) error { return h.Close(ctx) }
 
 // findings tell whether vCenter answers, and which privileges are missing.
 func (h vsphereHost) findings(ctx context.Context) ([]wire.Finding, error) {
-	f := wire.Finding{Level: levelOK, Check: "vSphere"}
 	lacking, err := h.CheckPrivileges(ctx)
-	switch {
-	case err != nil:
-		f.Level, f.Detail, f.Remedy = levelError, errkind.Text(err), "remove that obstacle; the session is renewed by itself"
-	case len(lacking) == 0:
-		f.Detail = fmt.Sprintf("%s answers, and %s has every privilege it needs", h.where.URL, h.where.User)
+	if err != nil {
+		return []wire.Finding{{Level: levelError, Check: "vSphere", Detail: errkind.Text(err), Remedy: "remove that obstacle; the session is renewed by itself"}}, nil
 	}
-	found := []wire.Finding{f}
+	if len(lacking) == 0 {
+		return []wire.Finding{{Level: levelOK, Check: "vSphere", Detail: fmt.Sprintf("%s answers, and %s has every privilege it needs", h.where.URL, h.where.User)}}, nil
+	}
+	var found []wire.Finding
 	for _, l := range lacking {
 		found = append(found, wire.Finding{
 			Level: levelError, Check: "privilege " + l.ID,
 			Detail: fmt.Sprintf("%s lacks it on %s: it is needed for %s", h.where.User, someOf(l.On), l.For),
 			Remedy: "add it to the role of that user in vSphere; see docs/vsphere.md",
 		})
-	}
-	if len(lacking) > 0 {
-		found = found[1:]
 	}
 	return found, nil
 }
