@@ -159,13 +159,37 @@ func (s *site) volume(t *testing.T, name string) wire.Volume {
 
 func (s *site) volumeIn(t *testing.T, group, name string) wire.Volume {
 	t.Helper()
-	if !strings.Contains(name, "@") {
-		name += "@" + s.ds1.Name // the administrator has no VM that says where
+	return inspected(t, s.Daemon, group, s.full(name))
+}
+
+// full is a volume's name with its datastore: the administrator has no VM that
+// says where.
+func (s *site) full(name string) string {
+	if strings.Contains(name, "@") {
+		return name
 	}
+	return name + "@" + s.ds1.Name
+}
+
+// inspected is what the admin of a service sees of a volume.
+func inspected(t *testing.T, d *harness.Daemon, group, name string) wire.Volume {
+	t.Helper()
 	var v wire.Volume
-	out := s.Mooring(t.Context(), "volume", "inspect", "--vmgroup", group, "--volume", name, "-o", "json").OK(t).Stdout
+	out := d.Mooring(t.Context(), "volume", "inspect", "--vmgroup", group, "--volume", name, "-o", "json").OK(t).Stdout
 	require.NoError(t, json.Unmarshal([]byte(out), &v))
 	return v
+}
+
+// becomesAttached waits until a volume of a service is attached to the VM of
+// that name, "" for detached.
+func becomesAttached(t *testing.T, d *harness.Daemon, group, name, vm string) {
+	t.Helper()
+	require.NoError(t, harness.Eventually(20*time.Second, func() error {
+		if v := inspected(t, d, group, name); v.AttachedTo != vm {
+			return fmt.Errorf("volume %s is attached to %q (%s), not to %q", name, v.AttachedTo, v.AttachState, vm)
+		}
+		return nil
+	}))
 }
 
 // attachedTo waits until the volume of _DEFAULT is attached to the VM of that
@@ -177,12 +201,7 @@ func (s *site) attachedTo(t *testing.T, name, vm string) {
 
 func (s *site) attachedToIn(t *testing.T, group, name, vm string) {
 	t.Helper()
-	require.NoError(t, harness.Eventually(20*time.Second, func() error {
-		if v := s.volumeIn(t, group, name); v.AttachedTo != vm {
-			return fmt.Errorf("volume %s is attached to %q (%s), not to %q", name, v.AttachedTo, v.AttachState, vm)
-		}
-		return nil
-	}))
+	becomesAttached(t, s.Daemon, group, s.full(name), vm)
 }
 
 // create makes a volume with "docker volume create" on g.

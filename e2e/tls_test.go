@@ -36,10 +36,10 @@ func tlsRig(t *testing.T, name string, guests []*plain) *rig {
 }
 
 // invite makes a code for a guest and puts it where its plugin looks.
-func (r *rig) invite(t *testing.T, g *plain) wire.Invitation {
+func invite(t *testing.T, d *harness.Daemon, g *plain) wire.Invitation {
 	t.Helper()
 	var in wire.Invitation
-	text := r.Mooring(t.Context(), "vm", "enroll", g.Name, "-o", "json").OK(t).Stdout
+	text := d.Mooring(t.Context(), "vm", "enroll", g.Name, "-o", "json").OK(t).Stdout
 	require.NoError(t, json.Unmarshal([]byte(text), &in))
 	require.NoError(t, os.WriteFile(filepath.Join(g.Disk(), "enroll"), []byte(text), 0o600))
 	return in
@@ -81,7 +81,7 @@ func TestAGuestOverTLS(t *testing.T) {
 	r := tlsRig(t, "tls", []*plain{g})
 	tryCreate(t, g.Guest, "early").Fails(t, "this VM is not enrolled at the host service", "mooring vm enroll", "/srv/enroll")
 
-	in := r.invite(t, g)
+	in := invite(t, r.Daemon, g)
 	r.reaches(t, g)
 	assert.True(t, strings.HasPrefix(r.certificate(t, g), "until "))
 	st, err := os.Stat(g.identity())
@@ -126,13 +126,13 @@ func TestAGuestOverTLS(t *testing.T) {
 	res := r.Mooring(t.Context(), "doctor")
 	assert.Equal(t, 1, res.Code)
 	assert.Contains(t, res.Stdout, "certificate of VM p1")
-	r.invite(t, g)
+	invite(t, r.Daemon, g)
 	r.reaches(t, g)
 
 	r.Mooring(t.Context(), "vm", "revoke", "p1").OK(t)
 	tryCreate(t, g.Guest, "late").Fails(t, "the certificate of this VM was revoked: enrol it again with `mooring vm enroll p1`")
 	assert.Equal(t, "revoked", r.certificate(t, g))
-	r.invite(t, g)
+	invite(t, r.Daemon, g)
 	r.reaches(t, g)
 	remove(t, g.Guest, "db")
 }

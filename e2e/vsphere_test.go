@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/e2e/harness"
-	"mooring.dev/mooring/pkg/wire"
 )
 
 // vsite is an installation on a vCenter: a mooringd on the guests' network,
@@ -58,8 +56,7 @@ func (s *vsite) mooring(t *testing.T, args ...string) harness.Result {
 // enroll gives a guest's plugin a code to become its VM with.
 func (s *vsite) enroll(t *testing.T, g *plain) {
 	t.Helper()
-	text := s.mooring(t, "vm", "enroll", g.Name, "-o", "json").Stdout
-	require.NoError(t, os.WriteFile(filepath.Join(g.Disk(), "enroll"), []byte(text), 0o600))
+	invite(t, s.Daemon, g)
 	g.settings = []string{"MOORING_HOST=" + guestURL, "MOORING_ENROLL=/srv/enroll"}
 }
 
@@ -113,21 +110,9 @@ func (s *vsite) clean(ctx context.Context) error {
 	return nil
 }
 
-func (s *vsite) volume(t *testing.T, name string) wire.Volume {
-	t.Helper()
-	var v wire.Volume
-	require.NoError(t, json.Unmarshal([]byte(s.mooring(t, "volume", "inspect", team+"/"+name+"@gold", "-o", "json").Stdout), &v))
-	return v
-}
-
 func (s *vsite) attachedTo(t *testing.T, name, vm string) {
 	t.Helper()
-	require.NoError(t, harness.Eventually(20*time.Second, func() error {
-		if v := s.volume(t, name); v.AttachedTo != vm {
-			return fmt.Errorf("volume %s is attached to %q (%s), not to %q", name, v.AttachedTo, v.AttachState, vm)
-		}
-		return nil
-	}))
+	becomesAttached(t, s.Daemon, team, name+"@gold", vm)
 }
 
 // Everything goes through the whole stack: a Docker engine, the plugin, TLS,
