@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"os"
 
 	"github.com/vmware/govmomi/vim25/types"
@@ -19,9 +18,8 @@ import (
 )
 
 // Build implements hypervisor.Imager. The content is gathered in a sparse file
-// on this machine and sent whole to a new disk under a temporary name, since a
-// datastore takes no parts of files; it is read back and compared, and then
-// gets its name. A disk that is replaced stays where it is: the new one has the
+// on this machine and sent to a new disk under a temporary name; it is read back
+// and compared, and then gets its name. A disk that is replaced stays where it is: the new one has the
 // next number, see package layout.
 func (v *VSphere) Build(ctx context.Context, r hypervisor.Ref, size volspec.Size, format string, keep volspec.SnapshotID, fill func(context.Context, image.Target) error) error {
 	if err := hypervisor.CheckBuild(size, format, keep); err != nil {
@@ -29,9 +27,6 @@ func (v *VSphere) Build(ctx context.Context, r hypervisor.Ref, size volspec.Size
 	}
 	f, err := v.at(ctx, r, true)
 	if err != nil {
-		return err
-	}
-	if err := readable(f.ds); err != nil {
 		return err
 	}
 	end, ok := v.built.begin(r)
@@ -114,23 +109,10 @@ func (v *VSphere) fill(ctx context.Context, n blank, fill func(context.Context, 
 	if err != nil {
 		return err
 	}
-	datastore, file, _ := vcenter.SplitPath(n.at)
-	to, err := v.flat(ctx, datastore, file)
-	if err != nil {
-		return err
-	}
 	if empty, err := s.empty(ctx); empty || err != nil {
 		return err
 	}
-	if err := send(ctx, to, s, int64(n.size)); err != nil {
-		return err
-	}
-	return compare(ctx, to, s, n.what)
-}
-
-// send writes the content to the new disk.
-func send(ctx context.Context, to writer, s *scratch, size int64) error {
-	return to.write(ctx, io.NewSectionReader(s.f, 0, size), size)
+	return v.sendTo(ctx, n, s)
 }
 
 // compare reads the data of s back. A difference is corrupt.

@@ -4,116 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"sync"
 
-	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/descriptor"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/vcenter"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/image"
-
-	"path"
 )
-
-// reader is a path on which the content of a disk that nobody writes to comes
-// here. readAt is safe for concurrent use and reads all of p, or fails.
-type reader interface {
-	readAt(ctx context.Context, p []byte, off int64) (int, error)
-}
-
-// writer is a path on which content gets to a disk that was just made and that
-// nobody has: all size bytes of it, in order.
-type writer interface {
-	write(ctx context.Context, content io.ReadSeeker, size int64) error
-}
-
-// readable is unsupported for datastores that keep disks as objects: there are
-// no files behind their names.
-func readable(ds vcenter.Datastore) error {
-	switch ds.Type {
-	case "vsan", "vsanD", "VVOL", "PMEM":
-		return errkind.New(errkind.Unsupported, "the content of disks on datastore %s (%s) cannot be reached from here: it needs a transporter, a VM that the disks are attached to; use a datastore on VMFS or NFS until there is one", ds.Name, ds.Type)
-	}
-	return nil
-}
-
-// flat is the path to a disk in flat files, which the datastore serves by HTTP.
-// Unsupported: its content lies in another way, as that of a delta does.
-func (v *VSphere) flat(ctx context.Context, datastore, file string) (*flatFiles, error) {
-	d, err := v.descriptor(ctx, datastore, file)
-	if err != nil {
-		return nil, err
-	}
-	extents, ok := d.Flat()
-	if !ok {
-		return nil, errkind.New(errkind.Unsupported, "disk %s does not lie in flat files", vcenter.Path(datastore, file))
-	}
-	return &flatFiles{files: v.c.Files(), datastore: datastore, folder: path.Dir(file), extents: extents}, nil
-}
-
-// flatFiles reads and writes a disk in flat files.
-type flatFiles struct {
-	files     vcenter.Files
-	datastore string
-	folder    string
-	extents   []descriptor.Extent
-}
-
-// attempts is how often a piece is asked for whose answer breaks off.
-const attempts = 3
-
-func (f *flatFiles) readAt(ctx context.Context, p []byte, off int64) (n int, err error) {
-	for _, e := range f.extents {
-		if off >= e.Size {
-			off -= e.Size
-			continue
-		}
-		part := p[n:min(int64(len(p)), int64(n)+e.Size-off)]
-		if err := f.piece(ctx, path.Join(f.folder, e.File), part, off); err != nil {
-			return n, err
-		}
-		n += len(part)
-		if off = 0; n == len(p) {
-			return n, nil
-		}
-	}
-	return n, io.ErrUnexpectedEOF
-}
-
-func (f *flatFiles) piece(ctx context.Context, file string, p []byte, off int64) error {
-	what := fmt.Sprintf("reading %d bytes at %d of file %s", len(p), off, vcenter.Path(f.datastore, file))
-	for n, attempt := 0, 1; ; attempt++ {
-		got, err := f.once(ctx, file, p[n:], off+int64(n))
-		if n += got; n == len(p) {
-			return nil
-		}
-		if errors.Is(err, io.EOF) {
-			return errkind.New(errkind.Corrupt, "%s: the file ends before the disk does", what)
-		}
-		if ctx.Err() != nil || attempt == attempts || !errors.Is(err, io.ErrUnexpectedEOF) && !vcenter.Lost(err) {
-			return vcenter.Translate(err, what)
-		}
-	}
-}
-
-func (f *flatFiles) once(ctx context.Context, file string, p []byte, off int64) (int, error) {
-	body, err := f.files.Get(ctx, f.datastore, file, off, int64(len(p)))
-	if err != nil {
-		return 0, err
-	}
-	defer body.Close()
-	return io.ReadFull(body, p)
-}
-
-// write sends the content to the one flat file that a new disk has.
-func (f *flatFiles) write(ctx context.Context, content io.ReadSeeker, size int64) error {
-	if len(f.extents) != 1 || f.extents[0].Size != size {
-		return errkind.New(errkind.Internal, "a new disk of %d bytes on datastore %s does not lie in one file of that size", size, f.datastore)
-	}
-	return f.files.Put(ctx, f.datastore, path.Join(f.folder, f.extents[0].File), content, size)
-}
 
 const (
 	grain  = 64 << 10 // runs of zeros of this length are holes

@@ -76,15 +76,11 @@ func TestUnionIsWhatIsInEither(t *testing.T) {
 	}
 }
 
-func TestDatastoresOfObjectsAreRefusedWithTheRemedy(t *testing.T) {
-	for kind, ok := range map[string]bool{"VMFS": true, "NFS": true, "NFS41": true, "vsan": false, "VVOL": false} {
-		err := readable(vcenter.Datastore{Name: "ds", Type: kind})
-		if ok {
-			assert.NoError(t, err, kind)
-			continue
-		}
+func TestWhatKeepsNoFilesIsNotMovedByHTTP(t *testing.T) {
+	for _, kind := range []string{"vsan", "vsanD", "VVOL", "PMEM"} {
+		_, err := overHTTP{}.open(t.Context(), source{ds: vcenter.Datastore{Name: "ds", Type: kind}})
 		assert.Equal(t, errkind.Unsupported, errkind.Of(err), kind)
-		assert.ErrorContains(t, err, "transporter")
+		assert.ErrorContains(t, err, kind)
 	}
 }
 
@@ -139,12 +135,14 @@ func TestScratchIsATargetThatLeavesNothing(t *testing.T) {
 
 func second(_ int, err error) error { return err }
 
-// content is a reader of what is in memory.
-type content []byte
+// inMemory is content in memory.
+type inMemory []byte
 
-func (c content) readAt(_ context.Context, p []byte, off int64) (int, error) {
+func (c inMemory) readAt(_ context.Context, p []byte, off int64) (int, error) {
 	return bytes.NewReader(c).ReadAt(p, off)
 }
+
+func (inMemory) Close() error { return nil }
 
 func TestWhatIsReadBackIsCompared(t *testing.T) {
 	s, err := newScratch(t.TempDir(), "disk v", 1<<20)
@@ -152,7 +150,7 @@ func TestWhatIsReadBackIsCompared(t *testing.T) {
 	defer s.close()
 	_, err = s.WriteAt([]byte("content"), 512<<10)
 	require.NoError(t, err)
-	got := make(content, 1<<20)
+	got := make(inMemory, 1<<20)
 	copy(got[512<<10:], "content")
 	require.NoError(t, compare(t.Context(), got, s, "disk v"))
 	got[512<<10]++
@@ -162,7 +160,7 @@ func TestWhatIsReadBackIsCompared(t *testing.T) {
 }
 
 func TestImagesThatAreReadForTheirDataAreReadOnce(t *testing.T) {
-	disk := make(content, 20<<20)
+	disk := make(inMemory, 20<<20)
 	copy(disk[9<<20:], "one")
 	copy(disk[20<<20-1:], "x")
 	reads := 0
@@ -179,11 +177,11 @@ func TestImagesThatAreReadForTheirDataAreReadOnce(t *testing.T) {
 }
 
 type counted struct {
-	reader
+	content
 	n *int
 }
 
 func (c counted) readAt(ctx context.Context, p []byte, off int64) (int, error) {
 	*c.n++
-	return c.reader.readAt(ctx, p, off)
+	return c.content.readAt(ctx, p, off)
 }

@@ -3,6 +3,7 @@ package vsphere
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/google/uuid"
@@ -29,16 +30,16 @@ type opened struct {
 	end  context.CancelFunc
 
 	mu      sync.RWMutex // held for reading while a piece is read
-	content reader       // guarded by mu: it moves when the snapshot is removed
+	content content      // guarded by mu: it moves when the snapshot is removed
 	from    frozen       // guarded by mu: zero once the snapshot is gone
 	copy    string       // guarded by mu: a copy of our own, to be removed
 	closed  bool         // guarded by mu
 	known   *known       // of its data, when reading is the way to find out
 }
 
-// OpenSnapshot implements hypervisor.Imager. What lies in flat files is read
-// from them; of anything else, such as the delta of a later snapshot, vSphere
-// makes a copy first, which goes when the image is closed.
+// OpenSnapshot implements hypervisor.Imager. Of what no transport reads where it
+// lies, such as the delta of a later snapshot, vSphere makes a copy first, which
+// goes when the image is closed.
 func (v *VSphere) OpenSnapshot(ctx context.Context, r hypervisor.Ref, id volspec.SnapshotID) (image.Image, error) {
 	o, err := v.openSnapshot(ctx, r, id)
 	if err != nil {
@@ -57,12 +58,9 @@ func (v *VSphere) openSnapshot(ctx context.Context, r hypervisor.Ref, id volspec
 	if err != nil {
 		return nil, err
 	}
-	if err := readable(f.ds); err != nil {
-		return nil, err
-	}
 	o := &opened{v: v, ds: f.ds, ref: r, id: id, size: int64(size), from: s, known: &known{}}
 	o.ctx, o.end = context.WithCancel(context.WithoutCancel(ctx))
-	o.content, err = v.flat(ctx, r.Datastore, s.file)
+	o.content, err = v.openDisk(ctx, source{what: o.what(), ds: o.ds, file: s.file, size: o.size})
 	if errkind.Is(err, errkind.Unsupported) {
 		err = o.moveAway(ctx)
 	}
@@ -97,19 +95,24 @@ func (o *opened) independent(ctx context.Context) error {
 // meanwhile.
 func (o *opened) moveAway(ctx context.Context) error {
 	o.v.sweepCopies(ctx, o.ds, o.ref)
-	file := scratchName(o.ref, uuid.NewString())
-	at := vcenter.Path(o.ref.Datastore, file)
-	err := o.v.copyDisk(ctx, vcenter.Path(o.ref.Datastore, o.from.file), at, volspec.Thin)
+	s := source{what: o.what(), ds: o.ds, file: scratchName(o.ref, uuid.NewString()), size: o.size, ours: true}
+	err := o.v.copyDisk(ctx, vcenter.Path(o.ref.Datastore, o.from.file), s.at(), volspec.Thin)
+	var moved content
 	if err == nil {
-		o.content, err = o.v.flat(ctx, o.ref.Datastore, file)
+		moved, err = o.v.openDisk(ctx, s)
+	}
+	if err == nil && o.content != nil {
+		err = o.content.Close()
 	}
 	if err != nil {
-		o.v.discard(ctx, at)
+		o.v.discard(ctx, s.at())
 		return err
 	}
-	o.copy, o.from = at, frozen{}
+	o.content, o.copy, o.from = moved, s.at(), frozen{}
 	return nil
 }
+
+func (o *opened) what() string { return fmt.Sprintf("snapshot %s of disk %s", o.id, o.ref.Volume) }
 
 // Size implements image.Image.
 func (o *opened) Size() int64 { return o.size }
@@ -121,7 +124,7 @@ func (o *opened) read(ctx context.Context, p []byte, off int64) (int, error) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	if o.closed {
-		return 0, errkind.New(errkind.Internal, "snapshot %s of disk %s is closed", o.id, o.ref.Volume)
+		return 0, errkind.New(errkind.Internal, "%s is closed", o.what())
 	}
 	return readWithin(ctx, o.content, o.size, p, off)
 }
@@ -155,10 +158,11 @@ func (o *opened) Close() error {
 		return nil
 	}
 	o.closed = true
+	err := o.content.Close()
 	if o.copy != "" {
 		o.v.discard(context.Background(), o.copy)
 	}
-	return nil
+	return err
 }
 
 // areas asks change tracking of snapshot s: for what changed since change id

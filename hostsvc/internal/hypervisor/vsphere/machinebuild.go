@@ -142,9 +142,6 @@ func (v *VSphere) site(ctx context.Context, c *construction) error {
 		if s := v.store(ds); s.State != hypervisor.Online {
 			return errkind.New(errkind.Unavailable, "VM %s cannot be made: datastore %q is %s: %s; bring it back and repeat", c.Name, name, s.State, s.Detail)
 		}
-		if err := readable(ds); err != nil {
-			return err
-		}
 		// Disks are sent whole, whatever of them is zeros.
 		if need[name] > volspec.Size(ds.Free) {
 			return errkind.New(errkind.Quota, "VM %s cannot be made: its disks need %s on datastore %q, and %s are free; free space on it or choose another", c.Name, need[name], name, volspec.Size(ds.Free))

@@ -60,10 +60,6 @@ func (v *VSphere) machineDisks(ctx context.Context, devices []types.BaseVirtualD
 	if err != nil {
 		return nil, err
 	}
-	stores := map[string]vcenter.Datastore{}
-	for _, d := range found {
-		stores[d.Name] = d
-	}
 	var all []machineDisk
 	for _, dev := range devices {
 		d, ok := dev.(*types.VirtualDisk)
@@ -71,12 +67,8 @@ func (v *VSphere) machineDisks(ctx context.Context, devices []types.BaseVirtualD
 			continue
 		}
 		m := v.machineDisk(d)
-		if ds, ok := stores[m.Datastore]; m.Refusal == "" {
-			if !ok {
-				m.Refusal = fmt.Sprintf("datastore %s is not in the datacenter that mooringd works in; move it to one that is, %s", m.Datastore, inGuest)
-			} else if readable(ds) != nil {
-				m.Refusal = fmt.Sprintf("datastore %s (%s) keeps it in no file that can be read from here; move it to a datastore on VMFS or NFS, %s", ds.Name, ds.Type, inGuest)
-			}
+		if m.Refusal == "" && !slices.ContainsFunc(found, func(ds vcenter.Datastore) bool { return ds.Name == m.Datastore }) {
+			m.Refusal = fmt.Sprintf("datastore %s is not in the datacenter that mooringd works in; move it to one that is, %s", m.Datastore, inGuest)
 		}
 		all = append(all, m)
 	}

@@ -66,7 +66,7 @@ func (v *VSphere) findMachineDisk(ctx context.Context, vm volspec.VMID, id volsp
 type machineImage struct {
 	v       *VSphere
 	disk    frozenDisk
-	content reader
+	content content
 	copy    string          // a copy of our own, to be removed; "" when there is none
 	ctx     context.Context // of reading, which knows none: ended by Close
 	end     context.CancelFunc
@@ -74,22 +74,26 @@ type machineImage struct {
 	close   sync.Once
 }
 
-// OpenMachineDisk implements hypervisor.MachineImager. What lies in flat files is
-// read from them; of a disk with other snapshots below this one vSphere makes a
-// copy first, which goes when the image is closed.
+// OpenMachineDisk implements hypervisor.MachineImager. Of what no transport reads
+// where it lies, such as a disk with other snapshots below this one, vSphere makes
+// a copy first, which goes when the image is closed.
 func (v *VSphere) OpenMachineDisk(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID, key string) (image.Image, error) {
 	d, err := v.findMachineDisk(ctx, vm, id, key)
 	if err != nil {
 		return nil, err
 	}
 	o := &machineImage{v: v, disk: d}
-	_, file, _ := vcenter.SplitPath(d.at)
-	content, err := v.flat(ctx, d.Datastore, file)
+	ds, file, err := v.placeOf(ctx, d.at)
+	if err != nil {
+		return nil, err
+	}
+	from := source{what: d.String(), ds: ds, file: file, size: o.Size(), frozen: &d}
+	o.content, err = v.openDisk(ctx, from)
 	if errkind.Is(err, errkind.Unsupported) {
-		file = d.readName(uuid.NewString())
-		o.copy = vcenter.Path(d.Datastore, file)
+		from.file, from.ours, from.frozen = d.readName(uuid.NewString()), true, nil
+		o.copy = from.at()
 		if err = v.copyDisk(ctx, d.at, o.copy, volspec.Thin); err == nil {
-			content, err = v.flat(ctx, d.Datastore, file)
+			o.content, err = v.openDisk(ctx, from)
 		}
 		if err != nil {
 			v.discard(ctx, o.copy)
@@ -98,7 +102,6 @@ func (v *VSphere) OpenMachineDisk(ctx context.Context, vm volspec.VMID, id volsp
 	if err != nil {
 		return nil, err
 	}
-	o.content = content
 	o.ctx, o.end = context.WithCancel(context.WithoutCancel(ctx))
 	return o, nil
 }
@@ -180,12 +183,13 @@ func (o *machineImage) Data(ctx context.Context) image.Extents {
 }
 
 // Close implements image.Image.
-func (o *machineImage) Close() error {
+func (o *machineImage) Close() (err error) {
 	o.close.Do(func() {
 		o.end()
+		err = o.content.Close()
 		if o.copy != "" {
 			o.v.discard(context.Background(), o.copy)
 		}
 	})
-	return nil
+	return err
 }
