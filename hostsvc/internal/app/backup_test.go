@@ -190,7 +190,8 @@ func TestBackupAndRestore(t *testing.T) {
 	scribble(t, img, 5<<20, 4096)
 	second := v.backup(t, "db")
 	assert.Contains(t, second.Tracking, "changed extents since")
-	assert.LessOrEqual(t, second.ReadBytes, int64(4<<20), "an incremental reads what changed")
+	// What changed, and what chance chose to be compared.
+	assert.Less(t, second.ReadBytes, first.ReadBytes/2, "an incremental reads what changed")
 	third := v.backup(t, "db")
 	assert.LessOrEqual(t, third.StoredBytes, int64(64<<10), "nothing changed")
 
