@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/pkg/volspec"
 )
 
@@ -14,15 +13,9 @@ func (s *Service) gatherMachines(ctx context.Context, g volspec.VMGroupID, at ti
 	if err != nil || len(machines) == 0 {
 		return nil, err
 	}
-	ended, err := s.o.Jobs.List(ctx, job.Query{Group: g, Kind: kindMachine, Ended: true, Limit: 10 * len(machines)})
+	newestJob, err := s.newestJobs(ctx, g, kindMachine, len(machines))
 	if err != nil {
 		return nil, err
-	}
-	newestJob := map[string]*job.Job{}
-	for i := range ended { // newest first
-		if newestJob[ended[i].Object] == nil {
-			newestJob[ended[i].Object] = &ended[i]
-		}
 	}
 	var out []protectionFacts
 	err = s.o.Store.View(ctx, func(tx Tx) error {

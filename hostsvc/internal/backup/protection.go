@@ -110,16 +110,9 @@ func (s *Service) gather(ctx context.Context, g volspec.VMGroupID) ([]protection
 	if err != nil {
 		return nil, err
 	}
-	ended, err := s.o.Jobs.List(ctx, job.Query{Group: g, Kind: kindBackup, Ended: true, Limit: 10 * len(volumes)})
+	newestJob, err := s.newestJobs(ctx, g, kindBackup, len(volumes))
 	if err != nil {
 		return nil, err
-	}
-	newestJob := map[volspec.VolumeID]*job.Job{}
-	for i := range ended { // newest first
-		v := volspec.VolumeID(ended[i].Object)
-		if newestJob[v] == nil {
-			newestJob[v] = &ended[i]
-		}
 	}
 	out := make([]protectionFacts, 0, len(volumes))
 	at := now()
@@ -130,7 +123,7 @@ func (s *Service) gather(ctx context.Context, g volspec.VMGroupID) ([]protection
 			return err
 		}
 		for _, v := range volumes {
-			f := protectionFacts{volume: v, now: at, lastJob: newestJob[v.ID]}
+			f := protectionFacts{volume: v, now: at, lastJob: newestJob[string(v.ID)]}
 			for _, p := range policies {
 				if enabled(p) && selects(p, v) {
 					f.policies = append(f.policies, p)
@@ -148,6 +141,21 @@ func (s *Service) gather(ctx context.Context, g volspec.VMGroupID) ([]protection
 	}
 	machines, err := s.gatherMachines(ctx, g, at)
 	return append(out, machines...), err
+}
+
+// newestJobs are the jobs of a kind that ended last, by what they were of.
+func (s *Service) newestJobs(ctx context.Context, g volspec.VMGroupID, kind string, objects int) (map[string]*job.Job, error) {
+	ended, err := s.o.Jobs.List(ctx, job.Query{Group: g, Kind: kind, Ended: true, Limit: 10 * objects})
+	if err != nil {
+		return nil, err
+	}
+	newest := map[string]*job.Job{}
+	for i := range ended { // newest first
+		if newest[ended[i].Object] == nil {
+			newest[ended[i].Object] = &ended[i]
+		}
+	}
+	return newest, nil
 }
 
 // newestGood is the newest point of a volume that can be restored, nil for
