@@ -28,6 +28,7 @@ import (
 // memHost is a host in memory. Its Create waits while hold is locked.
 type memHost struct {
 	*memory.Memory
+	localWords
 	hold sync.RWMutex
 
 	mu     sync.Mutex

@@ -34,22 +34,24 @@ func (s *system) checkDatastores(ctx context.Context) ([]wire.Finding, error) {
 		return nil, err
 	}
 	if len(stores) == 0 {
-		return []wire.Finding{{Level: levelWarning, Check: "datastores", Detail: "none is configured", Remedy: "declare one with [[datastore]] and reload"}}, nil
+		detail, remedy := s.d.host.noDatastores()
+		return []wire.Finding{{Level: levelWarning, Check: "datastores", Detail: detail, Remedy: remedy}}, nil
 	}
-	return datastoreFindings(stores), nil
+	return datastoreFindings(stores, s.d.host.storeRemedy), nil
 }
 
-// datastoreFindings judges each datastore once.
-func datastoreFindings(stores []wire.Datastore) []wire.Finding {
+// datastoreFindings judges each datastore once; remedy is for those that are not
+// online.
+func datastoreFindings(stores []wire.Datastore, remedy func(wire.Datastore) string) []wire.Finding {
 	found := make([]wire.Finding, 0, len(stores))
 	for _, d := range stores {
 		f := wire.Finding{Level: levelOK, Check: "datastore " + d.Name}
 		free := fmt.Sprintf("%s of %s free", volspec.Size(d.Free).Short(), volspec.Size(d.Capacity).Short())
 		switch {
 		case d.State == string(hypervisor.Offline):
-			f.Level, f.Detail, f.Remedy = levelError, "offline: "+d.Detail, "mount it at "+d.Path+"; volumes on it come back by themselves"
+			f.Level, f.Detail, f.Remedy = levelError, "offline: "+d.Detail, remedy(d)
 		case d.State == string(hypervisor.ReadOnlyStore):
-			f.Level, f.Detail, f.Remedy = levelError, "read-only: "+d.Detail, "look for storage errors in the kernel's log, then mount it writable"
+			f.Level, f.Detail, f.Remedy = levelError, "read-only: "+d.Detail, remedy(d)
 		case d.Free < noFree:
 			f.Level, f.Detail, f.Remedy = levelError, free, "free space or enlarge it: writes of volumes fail when it is full"
 		case d.Free < d.Capacity/lowFree:

@@ -69,11 +69,32 @@ func TestDatastoreFindingsByFreeSpace(t *testing.T) {
 		free  int64
 		level string
 	}{{50 * gib, levelOK}, {5 * gib, levelOK}, {4 * gib, levelWarning}, {gib / 8, levelError}, {0, levelError}} {
-		f := datastoreFindings([]wire.Datastore{{Name: "d", State: "online", Free: c.free, Capacity: 100 * gib}})
+		f := datastoreFindings([]wire.Datastore{{Name: "d", State: "online", Free: c.free, Capacity: 100 * gib}}, localWords{}.storeRemedy)
 		assert.Equal(t, c.level, f[0].Level, c.free)
 	}
-	f := datastoreFindings([]wire.Datastore{{Name: "d", State: "read-only", Free: gib, Capacity: gib}})
+	f := datastoreFindings([]wire.Datastore{{Name: "d", State: "read-only", Free: gib, Capacity: gib}}, localWords{}.storeRemedy)
 	assert.Equal(t, levelError, f[0].Level)
+}
+
+// What to do about a datastore is in the words of where it is.
+func TestDatastoreFindingsByHypervisor(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		remedy func(wire.Datastore) string
+		state  hypervisor.DatastoreState
+		says   string
+		not    string
+	}{
+		{"local", localWords{}.storeRemedy, hypervisor.Offline, "mount it at /d", "vSphere"},
+		{"local", localWords{}.storeRemedy, hypervisor.ReadOnlyStore, "mount it writable", "vSphere"},
+		{"vsphere", vsphereWords{}.storeRemedy, hypervisor.Offline, "in vSphere", "mount"},
+		{"vsphere", vsphereWords{}.storeRemedy, hypervisor.ReadOnlyStore, "in vSphere", "mount"},
+	} {
+		f := datastoreFindings([]wire.Datastore{{Name: "d", Path: "/d", State: string(c.state)}}, c.remedy)
+		assert.Equal(t, levelError, f[0].Level, "%s %s", c.name, c.state)
+		assert.Contains(t, f[0].Remedy, c.says, "%s %s", c.name, c.state)
+		assert.NotContains(t, f[0].Remedy, c.not, "%s %s", c.name, c.state)
+	}
 }
 
 func TestDoctorFindsSocketsThatChanged(t *testing.T) {

@@ -20,6 +20,10 @@ type host interface {
 	id(name string) volspec.VMID
 	// findings are about what the hypervisor itself depends on.
 	findings(ctx context.Context) ([]wire.Finding, error)
+	// noDatastores is what the doctor says when there are none, and what to do.
+	noDatastores() (detail, remedy string)
+	// storeRemedy is what to do about a datastore that is not online.
+	storeRemedy(d wire.Datastore) string
 	// close is for when nothing is done any more.
 	close(ctx context.Context) error
 }

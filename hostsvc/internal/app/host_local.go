@@ -17,6 +17,7 @@ import (
 // localHost is the hypervisor that is this machine.
 type localHost struct {
 	*local.Local
+	localWords
 	managed *managed.Keeper
 }
 
@@ -31,7 +32,7 @@ func newLocalHost(ctx context.Context, cfg config.Config) (host, error) {
 		return nil, err
 	}
 	k.Start(ctx, managedStores(cfg))
-	return localHost{l, k}, nil
+	return localHost{Local: l, managed: k}, nil
 }
 
 func (h localHost) check(cfg config.Config) error { return managed.Check(managedStores(cfg)) }

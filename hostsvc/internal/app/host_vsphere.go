@@ -19,6 +19,7 @@ import (
 // vsphereHost is a vCenter, or an ESXi without one.
 type vsphereHost struct {
 	*vsphere.VSphere
+	vsphereWords
 	where  config.VSphereConfig
 	stores []config.Datastore
 }
@@ -47,7 +48,7 @@ func newVSphereHost(cfg config.Config, version string) (host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return vsphereHost{v, cfg.VSphere, cfg.Datastores}, nil
+	return vsphereHost{VSphere: v, where: cfg.VSphere, stores: cfg.Datastores}, nil
 }
 
 func (h vsphereHost) check(cfg config.Config) error {

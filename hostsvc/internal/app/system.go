@@ -56,7 +56,7 @@ func (s *system) Status(ctx context.Context) (wire.Status, error) {
 	for _, d := range stores { // each counts its volumes of every state
 		st.Counts["volumes"] += int64(d.Volumes)
 	}
-	for _, f := range datastoreFindings(stores) {
+	for _, f := range datastoreFindings(stores, s.d.host.storeRemedy) {
 		if f.Level != levelOK {
 			st.Problems = append(st.Problems, f.Check+": "+f.Detail)
 		}
