@@ -34,6 +34,9 @@ func (v *VSphere) Attach(ctx context.Context, vm volspec.VMID, r hypervisor.Ref,
 	if _, err := v.place(ctx, r, !readOnly); err != nil {
 		return none, err
 	}
+	if v.isTransporter(m) {
+		return none, errkind.New(errkind.Unsupported, "disk %s cannot be attached: VM %s is the transporter (vsphere.transporter), and for nothing else; attach it to another VM", r.Volume, m.Name)
+	}
 	if p := power(m); p != hypervisor.On {
 		return none, errkind.New(errkind.Unavailable, "disk %s cannot be attached: VM %s is %s; power it on and repeat", r.Volume, m.Name, inWords(m, p))
 	}
@@ -74,7 +77,7 @@ func (v *VSphere) Attach(ctx context.Context, vm volspec.VMID, r hypervisor.Ref,
 	if err != nil {
 		return none, err
 	}
-	p := now.has(v, vm, r)
+	p := now.has(v, m, r)
 	if p == nil {
 		return none, errkind.New(errkind.Unavailable, "%s: vSphere says that it is done, but the VM does not have the disk; repeat it", what)
 	}
@@ -139,7 +142,7 @@ func (v *VSphere) unplug(ctx context.Context, vm volspec.VMID, r hypervisor.Ref,
 	}
 	defer unlock()
 	err = v.change(ctx, what, m, func(now machineNow) (*types.VirtualMachineConfigSpec, error) {
-		p := now.has(v, vm, r)
+		p := now.has(v, m, r)
 		if p == nil {
 			return nil, nil
 		}
@@ -168,7 +171,7 @@ func (v *VSphere) unplug(ctx context.Context, vm volspec.VMID, r hypervisor.Ref,
 	if err != nil {
 		return err
 	}
-	if now.has(v, vm, r) != nil {
+	if now.has(v, m, r) != nil {
 		return errkind.New(errkind.Unavailable, "%s: vSphere says that it is done, but the VM still has the disk; repeat it", what)
 	}
 	return nil
@@ -176,17 +179,18 @@ func (v *VSphere) unplug(ctx context.Context, vm volspec.VMID, r hypervisor.Ref,
 
 // machineNow is a VM as it was at one moment.
 type machineNow struct {
-	version  string // of the configuration: a change made on another one is refused
-	hardware int
-	devices  []types.BaseVirtualDevice
-	extra    map[string]string
-	boot     string
+	version   string // of the configuration: a change made on another one is refused
+	hardware  int
+	devices   []types.BaseVirtualDevice
+	extra     map[string]string
+	boot      string
+	snapshots []string // names
 }
 
 func (v *VSphere) now(ctx context.Context, what string, m vcenter.VM) (machineNow, error) {
 	var vm mo.VirtualMachine
 	err := v.c.Read(ctx, what, func(ctx context.Context, vc *vim25.Client) error {
-		return property.DefaultCollector(vc).RetrieveOne(ctx, m.Ref, []string{"config.hardware.device", "config.changeVersion", "config.version", "config.extraConfig"}, &vm)
+		return property.DefaultCollector(vc).RetrieveOne(ctx, m.Ref, []string{"config.hardware.device", "config.changeVersion", "config.version", "config.extraConfig", "snapshot"}, &vm)
 	})
 	if err != nil {
 		return machineNow{}, err
@@ -200,6 +204,9 @@ func (v *VSphere) now(ctx context.Context, what string, m vcenter.VM) (machineNo
 		if s, ok := o.GetOptionValue().Value.(string); ok {
 			now.extra[strings.ToLower(o.GetOptionValue().Key)] = s
 		}
+	}
+	for _, s := range allOf(vm.Snapshot) {
+		now.snapshots = append(now.snapshots, s.Name)
 	}
 	return now, nil
 }
@@ -231,8 +238,8 @@ func (v *VSphere) change(ctx context.Context, what string, m vcenter.VM, prepare
 }
 
 // has is the device through which a VM has r, nil when it has not.
-func (now machineNow) has(v *VSphere, vm volspec.VMID, r hypervisor.Ref) *plugged {
-	for _, p := range v.ours(vm, now.devices) {
+func (now machineNow) has(v *VSphere, m vcenter.VM, r hypervisor.Ref) *plugged {
+	for _, p := range v.ours(m, now.devices) {
 		if p.Ref == r {
 			return &p
 		}
@@ -242,13 +249,32 @@ func (now machineNow) has(v *VSphere, vm volspec.VMID, r hypervisor.Ref) *plugge
 
 // plug is the change that adds a disk.
 func (now machineNow) plug(m vcenter.VM, r hypervisor.Ref, loc located, readOnly bool) (*types.VirtualMachineConfigSpec, error) {
-	slot, ok := slots.Choose(now.hardware, now.controllers())
+	mode := writableMode
+	if readOnly {
+		mode = readOnlyMode
+	}
+	disk := &types.VirtualDisk{VirtualDevice: types.VirtualDevice{Backing: &types.VirtualDiskFlatVer2BackingInfo{
+		VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{FileName: loc.file},
+		DiskMode:                     mode,
+	}}}
+	if loc.fcd != "" {
+		disk.VDiskId = &types.ID{Id: loc.fcd}
+	}
+	changes, ok := now.seat(disk)
 	if !ok {
 		return nil, errkind.New(errkind.Quota, "disk %s cannot be attached: VM %s has no free place on its paravirtual SCSI controllers (%d on each, 4 controllers of all kinds); detach another disk first", r.Volume, m.Name, slots.Room(now.hardware))
 	}
-	spec := &types.VirtualMachineConfigSpec{}
+	return &types.VirtualMachineConfigSpec{DeviceChange: changes}, nil
+}
+
+// seat is what adds a disk in a free place; false: there is none.
+func (now machineNow) seat(disk *types.VirtualDisk) (changes []types.BaseVirtualDeviceConfigSpec, ok bool) {
+	slot, ok := slots.Choose(now.hardware, now.controllers())
+	if !ok {
+		return nil, false
+	}
 	if slot.New {
-		spec.DeviceChange = append(spec.DeviceChange, &types.VirtualDeviceConfigSpec{
+		changes = append(changes, &types.VirtualDeviceConfigSpec{
 			Operation: types.VirtualDeviceConfigSpecOperationAdd,
 			Device: &types.ParaVirtualSCSIController{VirtualSCSIController: types.VirtualSCSIController{
 				SharedBus:         types.VirtualSCSISharingNoSharing,
@@ -256,22 +282,8 @@ func (now machineNow) plug(m vcenter.VM, r hypervisor.Ref, loc located, readOnly
 			}},
 		})
 	}
-	mode := writableMode
-	if readOnly {
-		mode = readOnlyMode
-	}
-	disk := &types.VirtualDisk{VirtualDevice: types.VirtualDevice{
-		Key: -1, ControllerKey: slot.Controller, UnitNumber: &slot.Unit,
-		Backing: &types.VirtualDiskFlatVer2BackingInfo{
-			VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{FileName: loc.file},
-			DiskMode:                     mode,
-		},
-	}}
-	if loc.fcd != "" {
-		disk.VDiskId = &types.ID{Id: loc.fcd}
-	}
-	spec.DeviceChange = append(spec.DeviceChange, &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: disk})
-	return spec, nil
+	disk.Key, disk.ControllerKey, disk.UnitNumber = -1, slot.Controller, &slot.Unit
+	return append(changes, &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: disk}), true
 }
 
 // controllers are the SCSI controllers with what is on them.

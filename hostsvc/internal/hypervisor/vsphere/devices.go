@@ -66,6 +66,7 @@ type attachment struct {
 
 func (v *VSphere) attached(ctx context.Context) ([]attachment, error) {
 	const what = "listing the attached disks"
+	v.sweepTransporter(ctx)
 	for attempt := 1; ; attempt++ {
 		vms, err := v.inv.VMs(ctx)
 		if err != nil {
@@ -152,21 +153,22 @@ func (v *VSphere) readDevices(ctx context.Context, what string, vms []vcenter.VM
 	}
 	for _, m := range read {
 		if m.Config != nil {
-			found[m.Self] = v.ours(volspec.VMID(whose[m.Self].ID), m.Config.Hardware.Device)
+			found[m.Self] = v.ours(whose[m.Self], m.Config.Hardware.Device)
 		}
 	}
 	return found, nil
 }
 
-// ours are those of a VM's devices that are disks of ours.
-func (v *VSphere) ours(vm volspec.VMID, all []types.BaseVirtualDevice) (out []plugged) {
+// ours are those of a VM's devices that are disks of ours. What the transporter
+// has plugged in for its content is attached to nobody.
+func (v *VSphere) ours(m vcenter.VM, all []types.BaseVirtualDevice) (out []plugged) {
 	for _, dev := range all {
 		d, ok := dev.(*types.VirtualDisk)
 		if !ok {
 			continue
 		}
 		b, ok := d.Backing.(*types.VirtualDiskFlatVer2BackingInfo)
-		if !ok {
+		if !ok || v.isTransporter(m) && independent(b.DiskMode) {
 			continue
 		}
 		base := b
@@ -178,7 +180,7 @@ func (v *VSphere) ours(vm volspec.VMID, all []types.BaseVirtualDevice) (out []pl
 			continue
 		}
 		p := plugged{key: d.Key, child: base != b, Device: hypervisor.Device{
-			Ref: r, VM: vm, Serial: serial(b.Uuid), Size: volspec.Size(d.CapacityInBytes),
+			Ref: r, VM: volspec.VMID(m.ID), Serial: serial(b.Uuid), Size: volspec.Size(d.CapacityInBytes),
 			ReadOnly: b.DiskMode == readOnlyMode || b.DiskMode == string(types.VirtualDiskModeNonpersistent),
 		}}
 		if d.CapacityInBytes == 0 {
@@ -187,6 +189,10 @@ func (v *VSphere) ours(vm volspec.VMID, all []types.BaseVirtualDevice) (out []pl
 		out = append(out, p)
 	}
 	return out
+}
+
+func independent(mode string) bool {
+	return mode == string(types.VirtualDiskModeIndependent_persistent) || mode == string(types.VirtualDiskModeIndependent_nonpersistent)
 }
 
 // serial is what the guest's system makes of the UUID of a disk.

@@ -87,6 +87,7 @@ func (v *VSphere) global(ctx context.Context, what string, f func(ctx context.Co
 
 // globalTask runs a task of the manager of first-class disks.
 func (v *VSphere) globalTask(ctx context.Context, what string, f func(ctx context.Context, m *vslm.GlobalObjectManager) (*vslm.Task, error)) error {
+	v.sweepTransporter(ctx)
 	_, err := v.c.VSLMTask(ctx, what, func(ctx context.Context, vs *vslm.Client) (*vslm.Task, error) {
 		return f(ctx, vslm.NewGlobalObjectManager(vs))
 	})

@@ -102,7 +102,9 @@ func (o *opened) moveAway(ctx context.Context) error {
 		moved, err = o.v.openDisk(ctx, s)
 	}
 	if err == nil && o.content != nil {
-		err = o.content.Close()
+		if err = o.content.Close(); err != nil {
+			err = errors.Join(err, moved.Close())
+		}
 	}
 	if err != nil {
 		o.v.discard(ctx, s.at())

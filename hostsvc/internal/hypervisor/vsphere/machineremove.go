@@ -60,6 +60,7 @@ func (v *VSphere) deleteMachineSnapshot(ctx context.Context, vm volspec.VMID, id
 // removeSnapshot removes one of a VM's snapshots and sees to it that its files
 // are gone.
 func (v *VSphere) removeSnapshot(ctx context.Context, what string, m vcenter.VM, s machineSnapshot) error {
+	v.sweepTransporter(ctx)
 	_, err := v.c.Task(ctx, what, func(ctx context.Context, vc *vim25.Client) (types.ManagedObjectReference, error) {
 		res, err := methods.RemoveSnapshot_Task(ctx, vc, &types.RemoveSnapshot_Task{This: s.Snapshot, Consolidate: types.NewBool(true)})
 		if err != nil {

@@ -149,13 +149,13 @@ func (m machines) Foreign(t *testing.T, vm volspec.VMID, name string) {
 	require.NoError(t, m.s.sim.Snapshot(t.Context(), string(vm), name))
 }
 
-// clear removes all VMs but those that the site began with.
+// clear removes all VMs but those that the site began with, and the transporter.
 func (s *site) clear(ctx context.Context, t *testing.T) {
 	t.Helper()
 	all, err := s.sim.VMs(ctx)
 	require.NoError(t, err)
 	for _, m := range all {
-		if m.Name != "vm-0" && m.Name != "vm-1" {
+		if m.Name != "vm-0" && m.Name != "vm-1" && m.Name != s.transporter {
 			require.NoError(t, s.sim.RemoveVM(ctx, m.InstanceUUID))
 		}
 	}

@@ -45,7 +45,7 @@ func (v *VSphere) snapshotsWith(ctx context.Context, m vcenter.VM, r hypervisor.
 		}
 		names = nil
 		for _, s := range snaps {
-			for _, p := range v.ours("", s.Config.Hardware.Device) {
+			for _, p := range v.ours(m, s.Config.Hardware.Device) {
 				if p.Ref == r {
 					names = append(names, called[s.Self])
 				}

@@ -24,6 +24,8 @@ import (
 type site struct {
 	sim  *control.Sim
 	disk string
+	// transporter is the VM that is one, if any, and bySerial where its disks are.
+	transporter, bySerial string
 }
 
 // newSite runs a simulator until the test ends.
@@ -42,13 +44,14 @@ func newSite(t *testing.T, disk string, o control.Options) *site {
 		}
 		require.NoError(t, sim.Stop())
 	})
-	return &site{sim, disk}
+	return &site{sim: sim, disk: disk}
 }
 
 func (s *site) options(t *testing.T) Options {
 	return Options{
 		Options: vcenter.Options{URL: s.sim.URL, User: s.sim.User, Password: func() (string, error) { return s.sim.Password, nil }, Thumbprint: s.sim.Thumbprint, UserAgent: "mooring"},
 		Disk:    s.disk, Datastores: []string{"ds-0", "ds-1"}, Scratch: t.TempDir(),
+		Transporter: s.transporter, bySerial: s.bySerial,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/vcenter"
 	"mooring.dev/mooring/pkg/errkind"
@@ -46,7 +47,13 @@ type reader interface {
 }
 
 // transports are tried in this order.
-func (v *VSphere) transports() []transport { return []transport{overHTTP{v}} }
+func (v *VSphere) transports() []transport {
+	all := []transport{overHTTP{v}}
+	if v.o.Transporter != "" {
+		all = slices.Insert(all, 0, transport(overHotAdd{v}))
+	}
+	return all
+}
 
 // openDisk opens a disk on the first transport that fits. None does: unsupported
 // with all their reasons.

@@ -33,6 +33,7 @@ func specOf(format string) types.VirtualDiskSpec {
 type diskManager func(ctx context.Context, m *object.VirtualDiskManager, dc *object.Datacenter) (*object.Task, error)
 
 func (v *VSphere) onDisk(ctx context.Context, what string, start diskManager) error {
+	v.sweepTransporter(ctx)
 	dc, err := v.c.Datacenter(ctx)
 	if err != nil {
 		return err

@@ -26,16 +26,23 @@ type Options struct {
 	Disk       string   // FCD or VMDK
 	Datastores []string // names of those that are offered; none means all
 	Scratch    string   // a local directory for content on its way to a datastore
+	// Transporter is the VM that this process runs in, by name or instance UUID:
+	// disks are plugged into it for their content. "" for none. No other process
+	// uses it.
+	Transporter string
+
+	bySerial string // in tests: where the disks of the transporter are named
 }
 
 // VSphere implements hypervisor.Hypervisor.
 type VSphere struct {
-	o       Options
-	c       *vcenter.Client
-	inv     *vcenter.Inventory
-	slots   keylock.Map[volspec.VMID] // who changes the devices of a VM
-	devices devices
-	making  sync.Map // names of VMs that are being made, and disks that are being replaced
+	o           Options
+	c           *vcenter.Client
+	inv         *vcenter.Inventory
+	slots       keylock.Map[volspec.VMID] // who changes the devices of a VM
+	devices     devices
+	making      sync.Map // names of VMs that are being made, and disks that are being replaced
+	transporter transporter
 	storage
 }
 

@@ -21,7 +21,8 @@ type Datastore struct {
 	Free        int64
 	Accessible  bool
 	Maintenance bool
-	Writable    bool // for at least one host
+	Writable    bool                           // for at least one host
+	Hosts       []types.ManagedObjectReference // that reach it
 }
 
 // Host is one host that runs VMs.
@@ -76,7 +77,11 @@ func datastore(d mo.Datastore) Datastore {
 		Maintenance: s.MaintenanceMode != "" && s.MaintenanceMode != string(types.DatastoreSummaryMaintenanceModeStateNormal),
 	}
 	for _, h := range d.Host {
-		if h.MountInfo.AccessMode == string(types.HostMountModeReadWrite) && (h.MountInfo.Accessible == nil || *h.MountInfo.Accessible) {
+		if h.MountInfo.Accessible != nil && !*h.MountInfo.Accessible {
+			continue
+		}
+		out.Hosts = append(out.Hosts, h.Key)
+		if h.MountInfo.AccessMode == string(types.HostMountModeReadWrite) {
 			out.Writable = true
 		}
 	}
