@@ -113,6 +113,9 @@ type VM struct {
 	Power     Power
 	BootID    string // changes with every boot; "" when the hypervisor cannot tell
 	Socket    string // path of the guest's channel, "" when it has none of its own
+	// Folder is the innermost folder that it is in, absolute; "" where there are
+	// none or the way to it cannot be seen. See Folders.
+	Folder volspec.Folder
 }
 
 // Device is an attached disk.

@@ -44,10 +44,11 @@ type MachineSnapshotRef struct {
 
 // MachineBuild is a VM to be made.
 type MachineBuild struct {
-	Name      string // of the new VM; taken: exists
-	Config    []byte // of a MachineSnapshot
-	Datastore string // "": each disk where it was
-	Host      string // "": the hypervisor chooses
+	Name      string         // of the new VM; taken: exists
+	Config    []byte         // of a MachineSnapshot
+	Datastore string         // "": each disk where it was
+	Host      string         // "": the hypervisor chooses
+	Folder    volspec.Folder // absolute; "": where new VMs are put
 	Disks     []MachineDisk
 }
 
@@ -81,7 +82,7 @@ type MachineImager interface {
 	// its disks with the content that fill writes. A disk of the Config that Disks
 	// leaves out is left out of the VM. Until it returns nil there is no such VM,
 	// and after an error nothing is left. A Config that is none: invalid. No room:
-	// quota.
+	// quota. No such folder: not-found.
 	BuildMachine(ctx context.Context, b MachineBuild, fill func(ctx context.Context, key string, to image.Target) error) (volspec.VMID, error)
 	// BuildMachineDisk replaces the content of one disk of a VM that is off; on:
 	// in-use. The old content stays as a file on the same datastore, which kept

@@ -196,7 +196,8 @@ func (w *watch) collect(ctx *simulator.Context, pc *simulator.PropertyCollector,
 			there[p.Name] = true
 			u.ChangeSet = append(u.ChangeSet, types.PropertyChange{Op: types.PropertyChangeOpAssign, Name: p.Name, Val: p.Val})
 		}
-		for _, name := range spec.PropSet[0].PathSet { // what is not there any more
+		of := slices.IndexFunc(spec.PropSet, func(p types.PropertySpec) bool { return p.Type == o.Obj.Type })
+		for _, name := range spec.PropSet[of].PathSet { // what is not there any more
 			if u.Kind == types.ObjectUpdateKindModify && !there[name] {
 				u.ChangeSet = append(u.ChangeSet, types.PropertyChange{Op: types.PropertyChangeOpRemove, Name: name})
 			}

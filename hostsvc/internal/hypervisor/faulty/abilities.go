@@ -170,6 +170,18 @@ func (l machineImager) BuildMachineDisk(ctx context.Context, vm volspec.VMID, ke
 	return do1(l.h, "BuildMachineDisk", hypervisor.Ref{}, func() (string, error) { return l.m.BuildMachineDisk(ctx, vm, key, size, fill) })
 }
 
+type folders struct {
+	hypervisor.Hypervisor
+	h *Hypervisor
+	f hypervisor.Folders
+}
+
+func (l folders) Unwrap() hypervisor.Hypervisor { return l.Hypervisor }
+
+func (l folders) FindFolder(ctx context.Context, f volspec.Folder) (volspec.Folder, error) {
+	return do1(l.h, "FindFolder", hypervisor.Ref{}, func() (volspec.Folder, error) { return l.f.FindFolder(ctx, f) })
+}
+
 type policies struct {
 	hypervisor.Hypervisor
 	h *Hypervisor

@@ -112,6 +112,9 @@ func (h *Hypervisor) Unwrap() hypervisor.Hypervisor {
 	if m, ok := hypervisor.As[hypervisor.MachineImager](h.inner); ok {
 		u = machineImager{u, h, m}
 	}
+	if f, ok := hypervisor.As[hypervisor.Folders](h.inner); ok {
+		u = folders{u, h, f}
+	}
 	return u
 }
 

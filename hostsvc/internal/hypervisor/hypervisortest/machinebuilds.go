@@ -23,6 +23,7 @@ var machineBuilds = []sentence{
 	{"BuildMachine", "Until it returns nil there is no such VM, and after an error nothing is left.", machineIsNotBuilt},
 	{"BuildMachine", "A Config that is none: invalid.", machineConfigIsNone},
 	{"BuildMachine", "No room: quota.", machineNoRoom},
+	{"BuildMachine", "No such folder: not-found.", machineInFolder},
 	{"BuildMachineDisk", "BuildMachineDisk replaces the content of one disk of a VM that is off; on: in-use.", machineDiskIsReplaced},
 	{"BuildMachineDisk", "The old content stays as a file on the same datastore, which kept names.", machineDiskIsReplaced},
 	{"BuildMachineDisk", "Until it returns nil, and after an error, everything is as it was.", machineDiskStays},

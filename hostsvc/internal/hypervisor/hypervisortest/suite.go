@@ -34,6 +34,8 @@ type Fixture struct {
 	// Machines makes VMs with disks of their own; nil where there are no images
 	// of VMs.
 	Machines WholeMachines
+	// Tree changes folders of VMs; nil where none can be made.
+	Tree FolderTree
 }
 
 // Guest does what programs inside a VM do with a device they were given.
@@ -65,7 +67,7 @@ func Run(t *testing.T, fixture func(t *testing.T) Fixture) {
 }
 
 func sentences() (all []sentence) {
-	for _, part := range [][]sentence{general, disks, clones, snapshots, images, builds, machines, attachments, datastores, watching, guestInfo, machineImages, machineBuilds} {
+	for _, part := range [][]sentence{general, disks, clones, snapshots, images, builds, machines, attachments, datastores, watching, guestInfo, machineImages, machineBuilds, folders} {
 		all = append(all, part...)
 	}
 	return all

@@ -50,6 +50,7 @@ var toOthers = []string{
 	"The caller keeps the snapshot until it has closed the image.",
 	"Other services may use the same hypervisor: the caller knows its own by their ids.",
 	"Adopter is optional",
+	"Folders is optional",
 	"Without it datastores need no adoption.",
 	"It is for names that were never used before.",
 }
@@ -98,7 +99,7 @@ next:
 // methods of the contract.
 func contractSentences(t *testing.T) map[string]bool {
 	said := map[string]bool{}
-	for _, name := range []string{"../hypervisor.go", "../image.go", "../guestinfo.go", "../machineimage.go"} {
+	for _, name := range []string{"../hypervisor.go", "../image.go", "../guestinfo.go", "../machineimage.go", "../folders.go"} {
 		sentencesOf(t, name, said)
 	}
 	require.Greater(t, len(said), 60)

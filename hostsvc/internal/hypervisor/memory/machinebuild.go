@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,7 +23,7 @@ func (m *Memory) BuildMachine(ctx context.Context, b hypervisor.MachineBuild, fi
 	if err != nil {
 		return "", err
 	}
-	v := &machine{VM: hypervisor.VM{ID: volspec.VMID(uuid.NewString()), Name: b.Name, Datastore: c.Datastore, Power: hypervisor.Off}}
+	v := &machine{VM: hypervisor.VM{ID: volspec.VMID(uuid.NewString()), Name: b.Name, Datastore: c.Datastore, Power: hypervisor.Off, Folder: cmp.Or(b.Folder, AllVMs)}}
 	need := map[string]volspec.Size{}
 	for i, d := range b.Disks {
 		if b.Datastore != "" {
@@ -42,6 +43,9 @@ func (m *Memory) BuildMachine(ctx context.Context, b hypervisor.MachineBuild, fi
 	}
 	defer unlock()
 	if err := m.unnamed(b.Name); err != nil {
+		return "", err
+	}
+	if err := m.there(b.Folder); err != nil {
 		return "", err
 	}
 	for name, n := range need {
@@ -80,7 +84,18 @@ func (m *Memory) buildable(ctx context.Context, b hypervisor.MachineBuild) (c co
 			return c, err
 		}
 	}
+	if err := m.there(b.Folder); err != nil {
+		return c, err
+	}
 	return c, m.unnamed(b.Name)
+}
+
+// there checks that a new VM can be put into a folder.
+func (m *Memory) there(f volspec.Folder) error {
+	if f != "" && !m.folders[f] {
+		return errkind.New(errkind.NotFound, "no folder %s for the new VM: leave it out, or make it again", f)
+	}
+	return nil
 }
 
 // unnamed checks that a name is free for a new VM.

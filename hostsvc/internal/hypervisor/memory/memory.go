@@ -5,6 +5,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -25,11 +26,12 @@ type Options struct {
 }
 
 // Memory implements hypervisor.Hypervisor, Snapshotter, Imager,
-// FrozenSnapshotter, Watcher, GuestInfo and MachineImager.
+// FrozenSnapshotter, Watcher, GuestInfo, MachineImager and Folders.
 type Memory struct {
 	mu       sync.Mutex // guards everything below
 	stores   map[string]*hypervisor.Datastore
 	vms      map[volspec.VMID]*machine
+	folders  map[volspec.Folder]bool // absolute, without AllVMs
 	disks    map[hypervisor.Ref]*disk
 	meta     map[hypervisor.Ref][]byte
 	attached map[hypervisor.Ref]hypervisor.Device
@@ -65,7 +67,7 @@ var (
 // New returns the world that o describes.
 func New(o Options) *Memory {
 	m := &Memory{
-		stores: map[string]*hypervisor.Datastore{}, vms: map[volspec.VMID]*machine{},
+		stores: map[string]*hypervisor.Datastore{}, vms: map[volspec.VMID]*machine{}, folders: map[volspec.Folder]bool{},
 		disks: map[hypervisor.Ref]*disk{}, meta: map[hypervisor.Ref][]byte{},
 		attached: map[hypervisor.Ref]hypervisor.Device{}, building: map[hypervisor.Ref]bool{}, watchers: map[*watcher]bool{},
 	}
@@ -85,6 +87,7 @@ func New(o Options) *Memory {
 		if v.Power == "" {
 			v.Power = hypervisor.On
 		}
+		v.Folder = cmp.Or(v.Folder, AllVMs)
 		mc := &machine{VM: v}
 		if v.Power == hypervisor.On {
 			mc.boot()

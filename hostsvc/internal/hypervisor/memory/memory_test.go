@@ -2,6 +2,7 @@ package memory_test
 
 import (
 	"context"
+	"path"
 	"strconv"
 	"testing"
 
@@ -68,6 +69,24 @@ func (m machines) LoseTrack(_ *testing.T, vm volspec.VMID, key string) {
 
 func (m machines) Foreign(_ *testing.T, vm volspec.VMID, name string) { m.SetForeignSnapshot(vm, name) }
 
+// tree changes the folders of a memory.
+type tree struct{ *memory.Memory }
+
+func (m tree) Make(t *testing.T, f volspec.Folder) {
+	m.MakeFolder(f)
+	t.Cleanup(func() { m.MoveFolder(f, "") })
+}
+
+func (m tree) Move(_ *testing.T, f, into volspec.Folder) {
+	m.MoveFolder(f, volspec.Folder(path.Join(string(into), path.Base(string(f)))))
+}
+
+func (m tree) Rename(_ *testing.T, f volspec.Folder, name string) {
+	m.MoveFolder(f, volspec.Folder(path.Join(path.Dir(string(f)), name)))
+}
+
+func (m tree) MoveVM(_ *testing.T, vm volspec.VMID, into volspec.Folder) { m.Memory.MoveVM(vm, into) }
+
 func fixture(reflink bool) func(*testing.T) hypervisortest.Fixture {
 	return func(*testing.T) hypervisortest.Fixture {
 		store := func(name string) hypervisor.Datastore {
@@ -75,7 +94,7 @@ func fixture(reflink bool) func(*testing.T) hypervisortest.Fixture {
 		}
 		var vms [2]hypervisor.VM
 		for i, name := range []string{"vm-b", "vm-a"} {
-			vms[i] = hypervisor.VM{ID: volspec.VMID(uuid.NewString()), Name: name, Datastore: "one"}
+			vms[i] = hypervisor.VM{ID: volspec.VMID(uuid.NewString()), Name: name, Datastore: "one", Folder: memory.AllVMs}
 		}
 		m := memory.New(memory.Options{
 			Datastores: []hypervisor.Datastore{store("two"), store("one")},
@@ -83,9 +102,9 @@ func fixture(reflink bool) func(*testing.T) hypervisortest.Fixture {
 		})
 		return hypervisortest.Fixture{
 			Hypervisor: m, Datastore: "one", Other: "two", VMs: vms, Guest: guest{m},
-			Machines: machines{m},
-			Reopen:   func(*testing.T) hypervisor.Hypervisor { return m },
-			Corrupt:  func(_ *testing.T, r hypervisor.Ref) { m.Corrupt(r) },
+			Machines: machines{m}, Tree: tree{m},
+			Reopen:  func(*testing.T) hypervisor.Hypervisor { return m },
+			Corrupt: func(_ *testing.T, r hypervisor.Ref) { m.Corrupt(r) },
 			SetPower: func(_ *testing.T, vm volspec.VMID, on bool) {
 				m.SetPower(vm, map[bool]hypervisor.Power{true: hypervisor.On, false: hypervisor.Off}[on])
 			},

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -52,7 +53,7 @@ func (m *Memory) idle(id volspec.VMID) {
 func (m *Memory) AddVM(v hypervisor.VM) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v.Power = hypervisor.On
+	v.Power, v.Folder = hypervisor.On, cmp.Or(v.Folder, AllVMs)
 	mc := &machine{VM: v}
 	mc.boot()
 	m.vms[v.ID] = mc

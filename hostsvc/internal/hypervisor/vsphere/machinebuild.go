@@ -126,9 +126,12 @@ func fileName(name string) string {
 	return name
 }
 
-// site checks that there is room for a VM, and chooses its host: the one that
-// is asked for, or the first that reaches all datastores.
+// site checks that there is room for a VM and a folder, and chooses its host: the
+// one that is asked for, or the first that reaches all datastores.
 func (v *VSphere) site(ctx context.Context, c *construction) error {
+	if _, err := v.folderFor(ctx, c); err != nil {
+		return err
+	}
 	need := map[string]volspec.Size{c.home: 0}
 	for _, d := range c.disks {
 		need[d.Datastore] += d.Size
@@ -238,15 +241,11 @@ func (v *VSphere) createMachine(ctx context.Context, c *construction, spec types
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), creation)
 	defer cancel()
-	dc, err := v.c.Datacenter(ctx)
+	folder, err := v.folderFor(ctx, c)
 	if err != nil {
 		return types.ManagedObjectReference{}, err
 	}
 	info, err := v.c.Task(ctx, c.what(), func(ctx context.Context, vc *vim25.Client) (types.ManagedObjectReference, error) {
-		folder, err := vmFolder(ctx, vc, dc.Reference())
-		if err != nil {
-			return types.ManagedObjectReference{}, err
-		}
 		host := object.NewHostSystem(vc, c.host.Ref)
 		pool, err := host.ResourcePool(ctx)
 		if err != nil {
@@ -271,6 +270,23 @@ func (v *VSphere) createMachine(ctx context.Context, c *construction, spec types
 		return ref, errkind.New(errkind.Internal, "%s was answered with %T", c.what(), info.Result)
 	}
 	return ref, nil
+}
+
+// folderFor is the folder for a new VM.
+func (v *VSphere) folderFor(ctx context.Context, c *construction) (ref types.ManagedObjectReference, err error) {
+	if c.Folder != "" {
+		found, err := v.inv.Folder(ctx, c.Folder)
+		return found.Ref, errkind.Wrap(errkind.Of(err), err, "%s", c.what())
+	}
+	dc, err := v.c.Datacenter(ctx)
+	if err != nil {
+		return ref, err
+	}
+	err = v.c.Read(ctx, c.what(), func(ctx context.Context, vc *vim25.Client) error {
+		ref, err = vmFolder(ctx, vc, dc.Reference())
+		return err
+	})
+	return ref, err
 }
 
 // machineAt is the VM whose own file is at a place, nil when there is none.

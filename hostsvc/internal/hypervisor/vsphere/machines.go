@@ -33,8 +33,14 @@ func (v *VSphere) VM(ctx context.Context, id volspec.VMID) (hypervisor.VM, error
 	return machine(m), nil
 }
 
+// FindFolder implements hypervisor.Folders.
+func (v *VSphere) FindFolder(ctx context.Context, f volspec.Folder) (volspec.Folder, error) {
+	found, err := v.inv.Folder(ctx, f)
+	return found.Path, err
+}
+
 func machine(m vcenter.VM) hypervisor.VM {
-	out := hypervisor.VM{ID: volspec.VMID(m.ID), Name: m.Name, Datastore: m.Datastore, Power: power(m)}
+	out := hypervisor.VM{ID: volspec.VMID(m.ID), Name: m.Name, Datastore: m.Datastore, Power: power(m), Folder: m.Folder}
 	if out.Power == hypervisor.On && !m.BootTime.IsZero() {
 		out.BootID = m.BootTime.UTC().Format(time.RFC3339Nano)
 	}

@@ -89,6 +89,9 @@ func (s *site) fixture(t *testing.T) hypervisortest.Fixture {
 	for i, name := range []string{"vm-0", "vm-1"} {
 		f.VMs[i] = s.vm(t, v, name)
 	}
+	if v.c.About().ApiType == "VirtualCenter" { // an ESXi has no folders but the one of all VMs
+		f.Tree = tree{v}
+	}
 	return f
 }
 

@@ -22,7 +22,7 @@ const (
 // with what has changed meanwhile.
 func (i *Inventory) Follow(ctx context.Context, see func(before, after *VM)) error {
 	i.mu.Lock()
-	known := i.copies()
+	known := i.has.copy().vms
 	i.mu.Unlock()
 	for _, v := range known {
 		see(nil, v)
@@ -46,7 +46,7 @@ func (i *Inventory) Follow(ctx context.Context, see func(before, after *VM)) err
 }
 
 func follow(ctx context.Context, s *conn, known machines, see func(before, after *VM)) error {
-	st, err := openStream(ctx, s, vmProperties)
+	st, err := openStream(ctx, s, ofVMs)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package vcenter
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
 )
 
 // VM is what the inventory knows of one VM.
@@ -26,6 +28,9 @@ type VM struct {
 	// Version moves when the devices may have changed: with the configuration,
 	// with a snapshot taken, removed or reverted to, with a power cycle.
 	Version string
+	Folder  volspec.Folder // the innermost that it is in, absolute; "" when it cannot be seen
+
+	in within
 }
 
 // Inventory is what there is in vCenter. Every method asks for what has changed
@@ -39,12 +44,19 @@ type Inventory struct {
 	started uint64     // refreshes begun
 	done    uint64     // the last one that succeeded
 	stream  *stream
-	vms     map[types.ManagedObjectReference]*VM
+	has     stock
+}
+
+// stock is what an inventory knows.
+type stock struct {
+	vms  machines
+	tree tree
+	root types.ManagedObjectReference
 }
 
 // NewInventory reads nothing yet.
 func NewInventory(c *Client) *Inventory {
-	return &Inventory{c: c, turn: make(chan struct{}, 1)}
+	return &Inventory{c: c, turn: make(chan struct{}, 1), has: stock{vms: machines{}, tree: tree{}}}
 }
 
 // VMs are all VMs that are no templates, by name.
@@ -54,10 +66,11 @@ func (i *Inventory) VMs(ctx context.Context) ([]VM, error) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	all := make([]VM, 0, len(i.vms))
-	for _, v := range i.vms {
+	all := make([]VM, 0, len(i.has.vms))
+	p := i.paths()
+	for _, v := range i.has.vms {
 		if v.ID != "" && !v.Template {
-			all = append(all, *v)
+			all = append(all, v.placed(p))
 		}
 	}
 	slices.SortFunc(all, func(a, b VM) int {
@@ -75,7 +88,7 @@ func (i *Inventory) VM(ctx context.Context, id string) (VM, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	var found *VM
-	for _, v := range i.vms {
+	for _, v := range i.has.vms {
 		if v.ID != id || v.Template {
 			continue
 		}
@@ -87,7 +100,13 @@ func (i *Inventory) VM(ctx context.Context, id string) (VM, error) {
 	if found == nil {
 		return VM{}, errkind.New(errkind.NotFound, "no VM %s: see the list of VMs", id)
 	}
-	return *found, nil
+	return found.placed(i.paths()), nil
+}
+
+func (v *VM) placed(p paths) VM {
+	out := *v
+	out.Folder = p.of(v.in)
+	return out
 }
 
 // refresh takes in what has changed. Who comes while somebody refreshes shares
@@ -131,13 +150,13 @@ func (i *Inventory) update(ctx context.Context, s *conn) error {
 		st = nil
 	}
 	if st != nil {
-		vms := i.copies()
-		err := st.changes(ctx, 0, vms.apply)
+		next := i.has.copy()
+		err := st.changes(ctx, 0, next.apply)
 		if err == nil {
-			i.set(st, vms)
+			i.set(st, next)
 			return nil
 		}
-		i.set(nil, i.vms)
+		i.set(nil, i.has)
 		if Is[*types.NotAuthenticated](err) {
 			return err
 		}
@@ -147,38 +166,40 @@ func (i *Inventory) update(ctx context.Context, s *conn) error {
 			return err
 		}
 	}
-	i.set(nil, i.vms)
-	st, err := openStream(ctx, s, vmProperties)
+	i.set(nil, i.has)
+	st, err := openStream(ctx, s, append([]types.PropertySpec{ofVMs}, aboveVMs...)...)
 	if err != nil {
 		return err
 	}
-	vms := machines{}
-	if err := st.changes(ctx, 0, vms.apply); err != nil {
+	next := stock{machines{}, tree{}, s.vim.ServiceContent.RootFolder}
+	if err := st.changes(ctx, 0, next.apply); err != nil {
 		st.close(ctx)
 		return err
 	}
-	i.set(st, vms)
+	i.set(st, next)
 	return nil
 }
 
-func (i *Inventory) set(st *stream, vms machines) {
+func (i *Inventory) set(st *stream, has stock) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.stream, i.vms = st, vms
+	i.stream, i.has = st, has
+}
+
+// copy is what changes are applied to: what is half applied when the connection
+// is lost is never seen.
+func (s stock) copy() stock { return stock{maps.Clone(s.vms), maps.Clone(s.tree), s.root} }
+
+func (s stock) apply(u types.ObjectUpdate) {
+	if u.Obj.Type == ofVMs.Type {
+		s.vms.apply(u)
+		return
+	}
+	s.tree.apply(u)
 }
 
 // machines are VMs by reference.
 type machines map[types.ManagedObjectReference]*VM
-
-// copies is what changes are applied to: what is half applied when the
-// connection is lost is never seen.
-func (i *Inventory) copies() machines {
-	m := make(machines, len(i.vms))
-	for k, v := range i.vms {
-		m[k] = v
-	}
-	return m
-}
 
 // apply takes in one update. An object that enters is one that may be known
 // already.
@@ -197,10 +218,11 @@ func (m machines) apply(u types.ObjectUpdate) {
 	m[u.Obj] = v
 }
 
-var vmProperties = []string{
+var ofVMs = types.PropertySpec{Type: "VirtualMachine", PathSet: []string{
 	"name", "config.instanceUuid", "config.files.vmPathName", "config.template", "config.changeVersion",
 	"runtime.powerState", "runtime.connectionState", "runtime.host", "runtime.bootTime", "snapshot.currentSnapshot",
-}
+	"parent", "parentVApp",
+}}
 
 // change takes in one property. A value of nil says that it is not known now,
 // as while a host is away.
@@ -228,5 +250,6 @@ func (v *VM) change(c types.PropertyChange) {
 	case "runtime.bootTime":
 		v.BootTime, _ = c.Val.(time.Time)
 	}
+	v.in.change(c)
 	v.moved(c)
 }

@@ -14,7 +14,7 @@ import (
 // farewell is how long giving something back may take.
 const farewell = 2 * time.Second
 
-// stream is a collector over all VMs. It dies with its session.
+// stream is a collector over all objects of some kinds. It dies with its session.
 type stream struct {
 	s       *conn
 	view    *view.ContainerView
@@ -22,8 +22,12 @@ type stream struct {
 	version string
 }
 
-func openStream(ctx context.Context, s *conn, properties []string) (*stream, error) {
-	v, err := view.NewManager(s.vim).CreateContainerView(ctx, s.vim.ServiceContent.RootFolder, []string{"VirtualMachine"}, true)
+func openStream(ctx context.Context, s *conn, of ...types.PropertySpec) (*stream, error) {
+	var kinds []string
+	for _, p := range of {
+		kinds = append(kinds, p.Type)
+	}
+	v, err := view.NewManager(s.vim).CreateContainerView(ctx, s.vim.ServiceContent.RootFolder, kinds, true)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +38,7 @@ func openStream(ctx context.Context, s *conn, properties []string) (*stream, err
 	}
 	_, err = st.pc.CreateFilter(ctx, types.CreateFilter{Spec: types.PropertyFilterSpec{
 		ObjectSet: []types.ObjectSpec{{Obj: v.Reference(), Skip: types.NewBool(true), SelectSet: []types.BaseSelectionSpec{v.TraversalSpec()}}},
-		PropSet:   []types.PropertySpec{{Type: "VirtualMachine", PathSet: properties}},
+		PropSet:   of,
 	}})
 	if err != nil {
 		st.close(ctx)
