@@ -93,6 +93,23 @@ func (l imager) Build(ctx context.Context, r hypervisor.Ref, size volspec.Size, 
 	return l.h.do("Build", r, func() error { return l.i.Build(ctx, r, size, format, keep, fill) })
 }
 
+type moments struct {
+	hypervisor.Hypervisor
+	h *Hypervisor
+	m hypervisor.Moments
+}
+
+func (l moments) Unwrap() hypervisor.Hypervisor { return l.Hypervisor }
+
+func (l moments) Moment(ctx context.Context, r hypervisor.Ref, id volspec.SnapshotID) (string, error) {
+	return do1(l.h, "Moment", r, func() (string, error) { return l.m.Moment(ctx, r, id) })
+}
+
+// ChangedSince is one call, as a listing is.
+func (l moments) ChangedSince(ctx context.Context, r hypervisor.Ref, moment string, id volspec.SnapshotID) image.Extents {
+	return l.h.extents("ChangedSince", r, l.m.ChangedSince(ctx, r, moment, id))
+}
+
 type frozen struct {
 	hypervisor.Hypervisor
 	h *Hypervisor

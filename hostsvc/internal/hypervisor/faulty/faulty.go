@@ -100,6 +100,9 @@ func (h *Hypervisor) Unwrap() hypervisor.Hypervisor {
 	if i, ok := hypervisor.As[hypervisor.Imager](h.inner); ok {
 		u = imager{u, h, i}
 	}
+	if m, ok := hypervisor.As[hypervisor.Moments](h.inner); ok {
+		u = moments{u, h, m}
+	}
 	if f, ok := hypervisor.As[hypervisor.FrozenSnapshotter](h.inner); ok {
 		u = frozen{u, h, f}
 	}

@@ -67,7 +67,7 @@ func Run(t *testing.T, fixture func(t *testing.T) Fixture) {
 }
 
 func sentences() (all []sentence) {
-	for _, part := range [][]sentence{general, disks, clones, snapshots, images, builds, machines, attachments, datastores, watching, guestInfo, machineImages, machineBuilds, folders} {
+	for _, part := range [][]sentence{general, disks, clones, snapshots, images, moments, builds, machines, attachments, datastores, watching, guestInfo, machineImages, machineBuilds, folders} {
 		all = append(all, part...)
 	}
 	return all

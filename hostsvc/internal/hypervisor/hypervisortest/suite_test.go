@@ -22,6 +22,9 @@ var toOthers = []string{
 	"Disks makes, finds",
 	"Snapshotter is optional",
 	"Imager is optional",
+	"Moments is optional",
+	"Where it is to be had no snapshot has to be kept",
+	"The caller knows whether the disk was enlarged since",
 	"Metadata keeps a small record",
 	"Its content belongs to the caller.",
 	"Power is a VM's power state.",
@@ -99,7 +102,7 @@ next:
 // methods of the contract.
 func contractSentences(t *testing.T) map[string]bool {
 	said := map[string]bool{}
-	for _, name := range []string{"../hypervisor.go", "../image.go", "../guestinfo.go", "../machineimage.go", "../folders.go"} {
+	for _, name := range []string{"../hypervisor.go", "../image.go", "../moments.go", "../guestinfo.go", "../machineimage.go", "../folders.go"} {
 		sentencesOf(t, name, said)
 	}
 	require.Greater(t, len(said), 60)

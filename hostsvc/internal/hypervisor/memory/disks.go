@@ -225,7 +225,11 @@ func (m *Memory) takeSnapshot(ctx context.Context, r hypervisor.Ref, id volspec.
 	if err := m.moment(r); err != nil && !frozen {
 		return err
 	}
-	d.snapshots[id] = disk{size: d.size, format: volspec.Thin, content: d.clone()}
+	s := disk{size: d.size, format: volspec.Thin, content: d.clone()}
+	if m.tracks {
+		s.moment = d.remember(s.content)
+	}
+	d.snapshots[id] = s
 	return nil
 }
 

@@ -23,11 +23,13 @@ import (
 type Options struct {
 	Datastores []hypervisor.Datastore // Capacity 0: no limit
 	VMs        []hypervisor.VM
+	Moments    bool // changes of disks are tracked
 }
 
-// Memory implements hypervisor.Hypervisor, Snapshotter, Imager,
+// Memory implements hypervisor.Hypervisor, Snapshotter, Imager, Moments,
 // FrozenSnapshotter, Watcher, GuestInfo, MachineImager and Folders.
 type Memory struct {
+	tracks   bool
 	mu       sync.Mutex // guards everything below
 	stores   map[string]*hypervisor.Datastore
 	vms      map[volspec.VMID]*machine
@@ -56,6 +58,8 @@ type disk struct {
 	corrupt   bool
 	busy      bool // mounted or open in the guest
 	snapshots map[volspec.SnapshotID]disk
+	moment    string             // of a snapshot
+	moments   map[string]content // of a disk, and what it held then
 }
 
 var (
@@ -67,7 +71,7 @@ var (
 // New returns the world that o describes.
 func New(o Options) *Memory {
 	m := &Memory{
-		stores: map[string]*hypervisor.Datastore{}, vms: map[volspec.VMID]*machine{}, folders: map[volspec.Folder]bool{},
+		tracks: o.Moments, stores: map[string]*hypervisor.Datastore{}, vms: map[volspec.VMID]*machine{}, folders: map[volspec.Folder]bool{},
 		disks: map[hypervisor.Ref]*disk{}, meta: map[hypervisor.Ref][]byte{},
 		attached: map[hypervisor.Ref]hypervisor.Device{}, building: map[hypervisor.Ref]bool{}, watchers: map[*watcher]bool{},
 	}

@@ -99,6 +99,7 @@ func fixture(reflink bool) func(*testing.T) hypervisortest.Fixture {
 		m := memory.New(memory.Options{
 			Datastores: []hypervisor.Datastore{store("two"), store("one")},
 			VMs:        vms[:],
+			Moments:    reflink,
 		})
 		return hypervisortest.Fixture{
 			Hypervisor: m, Datastore: "one", Other: "two", VMs: vms, Guest: guest{m},
