@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/image"
@@ -194,16 +195,53 @@ func (s *Service) OpenSnapshot(ctx context.Context, id volspec.VolumeID, snap vo
 // ChangedSince yields what may differ between two snapshots of a volume, see
 // hypervisor.Imager.Changed.
 func (s *Service) ChangedSince(ctx context.Context, id volspec.VolumeID, base, snap volspec.SnapshotID) image.Extents {
-	return func(yield func(image.Extent, error) bool) {
+	return s.told(ctx, id, func(r hypervisor.Ref) (image.Extents, error) {
 		im, err := s.imager()
-		var r Record
+		if err != nil {
+			return nil, err
+		}
+		return im.Changed(ctx, r, base, snap), nil
+	})
+}
+
+// Moment names the moment of a snapshot for ChangedSinceMoment, see
+// hypervisor.Moments; "" where changes are not tracked.
+func (s *Service) Moment(ctx context.Context, id volspec.VolumeID, snap volspec.SnapshotID) (string, error) {
+	m, ok := hypervisor.As[hypervisor.Moments](s.o.Hypervisor)
+	if !ok {
+		return "", nil
+	}
+	r, err := s.reread(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	return m.Moment(ctx, r.ref(), snap)
+}
+
+// ChangedSinceMoment yields what may differ between a moment of a volume and a
+// snapshot of it, see hypervisor.Moments.ChangedSince.
+func (s *Service) ChangedSinceMoment(ctx context.Context, id volspec.VolumeID, moment string, snap volspec.SnapshotID) image.Extents {
+	return s.told(ctx, id, func(r hypervisor.Ref) (image.Extents, error) {
+		m, ok := hypervisor.As[hypervisor.Moments](s.o.Hypervisor)
+		if !ok {
+			return nil, errkind.New(errkind.Unsupported, "this hypervisor does not remember what changed: the volume is to be read whole")
+		}
+		return m.ChangedSince(ctx, r, moment, snap), nil
+	})
+}
+
+// told yields what the hypervisor tells of a volume's disk.
+func (s *Service) told(ctx context.Context, id volspec.VolumeID, ask func(hypervisor.Ref) (image.Extents, error)) image.Extents {
+	return func(yield func(image.Extent, error) bool) {
+		r, err := s.reread(ctx, id)
+		var all image.Extents
 		if err == nil {
-			r, err = s.reread(ctx, id)
+			all, err = ask(r.ref())
 		}
 		if err != nil {
 			yield(image.Extent{}, err)
 			return
 		}
-		im.Changed(ctx, r.ref(), base, snap)(yield)
+		all(yield)
 	}
 }

@@ -93,6 +93,45 @@ func TestSnapshotsAreReadAndCompared(t *testing.T) {
 	requireKind(t, errkind.NotFound, err)
 }
 
+// Where the hypervisor remembers changes a snapshot need not be kept to tell
+// what was written since.
+func TestChangesAreToldSinceAMoment(t *testing.T) {
+	w := newWorld(t)
+	id := busyWriter(t, w)
+	_, err := w.svc.TakeBackupSnapshot(t.Context(), id, "one", "job", "")
+	require.NoError(t, err)
+	moment, err := w.svc.Moment(t.Context(), id, "one")
+	require.NoError(t, err)
+	require.NotEmpty(t, moment)
+	require.NoError(t, w.svc.DropBackupSnapshot(t.Context(), id, "one"))
+	require.NoError(t, w.hv.Write(vm1.VM, w.serial(t, "db"), 1<<20, []byte("more")))
+	_, err = w.svc.TakeBackupSnapshot(t.Context(), id, "two", "job", "")
+	require.NoError(t, err)
+	found := false
+	for e, err := range w.svc.ChangedSinceMoment(t.Context(), id, moment, "two") {
+		require.NoError(t, err)
+		found = found || e.Offset <= 1<<20 && 1<<20 < e.End()
+		assert.Positive(t, e.Offset, "the beginning did not change")
+	}
+	assert.True(t, found)
+	_, err = w.svc.Moment(t.Context(), id, "one")
+	requireKind(t, errkind.NotFound, err)
+	_, err = w.svc.Moment(t.Context(), "none", "one")
+	requireKind(t, errkind.NotFound, err)
+
+	w.front = forgetful{w.hv}
+	w.start(t)
+	none, err := w.svc.Moment(t.Context(), id, "two")
+	require.NoError(t, err)
+	assert.Empty(t, none, "this hypervisor remembers nothing")
+	for _, err := range w.svc.ChangedSinceMoment(t.Context(), id, moment, "two") {
+		requireKind(t, errkind.Unsupported, err)
+	}
+}
+
+// forgetful has none of the optional abilities.
+type forgetful struct{ hypervisor.Hypervisor }
+
 // A rebuilt catalog knows whose snapshots there are, and not those that are
 // gone.
 func TestAdoptionKeepsSnapshotsOfBackup(t *testing.T) {

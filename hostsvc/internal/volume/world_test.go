@@ -82,6 +82,7 @@ var emptyCatalog = sync.OnceValues(func() ([]byte, error) {
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	hv := memory.New(memory.Options{
+		Moments:    true,
 		Datastores: []hypervisor.Datastore{{Name: "fast", Reflink: true}, {Name: "slow", Reflink: true}, pointsDatastore(hypervisor.ReadOnlyStore)},
 		VMs: []hypervisor.VM{
 			{ID: vm1.VM, Name: "vm1", Datastore: "fast"}, {ID: vm2.VM, Name: "vm2", Datastore: "fast"},
