@@ -28,9 +28,12 @@ func child() bool {
 	}
 	if err == nil {
 		img := &fileImage{f: f, size: st.Size()}
-		if os.Getenv("IMAGEFS_TEST_VIEW") != "" {
+		switch {
+		case os.Getenv("IMAGEFS_TEST_VIEW") != "":
 			err = childView(dir, img)
-		} else {
+		case os.Getenv("IMAGEFS_TEST_DRILL") != "":
+			err = childDrill(dir, img)
+		default:
 			err = childFiles(dir, img)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/image"
 )
 
 // labelPrefix begins the names of our loop devices; then come the mark of the
@@ -42,6 +43,12 @@ const sysBlock = "/sys/block"
 // bind puts an open file on a free loop device. The kernel unbinds it by
 // itself when the last user, we or a mount, lets go.
 func bind(img *os.File, readOnly bool, label string) (*loop, error) {
+	return bindRange(img, readOnly, label, image.Extent{})
+}
+
+// bindRange is bind of a range of the file, in whole sectors; the zero one is
+// all of it.
+func bindRange(img *os.File, readOnly bool, label string, only image.Extent) (*loop, error) {
 	ctl, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -49,6 +56,7 @@ func bind(img *os.File, readOnly bool, label string) (*loop, error) {
 	defer ctl.Close()
 	conf := unix.LoopConfig{Fd: uint32(img.Fd()), Size: 512}
 	conf.Info.Flags = unix.LO_FLAGS_AUTOCLEAR
+	conf.Info.Offset, conf.Info.Sizelimit = uint64(only.Offset), uint64(only.Length)
 	mode := os.O_RDWR
 	if readOnly {
 		conf.Info.Flags |= unix.LO_FLAGS_READ_ONLY

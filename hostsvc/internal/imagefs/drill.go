@@ -19,6 +19,9 @@ type DrillOptions struct {
 	Dir string
 	// Name is for people who look at loop devices.
 	Name string
+	// Disk is for the disk of a VM: it may have partitions, and what they hold
+	// need not be known here.
+	Disk bool
 	// Streams is how many blocks are worked on at a time; 0: 4.
 	Streams int
 	// Reserve is how many bytes must stay free in Dir; 0: 256 MiB.
@@ -36,7 +39,8 @@ type DrillProgress struct {
 	Done, Total int64
 }
 
-// The steps of a drill, in this order. Each stands in the report once.
+// The steps of a drill, in this order. Each stands in the report once; those
+// from the journal on once for each partition of a disk.
 const (
 	StepPrepare = "prepare" // is there room, are there tools
 	StepRestore = "restore" // to a sparse scratch file
@@ -58,6 +62,7 @@ const (
 // DrillStep is what became of one step.
 type DrillStep struct {
 	Name     string
+	Part     string // partition of a disk
 	Result   string
 	Duration time.Duration
 	Detail   string // what was found, or why it failed or was skipped
@@ -75,13 +80,23 @@ type DrillReport struct {
 	Others     int64
 	Read       int64          // bytes of contents of files
 	Lost       []image.Extent // of the image, when it could not be read
+	Parts      []DrillPart    // of a disk
+}
+
+// DrillPart is what a drill found on a disk: one partition, or the whole of a
+// disk without any.
+type DrillPart struct {
+	Name       string // "partition 2", "" for the whole disk
+	Filesystem string // that was checked, "" for none
+	Holds      string // in words, where none was
+	Files      int64
 }
 
 // Failed is the step that failed, "" for none.
 func (r DrillReport) Failed() string {
 	for _, s := range r.Steps {
 		if s.Result == StepFailed {
-			return s.Name
+			return s.Name + part{name: s.Part}.of()
 		}
 	}
 	return ""
@@ -94,8 +109,9 @@ type drill struct {
 	dir    string
 	label  string
 	report *DrillReport
-	total  int64 // bytes of data
-	sb     super
+	total  int64  // bytes of data
+	parts  []part // of a volume it is one
+	now    *part  // whose filesystem is looked at
 	file   *os.File
 	blocks []block
 	loop   *loop
@@ -111,7 +127,8 @@ type drill struct {
 // The error is that of the first step that failed and names it. Its kind is
 // quota without room, unsupported without a tool, and corrupt when the point is
 // no good. The steps after it are skipped. A volume that was never formatted
-// passes without the steps that need a filesystem; they are marked skipped.
+// passes without the steps that need a filesystem; they are marked skipped. So
+// are those of partitions of a disk that hold something else.
 func Drill(ctx context.Context, img image.Image, o DrillOptions) (r DrillReport, err error) {
 	dir, err := private(o.Dir)
 	if err != nil {
@@ -124,43 +141,66 @@ func Drill(ctx context.Context, img image.Image, o DrillOptions) (r DrillReport,
 		o.Reserve = 256 << 20
 	}
 	d := &drill{img: img, o: o, dir: dir, label: labelOf(dir, o.Name), report: &r}
+	d.parts = []part{d.whole()}
 	for _, s := range []struct {
-		name  string
-		files bool // needs a filesystem
-		do    func(context.Context) (string, error)
-	}{
-		{StepPrepare, false, d.prepare},
-		{StepRestore, false, d.restore},
-		{StepCompare, false, d.compare},
-		{StepJournal, true, d.journal},
-		{StepCheck, true, d.check},
-		{StepMount, true, d.mount},
-		{StepRead, true, d.read},
-	} {
-		switch {
-		case err != nil:
-			r.Steps = append(r.Steps, DrillStep{Name: s.name, Result: StepSkipped, Detail: "an earlier step failed"})
-		case s.files && d.sb.Type == "":
-			r.Steps = append(r.Steps, DrillStep{Name: s.name, Result: StepSkipped, Detail: "the volume was never formatted"})
-		default:
-			err = d.step(ctx, s.name, s.do)
+		name string
+		do   func(context.Context) (string, error)
+	}{{StepPrepare, d.prepare}, {StepRestore, d.restore}, {StepCompare, d.compare}} {
+		if err != nil {
+			d.skip(s.name, part{}, earlier)
+		} else {
+			err = d.step(ctx, s.name, part{}, s.do)
 		}
 	}
-	return r, errors.Join(err, d.step(context.WithoutCancel(ctx), StepClean, d.clean))
+	for i := range d.parts {
+		d.now = &d.parts[i]
+		err = d.files(ctx, err)
+	}
+	for _, p := range d.parts {
+		if o.Disk {
+			r.Parts = append(r.Parts, DrillPart{p.name, p.sb.Type, p.holds, p.files})
+		}
+	}
+	return r, errors.Join(err, d.step(context.WithoutCancel(ctx), StepClean, part{}, d.clean))
+}
+
+const earlier = "an earlier step failed"
+
+// files does the steps that need a filesystem, unless failed is that of one
+// before them.
+func (d *drill) files(ctx context.Context, failed error) error {
+	for _, s := range []struct {
+		name string
+		do   func(context.Context) (string, error)
+	}{{StepJournal, d.journal}, {StepCheck, d.check}, {StepMount, d.mount}, {StepRead, d.read}} {
+		switch {
+		case failed != nil:
+			d.skip(s.name, *d.now, earlier)
+		case d.now.sb.Type == "":
+			d.skip(s.name, *d.now, "it holds "+d.now.holds)
+		default:
+			failed = d.step(ctx, s.name, *d.now, s.do)
+		}
+	}
+	return failed
+}
+
+func (d *drill) skip(name string, p part, why string) {
+	d.report.Steps = append(d.report.Steps, DrillStep{Name: name, Part: p.name, Result: StepSkipped, Detail: why})
 }
 
 // step does one step and reports it.
-func (d *drill) step(ctx context.Context, name string, do func(context.Context) (string, error)) error {
+func (d *drill) step(ctx context.Context, name string, p part, do func(context.Context) (string, error)) error {
 	d.pace.begin(d.o.Report, name)
 	start := time.Now()
 	detail, err := do(ctx)
-	s := DrillStep{Name: name, Result: StepOK, Duration: time.Since(start), Detail: detail}
+	s := DrillStep{Name: name, Part: p.name, Result: StepOK, Duration: time.Since(start), Detail: detail}
 	if err != nil {
 		if ctx.Err() != nil {
 			err = errkind.Wrap(errkind.Unavailable, context.Cause(ctx), "it was stopped")
 		}
 		s.Result, s.Detail = StepFailed, err.Error()
-		err = errkind.Wrap(errkind.Of(err), err, "restore drill, step %q", name)
+		err = errkind.Wrap(errkind.Of(err), err, "restore drill, step %q%s", name, p.of())
 	}
 	d.report.Steps = append(d.report.Steps, s)
 	return err
@@ -173,14 +213,7 @@ func (d *drill) prepare(ctx context.Context) (string, error) {
 		}
 		d.total += e.Length
 	}
-	sb, err := readSuper(d.img, d.img.Size())
-	switch {
-	case err == nil:
-		if _, err := checker(sb.Type); err != nil {
-			return "", err
-		}
-		d.sb, d.report.Filesystem = sb, sb.Type
-	case !neverFormatted(err):
+	if err := d.recognise(); err != nil {
 		return "", err
 	}
 	free, err := freeIn(d.dir)
@@ -195,13 +228,13 @@ func (d *drill) prepare(ctx context.Context) (string, error) {
 
 // journal replays the journal on the scratch file.
 func (d *drill) journal(ctx context.Context) (string, error) {
-	if d.sb.Type == volspec.Btrfs {
-		if err := disguise(d.file, d.img.Size()); err != nil {
+	if d.now.sb.Type == volspec.Btrfs {
+		if err := disguise(d.onScratch(), d.now.Length); err != nil {
 			return "", err
 		}
 	}
-	dirty := d.sb.Dirty
-	if d.sb.Type == volspec.XFS {
+	dirty := d.now.sb.Dirty
+	if d.now.sb.Type == volspec.XFS {
 		err := d.mountOn(true)
 		if dirty = readOnlyDevice(err); err != nil && !dirty {
 			return "", fail(errors.Join(err, d.unmount(ctx)), "mounting it the first time")
@@ -221,15 +254,23 @@ func (d *drill) journal(ctx context.Context) (string, error) {
 	return "replayed on the scratch file: the point is from a running machine", nil
 }
 
-func (d *drill) check(ctx context.Context) (string, error) {
-	c, err := checker(d.sb.Type)
+func (d *drill) check(ctx context.Context) (_ string, err error) {
+	c, err := checker(d.now.sb.Type)
 	if err != nil {
 		return "", err
 	}
 	if err := d.file.Sync(); err != nil {
 		return "", fail(err, "writing the scratch file")
 	}
-	return c.name + ": no errors", c.run(ctx, d.file.Name())
+	at := d.file.Name()
+	if d.now.name != "" {
+		if d.loop, err = bindRange(d.file, true, d.label, d.now.Extent); err != nil {
+			return "", fail(err, "making a loop device")
+		}
+		defer func() { err = errors.Join(err, d.unmount(ctx)) }()
+		at = d.loop.path()
+	}
+	return c.name + ": no errors", c.run(ctx, at)
 }
 
 func (d *drill) mount(ctx context.Context) (string, error) {
@@ -241,10 +282,10 @@ func (d *drill) mount(ctx context.Context) (string, error) {
 
 // mountOn puts the scratch file on a loop device and mounts it.
 func (d *drill) mountOn(readOnly bool) (err error) {
-	if d.loop, err = bind(d.file, readOnly, d.label); err != nil {
+	if d.loop, err = bindRange(d.file, readOnly, d.label, d.now.Extent); err != nil {
 		return fail(err, "making a loop device")
 	}
-	d.tree, err = mount(d.loop.path(), d.sb.Type, readOnly)
+	d.tree, err = mount(d.loop.path(), d.now.sb.Type, readOnly)
 	return err
 }
 

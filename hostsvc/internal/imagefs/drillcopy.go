@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -194,6 +193,3 @@ func (p *pace) at(done, total int64) {
 		p.report(DrillProgress{p.step, done, total})
 	}
 }
-
-// neverFormatted reports whether readSuper found nothing at all.
-func neverFormatted(err error) bool { return errors.Is(err, errBlank) }

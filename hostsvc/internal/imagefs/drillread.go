@@ -15,8 +15,14 @@ import (
 	"mooring.dev/mooring/pkg/volspec"
 )
 
-// read walks the tree of the restored filesystem.
+// read reads the restored filesystem and unmounts it.
 func (d *drill) read(ctx context.Context) (string, error) {
+	found, err := d.look(ctx)
+	return found, errors.Join(err, d.unmount(ctx))
+}
+
+// look walks the tree of the filesystem.
+func (d *drill) look(ctx context.Context) (string, error) {
 	root, err := os.OpenRoot("/proc/thread-self/fd/" + strconv.Itoa(int(d.tree.Fd())))
 	if err != nil {
 		return "", fail(err, "opening the root folder")
@@ -30,12 +36,15 @@ func (d *drill) read(ctx context.Context) (string, error) {
 	if w.left == 0 {
 		w.left = 1 << 62
 	}
-	d.report.Dirs++
+	r := d.report
+	before := *r
+	r.Dirs++
 	if err := w.dir(ctx, in, "", 0); err != nil {
 		return "", err
 	}
-	r := d.report
-	return fmt.Sprintf("%d files, %d folders, %d others; %s of contents read", r.Files, r.Dirs, r.Others, volspec.Size(r.Read)), nil
+	d.now.files = r.Files - before.Files
+	return fmt.Sprintf("%d files, %d folders, %d others; %s of contents read",
+		d.now.files, r.Dirs-before.Dirs, r.Others-before.Others, volspec.Size(r.Read-before.Read)), nil
 }
 
 type walk struct {

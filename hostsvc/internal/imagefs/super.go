@@ -17,6 +17,7 @@ import (
 type super struct {
 	Type  string // ext4 (and its elder forms), xfs, btrfs
 	Dirty bool   // its journal has to be replayed; xfs does not tell
+	Apart bool   // a part of it, such as the journal, is on another disk
 }
 
 const (
@@ -34,12 +35,21 @@ func readSuper(r io.ReaderAt, size int64) (super, error) {
 	}
 	switch {
 	case bytes.Equal(b[:4], []byte("XFSB")):
-		return super{Type: volspec.XFS}, nil
+		return super{Type: volspec.XFS, Apart: binary.BigEndian.Uint64(b[0x30:]) == 0}, nil
 	case bytes.Equal(b[btrfsSuper+0x40:btrfsSuper+0x48], []byte("_BHRfS_M")):
-		return super{Type: volspec.Btrfs, Dirty: binary.LittleEndian.Uint64(b[btrfsSuper+0x60:]) != 0}, nil
+		return super{
+			Type:  volspec.Btrfs,
+			Dirty: binary.LittleEndian.Uint64(b[btrfsSuper+0x60:]) != 0,
+			Apart: binary.LittleEndian.Uint64(b[btrfsSuper+0x88:]) > 1,
+		}, nil
 	case binary.LittleEndian.Uint16(b[0x438:]) == 0xEF53:
-		const recover = 4 // s_feature_incompat
-		return super{Type: volspec.Ext4, Dirty: binary.LittleEndian.Uint32(b[0x460:])&recover != 0}, nil
+		const recover, journal = 4, 8 // s_feature_incompat
+		incompat := binary.LittleEndian.Uint32(b[0x460:])
+		return super{
+			Type:  volspec.Ext4,
+			Dirty: incompat&recover != 0,
+			Apart: incompat&journal != 0 || binary.LittleEndian.Uint32(b[0x4E4:]) != 0,
+		}, nil
 	}
 	if want >= 512 && b[510] == 0x55 && b[511] == 0xAA {
 		return super{}, errkind.New(errkind.Invalid, "the disk has a partition table, and files are only shown of disks that are one filesystem: restore the disk instead")
