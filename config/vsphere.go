@@ -25,6 +25,7 @@ type VSphereConfig struct {
 	Thumbprint   string `toml:"thumbprint,omitempty"`    // or what it is: its SHA-256
 	Datacenter   string `toml:"datacenter,omitempty"`    // needed when there are several
 	Disk         string `toml:"disk,omitempty"`          // DiskFCD or DiskVMDK
+	Transporter  string `toml:"transporter,omitempty"`   // the VM of the service, if content moves through it
 }
 
 // How a volume is kept on vSphere: as a first-class disk, or as a plain VMDK.
@@ -83,6 +84,9 @@ func (c *Config) checkVSphere(p *Problems) {
 		p.add("vsphere.thumbprint", "the certificate is checked by ca_file already: remove one of both")
 	}
 	p.oneOf("vsphere.disk", v.Disk, DiskFCD, DiskVMDK)
+	if t := v.Transporter; strings.TrimSpace(t) != t || strings.Contains(t, "/") {
+		p.add("vsphere.transporter", "%q is not the name of a VM: write the name alone, without folders and blanks around it, or the instance UUID", t)
+	}
 	for i := range c.VMs {
 		p.add(fmt.Sprintf("vm[%d]", i), "vSphere knows its VMs itself: remove the section")
 	}

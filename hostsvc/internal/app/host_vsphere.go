@@ -36,7 +36,7 @@ func newVSphereHost(cfg config.Config, version string) (host, error) {
 			CAFile: cfg.VSphere.CAFile, Thumbprint: cfg.VSphere.Thumbprint, Datacenter: cfg.VSphere.Datacenter,
 			UserAgent: "mooringd/" + version,
 		},
-		Disk: cfg.VSphere.Disk, Scratch: filepath.Join(cfg.StateDir, "scratch"),
+		Disk: cfg.VSphere.Disk, Scratch: filepath.Join(cfg.StateDir, "scratch"), Transporter: cfg.VSphere.Transporter,
 	}
 	for _, d := range cfg.Datastores {
 		o.Datastores = append(o.Datastores, d.Name)
@@ -71,10 +71,10 @@ func (h vsphereHost) findings(ctx context.Context) ([]wire.Finding, error) {
 	if err != nil {
 		return []wire.Finding{{Level: levelError, Check: "vSphere", Detail: errkind.Text(err), Remedy: "remove that obstacle; the session is renewed by itself"}}, nil
 	}
+	found := h.transporterFindings(ctx)
 	if len(lacking) == 0 {
-		return []wire.Finding{{Level: levelOK, Check: "vSphere", Detail: fmt.Sprintf("%s answers, and %s has every privilege it needs", h.where.URL, h.where.User)}}, nil
+		return append(found, wire.Finding{Level: levelOK, Check: "vSphere", Detail: fmt.Sprintf("%s answers, and %s has every privilege it needs", h.where.URL, h.where.User)}), nil
 	}
-	var found []wire.Finding
 	for _, l := range lacking {
 		found = append(found, wire.Finding{
 			Level: levelError, Check: "privilege " + l.ID,
@@ -83,6 +83,21 @@ func (h vsphereHost) findings(ctx context.Context) ([]wire.Finding, error) {
 		})
 	}
 	return found, nil
+}
+
+// transporterFindings judge the transporter; none where none is set.
+func (h vsphereHost) transporterFindings(ctx context.Context) []wire.Finding {
+	name, err := h.CheckTransporter(ctx)
+	switch {
+	case err != nil:
+		return []wire.Finding{{
+			Level: levelWarning, Check: "transporter " + name, Detail: errkind.Text(err),
+			Remedy: "see docs/vsphere.md; until then disks are read and written without it, more slowly, and on some datastores not at all",
+		}}
+	case name != "":
+		return []wire.Finding{{Level: levelOK, Check: "transporter " + name, Detail: "disks can be plugged into it"}}
+	}
+	return nil
 }
 
 // someOf names a few and counts the others.
