@@ -61,8 +61,8 @@ type Fault struct {
 	// Method is a name on the wire, such as ReconfigVM_Task; GET, PUT or DELETE
 	// for access to files; "*" for all.
 	Method string
-	// Object is a moref value ("vm-23"), of files the path on the datastore; ""
-	// for all.
+	// Object is a moref value ("vm-23"), of files the path on the datastore, of
+	// the disks of a lease "nfc"; "" for all.
 	Object string
 	// Kind is the name of a fault type, such as TaskInProgress, or an HTTP status
 	// such as "503". "" fails nothing: for rules that only delay or drop.
@@ -74,6 +74,9 @@ type Fault struct {
 	// DropReply carries the call and the task it begins out, and then cuts the
 	// connection without an answer.
 	DropReply bool
+	// CutAfter lets so many bytes of content through, of a file or of a disk of a
+	// lease, there or back, and then cuts the connection.
+	CutAfter int64
 	// Delay passes before the call is looked at.
 	Delay time.Duration
 }
@@ -106,6 +109,19 @@ const (
 // SetDatastore makes a datastore read-only or inaccessible, or brings it back.
 func (c *Client) SetDatastore(ctx context.Context, name, state string) error {
 	return c.call(ctx, "set-datastore", args{"Name": name, "State": state}, nil)
+}
+
+// SetDatastoreType makes a datastore one of another type, as vSphere names it:
+// "VMFS" as all are at the start, or "vsan" or "VVOL", which keep disks as objects.
+// It lasts until Restart.
+func (c *Client) SetDatastoreType(ctx context.Context, name, kind string) error {
+	return c.call(ctx, "set-datastore-type", args{"Name": name, "State": kind}, nil)
+}
+
+// SetLeaseTimeout is for the leases of disks that begin from now on: how long they
+// live without a sign of progress. Default five minutes.
+func (c *Client) SetLeaseTimeout(ctx context.Context, d time.Duration) error {
+	return c.call(ctx, "set-lease-timeout", args{"For": d}, nil)
 }
 
 // AddVM makes a machine like those of the start, powered on. Host and datastore
@@ -168,7 +184,7 @@ func (c *Client) Fault(ctx context.Context, f Fault) error {
 func (c *Client) ClearFaults(ctx context.Context) error { return c.call(ctx, "clear-faults", nil, nil) }
 
 // Calls counts the calls since the start or the last ResetCalls, by name; access
-// to files by HTTP method.
+// to files by HTTP method. "nfc" are the bytes of disks of leases, there and back.
 func (c *Client) Calls(ctx context.Context) (map[string]int, error) {
 	var calls map[string]int
 	return calls, c.call(ctx, "calls", nil, &calls)

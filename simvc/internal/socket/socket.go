@@ -45,6 +45,13 @@ var operations = map[string]operation{
 	"set-datastore": do(func(_ context.Context, s *vc.Server, r request) error {
 		return s.SetDatastore(r.Name, r.State)
 	}),
+	"set-datastore-type": do(func(_ context.Context, s *vc.Server, r request) error {
+		return s.SetDatastoreType(r.Name, r.State)
+	}),
+	"set-lease-timeout": do(func(_ context.Context, s *vc.Server, r request) error {
+		s.SetLeaseTimeout(r.For)
+		return nil
+	}),
 	"snapshot": do(func(ctx context.Context, s *vc.Server, r request) error {
 		return s.Snapshot(ctx, r.VM, r.Name)
 	}),

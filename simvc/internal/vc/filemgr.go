@@ -55,8 +55,8 @@ func (a *fileAPI) DeleteDatastoreFileTask(ctx *simulator.Context, req *types.Del
 		if fault != nil {
 			return nil, fault
 		}
-		if _, err := os.Lstat(p); err != nil {
-			return nil, fileFault(req.Name, err)
+		if _, err := os.Lstat(p); err != nil || a.s.extentless(req.Name) {
+			return nil, fileFault(req.Name, os.ErrNotExist)
 		}
 		if fault := a.s.unlocked(req.Name); fault != nil {
 			return nil, fault
@@ -119,8 +119,8 @@ func (a *fileAPI) pair(from, to string, force *bool) (src, dst string, fault typ
 	if fault != nil {
 		return "", "", fault
 	}
-	if _, err := os.Lstat(src); err != nil {
-		return "", "", fileFault(from, err)
+	if _, err := os.Lstat(src); err != nil || a.s.extentless(from) {
+		return "", "", fileFault(from, os.ErrNotExist)
 	}
 	if _, err := os.Lstat(filepath.Dir(dst)); err != nil {
 		return "", "", fileFault(to, err)
@@ -142,17 +142,12 @@ func (a *fileAPI) MakeDirectory(_ *simulator.Context, req *types.MakeDirectory) 
 	body := &methods.MakeDirectoryBody{}
 	_, p, fault := a.s.writable(req.Name)
 	if fault == nil {
-		err := error(os.ErrExist)
-		if _, e := os.Lstat(p); e != nil {
-			if req.CreateParentDirectories != nil && *req.CreateParentDirectories {
-				err = os.MkdirAll(p, 0o700)
-			} else {
-				err = os.Mkdir(p, 0o700)
-			}
+		if _, err := os.Lstat(p); err != nil && a.s.madeElsewhere(req.Name) {
+			fault = &types.CannotCreateFile{FileFault: types.FileFault{File: req.Name}}
 		}
-		if err != nil {
-			fault = fileFault(req.Name, err)
-		}
+	}
+	if fault == nil {
+		fault = a.s.makeFolder(req.Name, req.CreateParentDirectories != nil && *req.CreateParentDirectories)
 	}
 	if fault != nil {
 		body.Fault_ = simulator.Fault("", fault)
@@ -160,4 +155,23 @@ func (a *fileAPI) MakeDirectory(_ *simulator.Context, req *types.MakeDirectory) 
 	}
 	body.Res = &types.MakeDirectoryResponse{}
 	return body
+}
+
+func (s *Server) makeFolder(name string, parents bool) types.BaseMethodFault {
+	_, p, fault := s.writable(name)
+	if fault != nil {
+		return fault
+	}
+	err := error(os.ErrExist)
+	if _, e := os.Lstat(p); e != nil {
+		if parents {
+			err = os.MkdirAll(p, 0o700)
+		} else {
+			err = os.Mkdir(p, 0o700)
+		}
+	}
+	if err != nil {
+		return fileFault(name, err)
+	}
+	return nil
 }

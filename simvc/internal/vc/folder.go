@@ -73,7 +73,7 @@ func (s *Server) serveFolder(w http.ResponseWriter, r *http.Request) {
 	}
 	st := s.store(r.URL.Query().Get("dsName"))
 	rel := strings.TrimPrefix(r.URL.Path, "/folder/")
-	if st == nil || rel == "" {
+	if st == nil || rel == "" || s.extentless(st.file(rel)) {
 		http.NotFound(w, r)
 		return
 	}

@@ -31,6 +31,7 @@ func (s *Server) front(next http.Handler) http.Handler {
 			c.object = strings.TrimPrefix(r.URL.Path, "/folder/")
 			s.act(w, r, c, http.HandlerFunc(s.serveFolder))
 		case strings.HasPrefix(r.URL.Path, "/nfc/"):
+			c.object = "nfc"
 			s.act(w, r, c, http.HandlerFunc(s.serveNFC))
 		case r.Method == http.MethodPost && strings.Contains(r.URL.Path, "/sdk"):
 			body, err := io.ReadAll(r.Body)
@@ -39,7 +40,7 @@ func (s *Server) front(next http.Handler) http.Handler {
 				return
 			}
 			r.Body = io.NopCloser(bytes.NewReader(body))
-			s.act(w, r, parseCall(body), next)
+			s.act(w, r, parseCall(body), s.correct(next))
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -96,10 +97,44 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request, c call, next http.H
 				_ = conn.Close()
 			}
 		}
+	case rule.CutAfter > 0:
+		left := rule.CutAfter
+		r.Body = io.NopCloser(cutReader{r.Body, &left})
+		next.ServeHTTP(cutWriter{w, &left}, r)
 	default:
 		next.ServeHTTP(w, r)
 	}
 }
+
+// cutReader and cutWriter cut the connection when no bytes are left.
+type cutReader struct {
+	io.Reader
+	left *int64
+}
+
+func (c cutReader) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	if *c.left -= int64(n); *c.left < 0 {
+		panic(http.ErrAbortHandler)
+	}
+	return n, err
+}
+
+type cutWriter struct {
+	http.ResponseWriter
+	left *int64
+}
+
+func (c cutWriter) Write(p []byte) (int, error) {
+	if *c.left -= int64(len(p)); *c.left < 0 {
+		_ = http.NewResponseController(c.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	return c.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (c cutWriter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
 var taskRef = regexp.MustCompile(`>(task-\d+)<`)
 

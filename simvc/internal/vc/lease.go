@@ -1,6 +1,7 @@
 package vc
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -18,8 +19,16 @@ import (
 	"mooring.dev/mooring/simvc/internal/vmfile"
 )
 
-// leaseTimeout is how long a lease lives without a sign of progress.
+// leaseTimeout is how long a lease lives without a sign of progress, if nobody
+// has set another.
 const leaseTimeout = 5 * time.Minute
+
+// SetLeaseTimeout sets it for the leases that begin from now on.
+func (s *Server) SetLeaseTimeout(d time.Duration) {
+	s.rules.mu.Lock()
+	defer s.rules.mu.Unlock()
+	s.rules.lease = d
+}
 
 // lease is a transfer of whole disks, see nfc.go for the bytes.
 type lease struct {
@@ -28,6 +37,7 @@ type lease struct {
 	vm     types.ManagedObjectReference
 	upload bool
 	timer  *time.Timer
+	lives  time.Duration
 
 	mu       sync.Mutex
 	files    map[string]*transfer
@@ -44,11 +54,17 @@ type transfer struct {
 
 // newLease makes a lease that is ready.
 func (s *Server) newLease(ctx *simulator.Context, vm *simulator.VirtualMachine, devices object.VirtualDeviceList, upload bool) *lease {
-	l := &lease{s: s, vm: vm.Self, upload: upload, files: make(map[string]*transfer)}
+	s.rules.mu.Lock()
+	l := &lease{s: s, vm: vm.Self, upload: upload, files: make(map[string]*transfer), lives: cmp.Or(s.rules.lease, leaseTimeout)}
+	s.rules.mu.Unlock()
 	l.Self = types.ManagedObjectReference{Type: "HttpNfcLease", Value: "lease-" + uuid.NewString()}
 	l.InitializeProgress, l.State = 100, types.HttpNfcLeaseStateReady
 	l.Mode = string(types.HttpNfcLeaseModePushOrGet)
-	l.Info = &types.HttpNfcLeaseInfo{Lease: l.Self, Entity: vm.Self, LeaseTimeout: int32(leaseTimeout.Seconds())}
+	l.Info = &types.HttpNfcLeaseInfo{Lease: l.Self, Entity: vm.Self, LeaseTimeout: int32(l.lives.Seconds())}
+	host := s.addr
+	if s.o.ESX {
+		host = "*" // the one that was asked
+	}
 	n := 0
 	for _, dev := range devices {
 		d, ok := dev.(*types.VirtualDisk)
@@ -65,7 +81,7 @@ func (s *Server) newLease(ctx *simulator.Context, vm *simulator.VirtualMachine, 
 		l.files[name] = &transfer{key: key, flat: vmfile.Flat(p), size: d.CapacityInBytes}
 		l.Info.DeviceUrl = append(l.Info.DeviceUrl, types.HttpNfcLeaseDeviceUrl{
 			Key: key, ImportKey: fmt.Sprintf("/%s/%s", vm.Name, place), Disk: types.NewBool(true), TargetId: name,
-			Url:           fmt.Sprintf("https://%s/nfc/%s/%s", s.addr, l.Self.Value, name),
+			Url:           fmt.Sprintf("https://%s/nfc/%s/%s", host, l.Self.Value, name),
 			SslThumbprint: s.ident.sha1, FileSize: vmfile.Used(vmfile.Flat(p)),
 		})
 		l.Info.TotalDiskCapacityInKB += d.CapacityInKB
@@ -74,7 +90,7 @@ func (s *Server) newLease(ctx *simulator.Context, vm *simulator.VirtualMachine, 
 	s.mu.Lock()
 	s.leases[l.Self.Value] = l
 	s.mu.Unlock()
-	l.timer = time.AfterFunc(leaseTimeout, func() { l.end(s.ctx(), true) })
+	l.timer = time.AfterFunc(l.lives, func() { l.end(s.ctx(), true) })
 	ctx.Map.Put(l)
 	return l
 }
@@ -154,7 +170,7 @@ func (l *lease) HttpNfcLeaseProgress(ctx *simulator.Context, req *types.HttpNfcL
 		body.Fault_ = simulator.Fault("", &types.InvalidState{})
 		return body
 	}
-	l.timer.Reset(leaseTimeout)
+	l.timer.Reset(l.lives)
 	ctx.Update(l, []types.PropertyChange{{Name: "transferProgress", Val: req.Percent}})
 	body.Res = &types.HttpNfcLeaseProgressResponse{}
 	return body

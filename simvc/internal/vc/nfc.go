@@ -26,13 +26,15 @@ func (s *Server) serveNFC(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet && !l.upload:
 		w.Header().Set("Content-Type", "application/x-vnd.vmware-streamVmdk")
 		n := &counter{w: io.MultiWriter(w, sum)}
-		if err := send(n, t); err != nil {
+		err := send(n, t)
+		if s.rules.count("nfc", n.n); err != nil {
 			panic(http.ErrAbortHandler) // cuts the stream where it is
 		}
 		l.record(t, sum, n.n)
 	case (r.Method == http.MethodPut || r.Method == http.MethodPost) && l.upload:
 		n := &counter{w: sum}
-		if err := receive(io.TeeReader(r.Body, n), t); err != nil {
+		err := receive(io.TeeReader(r.Body, n), t)
+		if s.rules.count("nfc", n.n); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}

@@ -30,6 +30,7 @@ func (s *Server) overlay() {
 	add("VirtualDiskManager", &diskAPI{api: named("disk"), s: s})
 	add("ResourcePool", &poolAPI{api: named("pool"), s: s})
 	add("FileManager", &fileAPI{api: named("file"), s: s})
+	add("DatastoreNamespaceManager", &namespaceAPI{api: named("namespaces"), s: s})
 	add("HostDatastoreBrowser", &browserAPI{api: named("browser"), s: s})
 	add("Datastore", &storeAPI{api: named("datastore"), s: s})
 	add("PropertyCollector", &updatesAPI{api: named("updates"), watches: map[types.ManagedObjectReference]*watch{}})

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"mooring.dev/mooring/simvc/control"
 )
@@ -16,6 +18,19 @@ type rules struct {
 	list  []*rule
 	done  map[*rule]int // matches so far
 	calls map[string]int
+	lease time.Duration // see lease.go
+
+	corrected atomic.Bool // see objectstore.go
+}
+
+// count adds to what is counted.
+func (r *rules) count(what string, n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.calls == nil {
+		r.calls, r.done = make(map[string]int), make(map[*rule]int)
+	}
+	r.calls[what] += int(n)
 }
 
 // match counts a call and returns the rule that acts on it, if any.

@@ -1,0 +1,81 @@
+package control_test
+
+import (
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/vmware/govmomi/fault"
+	"github.com/vmware/govmomi/nfc"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"mooring.dev/mooring/simvc/control"
+)
+
+func TestDisksAsObjects(t *testing.T) {
+	s := start(t, control.Options{})
+	ctx := t.Context()
+	require.NoError(t, s.SetDatastoreType(ctx, "ds-1", "vsan"))
+	require.Error(t, s.SetDatastoreType(ctx, "ds-1", "floppy"))
+	ds, err := s.finder().Datastore(ctx, "ds-1")
+	require.NoError(t, err)
+	files := object.NewFileManager(s.vc)
+	err = files.MakeDirectory(ctx, "[ds-1] a/b", s.dc, true)
+	assert.True(t, fault.Is(err, &types.CannotCreateFile{}), "%v", err)
+	spaces := object.NewDatastoreNamespaceManager(s.vc)
+	_, err = spaces.CreateDirectory(ctx, ds, "a", "")
+	require.NoError(t, err)
+	_, err = spaces.CreateDirectory(ctx, ds, "a", "")
+	assert.True(t, fault.Is(err, &types.FileAlreadyExists{}), "%v", err)
+	require.NoError(t, files.MakeDirectory(ctx, "[ds-1] a/b", s.dc, true))
+	require.NoError(t, s.createDisk("[ds-1] a/b/x.vmdk", mib, types.VirtualDiskTypeThin))
+	for file, status := range map[string]int{"a/b/x.vmdk": http.StatusOK, "a/b/x-flat.vmdk": http.StatusNotFound} {
+		u := object.NewDatastoreURL(*s.vc.URL(), s.dc.InventoryPath, "ds-1", file)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+		require.NoError(t, err)
+		res, err := s.vc.Client.Client.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		assert.Equal(t, status, res.StatusCode, file)
+	}
+	_, err = s.wait(files.DeleteDatastoreFile(ctx, "[ds-1] a/b/x-flat.vmdk", s.dc))
+	assert.True(t, fault.Is(err, &types.FileNotFound{}), "%v", err)
+	other, err := s.finder().Datastore(ctx, "ds-0")
+	require.NoError(t, err)
+	_, err = spaces.CreateDirectory(ctx, other, "a", "")
+	assert.True(t, fault.Is(err, &types.CannotCreateFile{}), "%v", err)
+}
+
+func TestLeasesThatAreForgottenAndCut(t *testing.T) {
+	s := start(t, control.Options{VMs: 1})
+	ctx := t.Context()
+	export := func() (*nfc.Lease, string) {
+		res, err := methods.ExportVm(ctx, s.vc, &types.ExportVm{This: s.vm("vm-0").Reference()})
+		require.NoError(t, err)
+		l := nfc.NewLease(s.vc, res.Returnval)
+		info, err := l.Wait(ctx, nil)
+		require.NoError(t, err)
+		return l, info.Items[0].URL.String()
+	}
+	require.NoError(t, s.Power(ctx, "vm-0", false))
+	l, url := export()
+	require.NoError(t, s.Fault(ctx, control.Fault{Method: "GET", Object: "nfc", CutAfter: 1000, Count: 1}))
+	u, err := s.vc.ParseURL(url)
+	require.NoError(t, err)
+	body, _, err := s.vc.Download(ctx, u, &soap.Download{Method: "GET"})
+	if err == nil {
+		_, err = io.Copy(io.Discard, body)
+	}
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.NoError(t, l.Complete(ctx))
+
+	require.NoError(t, s.SetLeaseTimeout(ctx, 10*time.Millisecond))
+	l, _ = export()
+	require.Eventually(t, func() bool { return fault.Is(l.Progress(ctx, 1), &types.InvalidState{}) }, time.Minute, 20*time.Millisecond)
+}
