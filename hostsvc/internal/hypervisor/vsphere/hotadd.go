@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"github.com/vmware/govmomi/vim25/types"
+
+	"mooring.dev/mooring/pkg/crashpoint"
 )
 
 // overHotAdd moves disks by plugging them into the transporter, the VM in which
@@ -32,5 +34,7 @@ func (t overHotAdd) send(ctx context.Context, n blank, s *scratch) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(p.dev.fill(ctx, s), p.Close())
+	err = p.dev.fill(ctx, s)
+	crashpoint.Here("vsphere.hotadd.written")
+	return errors.Join(err, p.Close())
 }

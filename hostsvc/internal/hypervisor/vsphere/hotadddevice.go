@@ -1,6 +1,7 @@
 package vsphere
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,11 +32,7 @@ const (
 
 // link is the name of a disk here.
 func (v *VSphere) link(uuid string) string {
-	dir := v.o.bySerial
-	if dir == "" {
-		dir = bySerial
-	}
-	return filepath.Join(dir, "wwn-0x"+serial(uuid))
+	return filepath.Join(cmp.Or(v.o.bySerial, bySerial), "wwn-0x"+serial(uuid))
 }
 
 // device is a disk that is plugged into the transporter, as a file here.
@@ -47,14 +44,14 @@ type device struct {
 
 // openDevice waits for a disk. Nobody else may have claimed it: what multipath or
 // LVM has taken cannot be taken out again.
-func openDevice(ctx context.Context, what, link string, size int64, write bool) (*device, error) {
+func openDevice(ctx context.Context, what, link string, size int64, write bool, patience time.Duration) (*device, error) {
 	how := os.O_RDONLY | unix.O_DIRECT
 	if write {
 		how = os.O_RDWR
 	}
 	tick := time.NewTicker(glance)
 	defer tick.Stop()
-	for deadline := time.Now().Add(appearing); ; {
+	for deadline := time.Now().Add(patience); ; {
 		f, err := openWhole(link, how|unix.O_EXCL, size)
 		if err == nil {
 			return &device{f: f, what: what, parts: sync.Pool{New: newPart}}, nil

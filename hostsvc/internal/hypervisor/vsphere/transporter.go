@@ -3,22 +3,17 @@ package vsphere
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
-	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/slots"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/vcenter"
-	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
-	"mooring.dev/mooring/pkg/volspec"
 )
 
 const (
@@ -29,6 +24,8 @@ const (
 	transporting = "mooring.transport."
 	// takingOut is how long taking a disk out may take.
 	takingOut = 2 * time.Minute
+	// blindness is how long nothing is plugged in after a disk was not seen here.
+	blindness = 10 * time.Minute
 )
 
 // transporter is what is remembered of the VM through which disks move.
@@ -36,6 +33,8 @@ type transporter struct {
 	mu    sync.Mutex      // guards the rest
 	inUse map[string]bool // ids of disks that are plugged in by this process
 	swept bool            // nothing else is plugged in for its content
+	blind error           // why disks are not seen here, until then
+	until time.Time
 
 	sweeping sync.Mutex // held by who sweeps
 }
@@ -75,6 +74,24 @@ func (t *transporter) cleaned() {
 	t.swept = true
 }
 
+// unseen remembers that a disk was not seen here: waiting for each of many would
+// take longer than any other way.
+func (t *transporter) unseen(why error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.blind, t.until = why, time.Now().Add(blindness)
+}
+
+// seen is why disks are not seen here, nil when they may be.
+func (t *transporter) seen() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Now().After(t.until) {
+		return nil
+	}
+	return t.blind
+}
+
 // isTransporter reports whether m is the VM that is set.
 func (v *VSphere) isTransporter(m vcenter.VM) bool {
 	t := v.o.Transporter
@@ -111,7 +128,7 @@ func (v *VSphere) CheckTransporter(ctx context.Context) (string, error) {
 	if err != nil {
 		return m.Name, err
 	}
-	return m.Name, now.unfit(m)
+	return m.Name, cmp.Or(now.unfit(m), v.transporter.seen())
 }
 
 // unfit is unsupported with the reason why a VM is no transporter now.
@@ -126,212 +143,6 @@ func (now machineNow) unfit(m vcenter.VM) error {
 		return errkind.New(errkind.Unsupported, "transporter VM %s has snapshot %s, which would hold on to disks: remove it, and make none of this VM", m.Name, strings.Join(now.snapshots, ", "))
 	}
 	return nil
-}
-
-// plug is a disk that is to be plugged into the transporter.
-type plug struct {
-	what string // for sentences
-	ds   vcenter.Datastore
-	file string
-	size int64
-	mode types.VirtualDiskMode
-}
-
-func (p plug) at() string { return vcenter.Path(p.ds.Name, p.file) }
-
-// pluggedIn is a disk in the transporter that is open here.
-type pluggedIn struct {
-	v    *VSphere
-	m    vcenter.VM
-	id   string
-	what string
-	link string
-	dev  *device
-	mu   sync.Mutex // held while it is closed
-	out  bool       // guarded by mu: it is out of the VM
-}
-
-// plugIn plugs a disk in and opens it. Where that cannot be, nothing is left
-// of it, and the error is unsupported.
-func (v *VSphere) plugIn(ctx context.Context, d plug) (*pluggedIn, error) {
-	m, err := v.findTransporter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Contains(d.ds.Hosts, m.Host) {
-		return nil, errkind.New(errkind.Unsupported, "the host of transporter VM %s does not reach datastore %s: connect that, or move the VM to a host that does, in the same datacenter", m.Name, d.ds.Name)
-	}
-	p := &pluggedIn{v: v, m: m, id: strings.ReplaceAll(uuid.NewString(), "-", ""), what: d.what}
-	what := "plugging " + d.what + " into transporter VM " + m.Name
-	// Until it is open: two disks with one serial cannot be told apart.
-	unlock, err := v.slots.Lock(ctx, volspec.VMID(m.ID))
-	if err != nil {
-		return nil, vcenter.Translate(err, what)
-	}
-	defer unlock()
-	v.transporter.begin(p.id)
-	err = v.sweptThen(ctx, what, m, func(now machineNow) (*types.VirtualMachineConfigSpec, error) { return now.plugIn(m, d, p.id) })
-	switch {
-	case err == nil:
-		v.transporter.cleaned()
-		crashpoint.Here("vsphere.hotadd.in")
-		if err = p.open(ctx, what, d); err == nil {
-			return p, nil
-		}
-	case !vcenter.Lost(err) && ctx.Err() == nil:
-		v.transporter.end(p.id, true)
-		return nil, errkind.Wrap(errkind.Unsupported, err, "%s", errkind.Text(err))
-	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), takingOut)
-	defer cancel()
-	return nil, errors.Join(err, p.takeOut(end))
-}
-
-// plugIn is the change that plugs a disk in.
-func (now machineNow) plugIn(m vcenter.VM, d plug, id string) (*types.VirtualMachineConfigSpec, error) {
-	if err := now.unfit(m); err != nil {
-		return nil, err
-	}
-	if now.withFile(d.at()) != nil {
-		return nil, errkind.New(errkind.Unsupported, "transporter VM %s has disk %s itself", m.Name, d.at())
-	}
-	changes, ok := now.seat(&types.VirtualDisk{VirtualDevice: types.VirtualDevice{Backing: &types.VirtualDiskFlatVer2BackingInfo{
-		VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{FileName: d.at()},
-		DiskMode:                     string(d.mode),
-	}}})
-	if !ok {
-		return nil, errkind.New(errkind.Unsupported, "transporter VM %s has no free place on its paravirtual SCSI controllers (%d on each, 4 controllers of all kinds)", m.Name, slots.Room(now.hardware))
-	}
-	return &types.VirtualMachineConfigSpec{DeviceChange: changes, ExtraConfig: note(id, d.at())}, nil
-}
-
-func note(id, file string) []types.BaseOptionValue {
-	return []types.BaseOptionValue{&types.OptionValue{Key: transporting + id, Value: file}}
-}
-
-// withFile is the disk with a file, or with a child of it; nil when there is none.
-func (now machineNow) withFile(at string) *types.VirtualDisk {
-	for _, dev := range now.devices {
-		d, ok := dev.(*types.VirtualDisk)
-		if ok && hasFile(d.Backing, at) {
-			return d
-		}
-	}
-	return nil
-}
-
-func hasFile(backing types.BaseVirtualDeviceBackingInfo, at string) bool {
-	switch b := backing.(type) {
-	case *types.VirtualDiskFlatVer2BackingInfo:
-		return b != nil && (b.FileName == at || b.Parent != nil && hasFile(b.Parent, at))
-	case *types.VirtualDiskSeSparseBackingInfo:
-		return b != nil && (b.FileName == at || b.Parent != nil && hasFile(b.Parent, at))
-	case types.BaseVirtualDeviceFileBackingInfo:
-		return b.GetVirtualDeviceFileBackingInfo().FileName == at
-	}
-	return false
-}
-
-// open finds the disk that was just plugged in, in the VM and here.
-func (p *pluggedIn) open(ctx context.Context, what string, d plug) error {
-	now, err := p.v.now(ctx, what, p.m)
-	if err != nil {
-		return err
-	}
-	disk := now.withFile(now.extra[transporting+p.id])
-	if disk == nil {
-		return errkind.New(errkind.Unavailable, "%s: vSphere says that it is done, but the VM does not have it; repeat it", what)
-	}
-	id := uuidOf(disk)
-	if slices.ContainsFunc(now.devices, func(dev types.BaseVirtualDevice) bool {
-		o, ok := dev.(*types.VirtualDisk)
-		return ok && o != disk && serial(uuidOf(o)) == serial(id)
-	}) {
-		return errkind.New(errkind.Unsupported, "transporter VM %s has another disk with the serial of %s", p.m.Name, d.at())
-	}
-	p.link = p.v.link(id)
-	p.dev, err = openDevice(ctx, d.what, p.link, d.size, d.mode == types.VirtualDiskModeIndependent_persistent)
-	if err != nil && ctx.Err() == nil {
-		return errkind.Wrap(errkind.Unsupported, err, "it is not seen in transporter VM %s (%s): see that mooringd runs in that VM, and that neither multipath nor LVM takes its disks", p.m.Name, err)
-	}
-	return err
-}
-
-func uuidOf(d *types.VirtualDisk) string {
-	switch b := d.Backing.(type) {
-	case *types.VirtualDiskFlatVer2BackingInfo:
-		return b.Uuid
-	case *types.VirtualDiskSeSparseBackingInfo:
-		return b.Uuid
-	}
-	return ""
-}
-
-func (p *pluggedIn) readAt(ctx context.Context, b []byte, off int64) (int, error) {
-	return p.dev.readAt(ctx, b, off)
-}
-
-// Close implements content. After an error it can be repeated.
-func (p *pluggedIn) Close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.out {
-		return nil
-	}
-	_ = p.dev.f.Close() // all that was written has been flushed
-	crashpoint.Here("vsphere.hotadd.closed")
-	ctx, cancel := context.WithTimeout(context.Background(), takingOut)
-	defer cancel()
-	unlock, err := p.v.slots.Lock(ctx, volspec.VMID(p.m.ID))
-	if err != nil {
-		return vcenter.Translate(err, p.takingOut())
-	}
-	defer unlock()
-	if err := p.takeOut(ctx); err != nil {
-		return err
-	}
-	p.out = true
-	return nil
-}
-
-func (p *pluggedIn) takingOut() string {
-	return "taking " + p.what + " out of transporter VM " + p.m.Name
-}
-
-// takeOut takes the disk out and keeps its file. The VM is changed even if
-// it does not have it yet: an addition that is under way is over then. The caller
-// holds the lock of the VM.
-func (p *pluggedIn) takeOut(ctx context.Context) error {
-	prepare := func(now machineNow) (*types.VirtualMachineConfigSpec, error) {
-		return now.takeOut(p.id), nil
-	}
-	err := p.v.change(ctx, p.takingOut(), p.m, prepare)
-	if vcenter.Lost(err) && ctx.Err() == nil {
-		err = p.v.change(ctx, p.takingOut(), p.m, prepare)
-	}
-	if errkind.Is(err, errkind.NotFound) { // the VM is
-		err = nil
-	}
-	p.v.transporter.end(p.id, err == nil)
-	if err == nil && p.link != "" {
-		gone(ctx, p.link)
-	}
-	return err
-}
-
-// takeOut is the change that takes disks out that were plugged in under these ids.
-func (now machineNow) takeOut(ids ...string) *types.VirtualMachineConfigSpec {
-	spec := &types.VirtualMachineConfigSpec{}
-	for _, id := range ids {
-		if d := now.withFile(now.extra[transporting+id]); d != nil {
-			spec.DeviceChange = append(spec.DeviceChange, &types.VirtualDeviceConfigSpec{
-				Operation: types.VirtualDeviceConfigSpecOperationRemove,
-				Device:    &types.VirtualDisk{VirtualDevice: types.VirtualDevice{Key: d.Key}},
-			})
-		}
-		spec.ExtraConfig = append(spec.ExtraConfig, note(id, "")...)
-	}
-	return spec
 }
 
 // left are the ids of what is plugged in by nobody: a process that was killed

@@ -6,6 +6,7 @@ package vsphere
 import (
 	"context"
 	"sync"
+	"time"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/vcenter"
@@ -31,7 +32,9 @@ type Options struct {
 	// uses it.
 	Transporter string
 
-	bySerial string // in tests: where the disks of the transporter are named
+	// In tests:
+	bySerial  string        // where the disks of the transporter are named
+	appearing time.Duration // how long one may take to be seen
 }
 
 // VSphere implements hypervisor.Hypervisor.
