@@ -2,6 +2,7 @@ package vmdk_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -76,6 +77,32 @@ func TestSparseDiskOfATebibyte(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, size, n)
 	assert.Equal(t, offsets, got)
+}
+
+func TestTablesLeadToGrains(t *testing.T) {
+	const size = 1 << 30
+	var b bytes.Buffer
+	w, err := vmdk.NewWriter(&b, size)
+	require.NoError(t, err)
+	offsets := []int64{0, 5 * vmdk.Grain, 511 * vmdk.Grain, 512 * vmdk.Grain, 1500 * vmdk.Grain, size - vmdk.Grain}
+	for _, off := range offsets {
+		_, err := w.WriteAt(bytes.Repeat([]byte("x"), vmdk.Grain), off)
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	at := func(sector, i uint32) uint32 { return binary.LittleEndian.Uint32(b.Bytes()[512*sector+4*i:]) }
+	footer := b.Bytes()[b.Len()-1024:]
+	directory := uint32(binary.LittleEndian.Uint64(footer[56:]))
+	var found []int64
+	for i := range uint32(size / vmdk.Grain) {
+		table := at(directory, i/512)
+		if table == 0 || at(table, i%512) == 0 {
+			continue
+		}
+		assert.EqualValues(t, int64(i)*vmdk.Grain/512, at(at(table, i%512), 0), "the sector that a grain says of itself")
+		found = append(found, int64(i)*vmdk.Grain)
+	}
+	assert.Equal(t, offsets, found)
 }
 
 func TestParts(t *testing.T) {

@@ -18,7 +18,7 @@ type Writer struct {
 	zip      *zlib.Writer
 	buf      bytes.Buffer
 	table    [gtEntries]uint32
-	filled   bool // the table has an entry
+	current  int // number of the table, -1 before it has an entry
 	dir      []uint32
 	err      error
 }
@@ -30,7 +30,7 @@ func NewWriter(w io.Writer, capacity int64) (*Writer, error) {
 		return nil, errkind.New(errkind.Invalid, "a disk of %d bytes cannot be a VMDK: give a multiple of 512 up to 64 TiB", capacity)
 	}
 	const span = Grain * gtEntries
-	v := &Writer{w: w, capacity: capacity, dir: make([]uint32, (capacity+span-1)/span)}
+	v := &Writer{w: w, capacity: capacity, current: -1, dir: make([]uint32, (capacity+span-1)/span)}
 	v.zip, _ = zlib.NewWriterLevel(&v.buf, zlib.BestSpeed) // the level is valid
 	head := make([]byte, overhead*sector)
 	copy(head, newHeader(capacity, atEnd).bytes())
@@ -72,9 +72,11 @@ func (v *Writer) grain(p []byte, off int64) {
 		return
 	}
 	number := off / Grain
-	v.finish(int(number / gtEntries))
+	if table := int(number / gtEntries); table != v.current {
+		v.finish()
+		v.current = table
+	}
 	v.table[number%gtEntries] = uint32(v.pos / sector)
-	v.filled = true
 	v.buf.Reset()
 	v.buf.Write(make([]byte, 12))
 	v.zip.Reset(&v.buf)
@@ -85,29 +87,17 @@ func (v *Writer) grain(p []byte, off int64) {
 	binary.LittleEndian.PutUint64(b, uint64(off/sector))
 	binary.LittleEndian.PutUint32(b[8:], uint32(len(b)-12))
 	v.put(append(b, zeros[:pad(len(b))]...))
-	v.dirIndex(number)
 }
 
-// dirIndex remembers which table is being filled.
-func (v *Writer) dirIndex(number int64) { v.dir[number/gtEntries] = open }
-
-// open marks a table that is not written yet.
-const open = ^uint32(0)
-
-// finish writes the table that is being filled, if it is not that one.
-func (v *Writer) finish(current int) {
-	if !v.filled {
+// finish writes the table that is being filled, if there is one.
+func (v *Writer) finish() {
+	if v.current < 0 {
 		return
 	}
-	for i := range v.dir {
-		if v.dir[i] != open || i == current {
-			continue
-		}
-		v.put(marker(markerGT, gtEntries*4/sector))
-		v.dir[i] = uint32(v.pos / sector)
-		v.put(littleEndian(v.table[:]))
-		v.table, v.filled = [gtEntries]uint32{}, false
-	}
+	v.put(marker(markerGT, gtEntries*4/sector))
+	v.dir[v.current] = uint32(v.pos / sector)
+	v.put(littleEndian(v.table[:]))
+	v.table, v.current = [gtEntries]uint32{}, -1
 }
 
 func littleEndian(list []uint32) []byte {
@@ -120,7 +110,7 @@ func littleEndian(list []uint32) []byte {
 
 // Close ends the stream. It does not close the destination.
 func (v *Writer) Close() error {
-	v.finish(-1)
+	v.finish()
 	b := littleEndian(v.dir)
 	v.put(marker(markerGD, uint64(len(b)/sector)))
 	gd := uint64(v.pos / sector)
