@@ -248,14 +248,17 @@ func told(tx backup.Tx, g volspec.VMGroupID, e notify.Event, at time.Time) error
 
 // Drill reports a point that is no good as a result; that it could not be
 // tried is an error.
-func (f files) Drill(ctx context.Context, img image.Image, report func(done, total int64)) (backup.Drilled, error) {
+func (f files) Drill(ctx context.Context, img image.Image, disk bool, report func(done, total int64)) (backup.Drilled, error) {
 	r, err := imagefs.Drill(ctx, img, imagefs.DrillOptions{
-		Dir: f.dir, Name: "drill", Streams: f.streams,
+		Dir: f.dir, Name: "drill", Disk: disk, Streams: f.streams,
 		Report: func(p imagefs.DrillProgress) { report(p.Done, p.Total) },
 	})
 	out := backup.Drilled{Filesystem: r.Filesystem, Files: r.Files, Bytes: r.Compared}
 	for _, s := range r.Steps {
-		out.Steps = append(out.Steps, backup.DrillStep{Name: s.Name, Result: s.Result, Took: s.Duration, Detail: s.Detail})
+		out.Steps = append(out.Steps, backup.DrillStep{Name: s.Name, Part: s.Part, Result: s.Result, Took: s.Duration, Detail: s.Detail})
+	}
+	for _, p := range r.Parts {
+		out.Parts = append(out.Parts, backup.DrillPart(p))
 	}
 	if errkind.Is(err, errkind.Corrupt) {
 		out.Failed, out.Why = r.Failed(), errkind.Text(err)

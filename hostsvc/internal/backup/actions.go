@@ -230,9 +230,6 @@ func (s *Service) Drill(ctx context.Context, c volspec.Caller, group, ref string
 // CopyPoint copies a point to another repository of the vmgroup, as a job.
 func (s *Service) CopyPoint(ctx context.Context, c volspec.Caller, group, ref string, req wire.RunCopy) (wire.Job, error) {
 	return s.onPoint(ctx, c, group, ref, kindCopy, "backup copy", func(p *pointParams, tx Tx, g volspec.VMGroup) error {
-		if pt, err := tx.Point(p.Point); err == nil && pt.Set != "" {
-			return noMachineCopy
-		}
 		r, err := tx.RepositoryByName(g.ID, req.Repository)
 		if err == nil && r.ID == p.Repository {
 			err = errkind.New(errkind.Invalid, "recovery point %s is in repository %s already: name another one", p.Point, r.Name)
@@ -242,23 +239,21 @@ func (s *Service) CopyPoint(ctx context.Context, c volspec.Caller, group, ref st
 	})
 }
 
-var noMachineCopy = errkind.New(errkind.Unsupported, "recovery points of VMs are not copied to another repository: let a second policy back the VM up there")
-
-// onPoint enqueues a job about one point. That of a VM can only be verified.
+// onPoint enqueues a job about one point. Of a VM's point copies and drills are
+// of all disks.
 func (s *Service) onPoint(ctx context.Context, c volspec.Caller, group, ref, kind, action string, complete func(*pointParams, Tx, volspec.VMGroup) error) (wire.Job, error) {
 	t, err := s.lookup(ctx, group, ref)
 	if err != nil {
 		return wire.Job{}, err
 	}
 	pt, g, p := t.point, t.group, paramsOf(t.point)
-	switch {
-	case t.set == nil:
-	case kind == kindVerify:
+	if kind != kindVerify {
+		if err := t.whole(); err != nil {
+			return wire.Job{}, err
+		}
+	}
+	if t.set != nil {
 		p = paramsOfSet(*t.set)
-	case kind == kindCopy:
-		return wire.Job{}, noMachineCopy
-	default:
-		return wire.Job{}, errkind.New(errkind.Unsupported, "a drill is of one filesystem: verify recovery point %s of VM %s, restore it as a new VM, or drill the point of one of its disks, see `mooring backup inspect`", pt.ID, t.set.vm.Name)
 	}
 	if err := s.o.Store.View(ctx, func(tx Tx) error { return complete(&p, tx, g) }); err != nil {
 		return wire.Job{}, err

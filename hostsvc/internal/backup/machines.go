@@ -50,9 +50,11 @@ func diskPoint(set volspec.PointID, key string) volspec.PointID {
 }
 
 // machineMeta is what each point of a set keeps of the VM, so that the set can
-// be put together again from the repository alone.
+// be put together again from the repository alone. A copy keeps what its
+// original does: which set it is of follows from where it is.
 type machineMeta struct {
 	Set     volspec.PointID `json:"set"`
+	Origin  volspec.PointID `json:"-"` // the first set of that moment, of which others are copies
 	VM      volspec.VMID    `json:"vm"`
 	Name    string          `json:"name"`
 	Config  json.RawMessage `json:"config"`
@@ -60,6 +62,29 @@ type machineMeta struct {
 	Change  string          `json:"change,omitempty"`
 	Disks   []machineDisk   `json:"disks"`
 	LeftOut []leftOut       `json:"left_out,omitempty"`
+}
+
+// of completes what a point keeps with what follows from the point: the set of
+// a copy and its points.
+func (m *machineMeta) of(p Point) {
+	m.Origin = m.Set
+	if p.Body.Point.CopyOf == "" {
+		return
+	}
+	m.Set = copyID(m.Origin, p.Repository)
+	for i, d := range m.Disks {
+		m.Disks[i].Point = diskPoint(m.Set, d.Key)
+	}
+}
+
+// label is that of the disk whose point keeps this.
+func (m *machineMeta) label() string {
+	for _, d := range m.Disks {
+		if d.Key == m.Key {
+			return d.Label
+		}
+	}
+	return "disk " + m.Key
 }
 
 // machineDisk is one disk of a set.

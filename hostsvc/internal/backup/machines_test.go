@@ -242,9 +242,8 @@ func TestPointsOfVMsAreWhole(t *testing.T) {
 		proc.DeletePoint(t.Context(), admin, "Dev", disk),
 		second(proc.SetPoint(t.Context(), admin, "Dev", disk, wire.SetPoint{Hold: &on})),
 		second(proc.Files(t.Context(), admin, "Dev", set, "/", "", 0)),
-		second(proc.CopyPoint(t.Context(), admin, "Dev", set, wire.RunCopy{Repository: "far"})),
 		second(proc.CopyPoint(t.Context(), admin, "Dev", disk, wire.RunCopy{Repository: "far"})),
-		second(proc.Drill(t.Context(), admin, "Dev", set)),
+		second(proc.Drill(t.Context(), admin, "Dev", disk)),
 		second(proc.RestorePoint(t.Context(), admin, "Dev", set, wire.RunRestore{Options: map[string]string{"size": "1gb"}})),
 	} {
 		assert.Error(t, err)

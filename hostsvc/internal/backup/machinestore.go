@@ -54,29 +54,6 @@ func (r *machineRun) undo(ctx context.Context) error {
 	return r.forget(ctx, ids)
 }
 
-// forget deletes points that the catalog may not know yet. It is told first: a
-// look at the repository must not take them for lost.
-func (r *machineRun) forget(ctx context.Context, ids []volspec.PointID) error {
-	for _, id := range ids {
-		p, err := r.repo.Point(ctx, id)
-		if errkind.Is(err, errkind.NotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		rec := r.s.foundPoint(r.row, p)
-		rec.Deleting = true
-		if err := r.s.o.Store.Update(ctx, func(tx Tx) error { return tx.PutPoint(rec) }); err != nil {
-			return err
-		}
-		if err := r.s.dropPoint(ctx, r.repo, rec, func(Tx) error { return nil }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // keep records the points with what the next increments start from, lets go of
 // the snapshot and applies the policy's retention. What was refused makes the
 // result a part.
@@ -122,15 +99,18 @@ func (r *machineRun) result(points []repository.Point, removed int) machineResul
 		res.Disks = append(res.Disks, machineDiskResult{Label: r.disks[i].Label, Point: p.ID, Tracking: p.Tracking, Stats: p.Stats})
 		read, stored = read+p.Stats.Read, stored+p.Stats.Stored
 	}
-	n := "1 disk"
-	if len(points) != 1 {
-		n = fmt.Sprintf("%d disks", len(points))
-	}
-	res.Summary = fmt.Sprintf("%s, %s read, %s stored", n, amount(read), amount(stored))
+	res.Summary = fmt.Sprintf("%s, %s read, %s stored", diskCount(len(points)), amount(read), amount(stored))
 	for _, l := range r.left {
 		res.Summary += fmt.Sprintf("; %s is left out: %s", l.Label, l.Why)
 	}
 	return res
+}
+
+func diskCount(n int) string {
+	if n == 1 {
+		return "1 disk"
+	}
+	return fmt.Sprintf("%d disks", n)
 }
 
 // record writes the whole set, with the moments that next increments start

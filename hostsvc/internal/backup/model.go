@@ -126,6 +126,9 @@ type pointMeta struct {
 
 func (p Point) meta() (m pointMeta) {
 	_ = json.Unmarshal(p.Body.Point.Meta, &m) // a point of elsewhere has none
+	if m.VM != nil {
+		m.VM.of(p)
+	}
 	return m
 }
 

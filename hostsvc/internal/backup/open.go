@@ -121,8 +121,8 @@ func (s *Service) sync(ctx context.Context, r Repo, rp repository.Repository) er
 	if missing > 0 {
 		return errkind.New(errkind.Offline, "it holds %s fewer than are known here: put its files back from a copy, or detach it and attach it again to go on with what is left", points(missing))
 	}
-	if len(in) == 0 {
-		return nil
+	if err := s.leaveOpen(ctx, r, there, in); err != nil || len(in) == 0 {
+		return err
 	}
 	return s.o.Store.Update(ctx, func(tx Tx) error {
 		for _, p := range there {
@@ -145,7 +145,7 @@ func (s *Service) foundPoint(r Repo, p repository.Point) Point {
 		Volume: p.Source.Name, Created: p.Created, State: volspec.Completed,
 		Body: PointBody{Point: p},
 	}
-	if vm := out.meta().VM; vm != nil && p.CopyOf == "" {
+	if vm := out.meta().VM; vm != nil {
 		out.Set, out.VMID, out.VM = vm.Set, vm.VM, vm.Name
 	} else if n, err := volspec.ParseName(p.Source.Name); err == nil {
 		out.Volume, out.Datastore = n.Volume, n.Datastore

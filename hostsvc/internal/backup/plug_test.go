@@ -23,14 +23,19 @@ type plug struct {
 	at    int  // the call that fails; 0: none
 	after bool // it fails after it was carried out
 	dead  bool // all later ones fail too
-	off   bool
-	last  string
+	// before is called before each call.
+	before func(name string)
+	off    bool
+	last   string
 }
 
 var errInjected = errkind.New(errkind.Unavailable, "injected fault")
 
 // do carries out one call.
 func (p *plug) do(name string, fn func() error) error {
+	if p.before != nil {
+		p.before(name)
+	}
 	p.mu.Lock()
 	if p.off {
 		p.mu.Unlock()

@@ -125,8 +125,9 @@ type Notifier interface {
 type Files interface {
 	// Open mounts an image read-only somewhere private.
 	Open(ctx context.Context, img image.Image) (FS, error)
-	// Drill restores to scratch, checks, mounts and reads.
-	Drill(ctx context.Context, img image.Image, report func(done, total int64)) (Drilled, error)
+	// Drill restores to scratch, checks, mounts and reads. The disk of a VM may
+	// hold anything: what is known of it is checked, the rest is named.
+	Drill(ctx context.Context, img image.Image, disk bool, report func(done, total int64)) (Drilled, error)
 }
 
 // Drilled is the report of a drill. Failed names the step that was red.
@@ -136,12 +137,22 @@ type Drilled struct {
 	Why        string      `json:"why"`
 	Filesystem string      `json:"filesystem"` // "": the volume was never formatted
 	Files      int64       `json:"files"`
-	Bytes      int64       `json:"bytes"` // read back and compared
+	Bytes      int64       `json:"bytes"`           // read back and compared
+	Parts      []DrillPart `json:"parts,omitempty"` // of the disk of a VM
+}
+
+// DrillPart is one partition of a disk, or the whole of a disk without any.
+type DrillPart struct {
+	Name       string `json:"name"`       // "" for the whole disk
+	Filesystem string `json:"filesystem"` // that was checked, "" for none
+	Holds      string `json:"holds"`      // in words, where none was
+	Files      int64  `json:"files"`
 }
 
 // DrillStep is one step of a drill. Result is ok, failed or skipped.
 type DrillStep struct {
 	Name   string        `json:"name"`
+	Part   string        `json:"part,omitempty"` // partition of the disk of a VM
 	Result string        `json:"result"`
 	Took   time.Duration `json:"took_ns"`
 	Detail string        `json:"detail"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"mooring.dev/mooring/hostsvc/internal/job"
@@ -184,8 +185,8 @@ func (s *Service) parts(ctx context.Context, pol Policy, p policyParams) ([]vols
 			if err != nil {
 				return ids, err
 			}
-		case kindVerify:
-			todo, err := s.setParts(ctx, pol, m)
+		default:
+			todo, err := s.setParts(ctx, pol, p.Task, m)
 			if err != nil {
 				return ids, err
 			}
@@ -199,28 +200,48 @@ func (s *Service) parts(ctx context.Context, pol Policy, p policyParams) ([]vols
 	return ids, nil
 }
 
-// setParts are the sets of a VM that a scheduled verification is about.
-func (s *Service) setParts(ctx context.Context, pol Policy, m Machine) (out []pointParams, err error) {
-	var r Repo
+// setParts are the sets of a VM that a scheduled task is about, as pointParts
+// are the points of a volume.
+func (s *Service) setParts(ctx context.Context, pol Policy, name string, m Machine) (out []pointParams, err error) {
+	var sets, copies []set
+	var to Repo
 	err = s.o.Store.View(ctx, func(tx Tx) error {
-		r, err = tx.RepositoryByName(pol.Group, pol.Spec.Repository)
+		r, err := tx.RepositoryByName(pol.Group, pol.Spec.Repository)
+		if err != nil {
+			return err
+		}
+		all, err := tx.Points(PointQuery{Group: pol.Group, Repository: r.ID, VMID: m.ID})
+		if sets = setsOf(all); err != nil || name != kindCopy {
+			return err
+		}
+		if to, err = tx.RepositoryByName(pol.Group, pol.Spec.Copy.Repository); err != nil {
+			return err
+		}
+		all, err = tx.Points(PointQuery{Group: pol.Group, Repository: to.ID, VMID: m.ID})
+		// One that is not whole is made again.
+		copies = slices.DeleteFunc(setsOf(all), func(x set) bool { return len(x.missing()) > 0 })
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	sets, err := s.setsOfMachine(ctx, r.ID, m.ID)
-	for _, p := range choosePoints(kindVerify, summaries(sets), nil, "") {
-		params := paramsOf(p)
-		for _, x := range sets {
-			if x.id == p.ID {
-				params = paramsOfSet(x)
-			}
-		}
-		params.Limit, params.Mode, params.Share = int64(pol.Spec.Limit), repository.VerifyMode(pol.Spec.Verify.Mode), pol.Spec.Verify.Share
-		out = append(out, params)
+	for _, p := range choosePoints(name, summaries(sets), summaries(copies), to.ID) {
+		i := slices.IndexFunc(sets, func(x set) bool { return x.id == p.ID })
+		out = append(out, pol.complete(paramsOfSet(sets[i]), name, to.ID))
 	}
-	return out, err
+	return out, nil
+}
+
+// complete fills in what the policy says of a task.
+func (p Policy) complete(params pointParams, name string, to volspec.RepositoryID) pointParams {
+	params.Limit = int64(p.Spec.Limit)
+	switch name {
+	case kindVerify:
+		params.Mode, params.Share = repository.VerifyMode(p.Spec.Verify.Mode), p.Spec.Verify.Share
+	case kindCopy:
+		params.To, params.Policy = to, p.ID
+	}
+	return params
 }
 
 // pointParts are the points of a volume that a scheduled task is about: the
@@ -247,15 +268,7 @@ func (s *Service) pointParts(ctx context.Context, pol Policy, name string, v Vol
 		return nil, err
 	}
 	for _, p := range choosePoints(name, points, copies, to.ID) {
-		params := paramsOf(p)
-		params.Limit = int64(pol.Spec.Limit)
-		switch name {
-		case kindVerify:
-			params.Mode, params.Share = repository.VerifyMode(pol.Spec.Verify.Mode), pol.Spec.Verify.Share
-		case kindCopy:
-			params.To = to.ID
-		}
-		out = append(out, params)
+		out = append(out, pol.complete(paramsOf(p), name, to.ID))
 	}
 	return out, nil
 }
@@ -276,7 +289,7 @@ func choosePoints(name string, points, copies []Point, to volspec.RepositoryID) 
 			return []Point{p}
 		case kindCopy:
 			// A copy of a newer point is there: older ones were let go on purpose.
-			if there[copyID(p.ID, to)] {
+			if there[copyOf(p, to)] {
 				return out
 			}
 			out = append([]Point{p}, out...)

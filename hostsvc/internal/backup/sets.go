@@ -51,7 +51,11 @@ func setsOf(points []Point) (out []set) {
 			return cmp.Or(cmp.Compare(order[a.ID], order[b.ID]), cmp.Compare(a.ID, b.ID))
 		})
 	}
-	slices.SortStableFunc(out, func(a, b set) int { return b.points[0].Created.Compare(a.points[0].Created) })
+	// Of one moment the original comes before its copies.
+	slices.SortStableFunc(out, func(a, b set) int {
+		x, y := a.head(), b.head()
+		return cmp.Or(y.Created.Compare(x.Created), cmp.Compare(x.Body.Point.CopyOf, y.Body.Point.CopyOf))
+	})
 	return out
 }
 
@@ -184,6 +188,9 @@ func presentSet(x set, group, repo string) wire.Point {
 	out := presentPoint(x.summary(), group, repo)
 	out.Kind, out.VM, out.VMID = kindOfMachine, x.vm.Name, x.vm.VM
 	out.VolumeID, out.FSType, out.Tracking = "", "", ""
+	if out.CopyOf != "" {
+		out.CopyOf = x.vm.Origin
+	}
 	var ways []string
 	for _, d := range x.vm.Disks {
 		w := wire.PointDisk{Key: d.Key, Label: d.Label, SizeBytes: int64(d.Size), Datastore: d.Datastore, Point: d.Point, State: stateMissing}

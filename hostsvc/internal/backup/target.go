@@ -75,6 +75,17 @@ func (t target) part() error {
 	return nil
 }
 
+// whole is part, and refuses a VM's point of which disks are missing.
+func (t target) whole() error {
+	if t.set == nil {
+		return t.part()
+	}
+	if lacks := t.set.missing(); len(lacks) > 0 {
+		return errkind.New(errkind.Corrupt, "recovery point %s of VM %s is incomplete, %s has no point: choose another, or restore single disks of it", t.set.id, t.set.vm.Name, strings.Join(lacks, ", "))
+	}
+	return nil
+}
+
 func noPoint(ref string) error {
 	return errkind.New(errkind.NotFound, "Recovery point %s not found: see `mooring backup ls`", ref)
 }

@@ -18,7 +18,8 @@ type pointParams struct {
 	Share      float64               `json:"share,omitempty"`
 	Limit      int64                 `json:"limit,omitempty"`
 	To         volspec.RepositoryID  `json:"to,omitempty"`
-	Disks      []volspec.PointID     `json:"disks,omitempty"` // where Point is a VM's
+	Policy     volspec.PolicyID      `json:"policy,omitempty"` // whose retention a copy is followed by
+	Disks      []volspec.PointID     `json:"disks,omitempty"`  // where Point is a VM's
 }
 
 // verifyResult is what a verification leaves for people.
@@ -162,6 +163,9 @@ func (s *Service) runDrill(ctx context.Context, t task) error {
 		return err
 	}
 	return s.with(ctx, p.Repository, func(r Repo, rp repository.Repository) error {
+		if len(p.Disks) > 0 {
+			return s.drillSet(ctx, t, r, rp, p)
+		}
 		img, err := rp.Open(ctx, p.Point)
 		if err != nil {
 			return err
@@ -170,7 +174,7 @@ func (s *Service) runDrill(ctx context.Context, t task) error {
 		if err := t.stage(ctx, "drill"); err != nil {
 			return err
 		}
-		d, err := s.o.Files.Drill(ctx, img, func(done, total int64) {
+		d, err := s.o.Files.Drill(ctx, img, false, func(done, total int64) {
 			t.report(repository.Progress{Done: done, Total: total, Read: done})
 		})
 		if err != nil {
@@ -192,17 +196,21 @@ func (s *Service) runDrill(ctx context.Context, t task) error {
 		if err := t.stage(ctx, "record"); err != nil {
 			return err
 		}
-		err = s.setProof(ctx, p.Point, func(rec *Point) {
-			rec.State, rec.Body.ProvenAt, rec.Body.VerifiedAt, rec.Body.Damage = volspec.Proven, now(), now(), ""
-		})
+		err = s.setProof(ctx, p.Point, proven)
 		return joined(err, s.clear(ctx, r.Group, alarmDrill, p.Name, "the drill of "+p.Name+" succeeds again"))
 	})
+}
+
+// proven is what a drill that succeeded says of a point.
+func proven(rec *Point) {
+	rec.State, rec.Body.ProvenAt, rec.Body.VerifiedAt, rec.Body.Damage = volspec.Proven, now(), now(), ""
 }
 
 // copyResult is what a copy leaves for people.
 type copyResult struct {
 	Point   volspec.PointID  `json:"point"`
 	Stats   repository.Stats `json:"stats"`
+	Removed int              `json:"points_removed"`
 	Summary string           `json:"summary"`
 }
 
@@ -212,6 +220,9 @@ func (s *Service) runCopy(ctx context.Context, t task) error {
 	var p pointParams
 	if err := t.params(&p); err != nil {
 		return err
+	}
+	if len(p.Disks) > 0 {
+		return s.copySet(ctx, t, p)
 	}
 	id := copyID(p.Point, p.To)
 	if err := t.stage(ctx, "repositories"); err != nil {
@@ -259,10 +270,17 @@ func (s *Service) copyPoint(ctx context.Context, t task, p pointParams, id volsp
 	if err := s.recordPoint(ctx, s.foundPoint(r, point), nil); err != nil {
 		return err
 	}
+	if err := t.stage(ctx, "retention"); err != nil {
+		return err
+	}
+	removed, err := s.retain(ctx, p.Policy, r, dst, from.Source.Volume)
+	if err != nil {
+		t.warn("old recovery points could not be removed: " + errkind.Text(err))
+	}
 	if err := s.measure(ctx, r, dst); err != nil {
 		t.warn("the repository could not be measured: " + errkind.Text(err))
 	}
-	t.result(copyResult{Point: id, Stats: point.Stats, Summary: fmt.Sprintf("%s stored in %s", amount(point.Stats.Stored), r.Name)})
+	t.result(copyResult{Point: id, Stats: point.Stats, Removed: removed, Summary: fmt.Sprintf("%s stored in %s", amount(point.Stats.Stored), r.Name)})
 	return nil
 }
 

@@ -37,6 +37,8 @@ type world struct {
 	group volspec.VMGroup
 	disks *disks
 	vms   *vms // nil: a hypervisor without images of VMs
+	// drill is what is found of the disk of a VM; nil: nothing wrong.
+	drill func(image.Image) backup.Drilled
 }
 
 var admin = volspec.Caller{Admin: true, Actor: "admin:0"}
@@ -79,7 +81,7 @@ func (w *world) start(t testing.TB, p *plug) *process {
 	s := backup.New(backup.Options{
 		Store: store{w.store.Backup(), p}, Volumes: volumes{w.disks, p}, Machines: whole,
 		Opener:  opener{kopia.New(kopia.Options{Dir: filepath.Join(w.dir, "cache"), Owner: "test"}), p},
-		Keyring: sealing{w.ring}, Sample: 0.05, Zone: "UTC",
+		Keyring: sealing{w.ring}, Files: drills{w, p}, Sample: 0.05, Zone: "UTC",
 	})
 	queue := job.New(job.Options{Store: jobStore{w.store.Jobs(), p}, Instance: uuid.NewString(), Kinds: s.Handlers(), Total: 4, Sole: true, Lease: 2 * time.Second, Poll: 20 * time.Millisecond})
 	s.Use(queue)
@@ -473,8 +475,12 @@ func (r repo) Status(ctx context.Context) (out repository.Status, err error) {
 	return out, err
 }
 
-func (r repo) Copy(ctx context.Context, point volspec.PointID, dst repository.Repository, id, parent volspec.PointID, limit int64, report repository.Report) (repository.Point, error) {
-	return r.Repository.Copy(ctx, point, dst.(repo).Repository, id, parent, limit, report)
+func (r repo) Copy(ctx context.Context, point volspec.PointID, dst repository.Repository, id, parent volspec.PointID, limit int64, report repository.Report) (out repository.Point, err error) {
+	err = r.p.do("Copy", func() error {
+		out, err = r.Repository.Copy(ctx, point, dst.(repo).Repository, id, parent, limit, report)
+		return err
+	})
+	return out, err
 }
 
 func (r repo) String() string { return fmt.Sprintf("repository %s", r.Identity().ID) }

@@ -171,3 +171,26 @@ func (w *writing) check(ctx context.Context, point repository.Point, full bool) 
 	}
 	return err
 }
+
+// forget deletes points that the catalog may not know yet. It is told first: a
+// look at the repository must not take them for lost.
+func (w *writing) forget(ctx context.Context, ids []volspec.PointID) error {
+	for _, id := range ids {
+		p, err := w.repo.Point(ctx, id)
+		if errkind.Is(err, errkind.NotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		rec := w.s.foundPoint(w.row, p)
+		rec.Deleting = true
+		if err := w.s.o.Store.Update(ctx, func(tx Tx) error { return tx.PutPoint(rec) }); err != nil {
+			return err
+		}
+		if err := w.s.dropPoint(ctx, w.repo, rec, func(Tx) error { return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
