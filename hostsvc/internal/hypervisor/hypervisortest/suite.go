@@ -6,6 +6,7 @@ package hypervisortest
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -57,8 +58,16 @@ type sentence struct {
 }
 
 // Run tests that what fixture makes keeps the contract.
-func Run(t *testing.T, fixture func(t *testing.T) Fixture) {
-	for _, s := range sentences() {
+func Run(t *testing.T, fixture func(t *testing.T) Fixture) { run(t, fixture, sentences()) }
+
+// RunContent tests only what is about the content of disks, for another way on which
+// it moves.
+func RunContent(t *testing.T, fixture func(t *testing.T) Fixture) {
+	run(t, fixture, slices.Concat(images, builds, machineImages, machineBuilds))
+}
+
+func run(t *testing.T, fixture func(t *testing.T) Fixture, all []sentence) {
+	for _, s := range all {
 		t.Run(s.in+": "+s.text, func(t *testing.T) {
 			f := fixture(t)
 			s.check(t, &env{Fixture: f, h: f.Hypervisor, ctx: t.Context(), group: volspec.VMGroupID(uuid.NewString())})

@@ -150,7 +150,7 @@ func newScratch(dir, what string, size int64) (*scratch, error) {
 		}
 	}
 	if err != nil {
-		return nil, errkind.Wrap(errkind.Unavailable, errors.Join(errScratch, err), "%s cannot be built: %s cannot be used", what, dir)
+		return nil, errkind.Wrap(errkind.Unavailable, errors.Join(errScratch, err), "%s cannot come through this machine: directory %s for content on its way cannot be used; repair it, or set another scratch directory", what, dir)
 	}
 	return &scratch{image.NewFilling(what, size), f}, nil
 }

@@ -27,17 +27,25 @@ type known struct {
 
 // scan yields the data of an image that has to be read for it.
 func (o *opened) scan(ctx context.Context, yield func(image.Extent, error) bool) {
-	o.known.scan(ctx, "reading snapshot "+string(o.id), o.size, o.read, yield)
+	o.mu.RLock()
+	c := o.content
+	o.mu.RUnlock()
+	o.known.scan(ctx, "reading snapshot "+string(o.id), o.size, c, o.read, yield)
+}
+
+// mapped is content that knows where it has data.
+type mapped interface {
+	data(ctx context.Context) image.Extents
 }
 
 type read func(ctx context.Context, p []byte, off int64) (int, error)
 
-// scan yields the data of what is read, which is done once.
-func (k *known) scan(ctx context.Context, what string, size int64, r read, yield func(image.Extent, error) bool) {
+// scan yields the data of c. Unless c knows them everything is read with r, once.
+func (k *known) scan(ctx context.Context, what string, size int64, c content, r read, yield func(image.Extent, error) bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !k.complete {
-		data, err := find(ctx, what, size, r)
+		data, err := dataOf(ctx, what, size, c, r)
 		if err != nil {
 			yield(image.Extent{}, err)
 			return
@@ -49,6 +57,20 @@ func (k *known) scan(ctx context.Context, what string, size int64, r read, yield
 			return
 		}
 	}
+}
+
+func dataOf(ctx context.Context, what string, size int64, c content, r read) (data []image.Extent, err error) {
+	m, ok := c.(mapped)
+	if !ok {
+		return find(ctx, what, size, r)
+	}
+	for e, err := range m.data(ctx) {
+		if err != nil {
+			return nil, vcenter.Translate(err, what)
+		}
+		data = append(data, e)
+	}
+	return data, nil
 }
 
 // find reads everything. In memory is one window, and where the data are.

@@ -67,6 +67,7 @@ type attachment struct {
 func (v *VSphere) attached(ctx context.Context) ([]attachment, error) {
 	const what = "listing the attached disks"
 	v.sweepTransporter(ctx)
+	v.sweepAtStart(ctx)
 	for attempt := 1; ; attempt++ {
 		vms, err := v.inv.VMs(ctx)
 		if err != nil {

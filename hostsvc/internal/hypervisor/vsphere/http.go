@@ -41,8 +41,7 @@ func (t overHTTP) send(ctx context.Context, n blank, s *scratch) error {
 // flat are the files of a disk. Unsupported: its content lies in another way, as
 // that of a delta does.
 func (t overHTTP) flat(ctx context.Context, ds vcenter.Datastore, file string) (*flatFiles, error) {
-	switch ds.Type {
-	case "vsan", "vsanD", "VVOL", "PMEM":
+	if keepsObjects(ds) {
 		return nil, errkind.New(errkind.Unsupported, "datastore %s (%s) keeps disks as objects, there are no files behind their names", ds.Name, ds.Type)
 	}
 	d, err := t.v.descriptor(ctx, ds.Name, file)

@@ -178,7 +178,7 @@ func (o *machineImage) Data(ctx context.Context) image.Extents {
 			yield(image.Extent{}, vcenter.Translate(context.Cause(ctx), what))
 			return
 		}
-		areasOr(o.v.machineAreas(ctx, o.disk, cbt.All), func() { o.known.scan(ctx, what, o.Size(), o.read, yield) }, yield)
+		areasOr(o.v.machineAreas(ctx, o.disk, cbt.All), func() { o.known.scan(ctx, what, o.Size(), o.content, o.read, yield) }, yield)
 	}
 }
 

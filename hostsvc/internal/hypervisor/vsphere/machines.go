@@ -19,7 +19,9 @@ func (v *VSphere) VMs(ctx context.Context) ([]hypervisor.VM, error) {
 	}
 	all := make([]hypervisor.VM, 0, len(found))
 	for _, m := range found {
-		all = append(all, machine(m))
+		if _, ok := isCarrier(m.Name); !ok { // nobody's VM
+			all = append(all, machine(m))
+		}
 	}
 	return all, nil
 }

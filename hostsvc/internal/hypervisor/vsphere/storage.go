@@ -18,6 +18,8 @@ type storage struct {
 	registry registry
 	built    builds
 	open     readers
+	leases   leases
+	carriers carriers
 }
 
 // builds are the disks that are being built anew.

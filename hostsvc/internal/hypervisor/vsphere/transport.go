@@ -48,7 +48,7 @@ type reader interface {
 
 // transports are tried in this order.
 func (v *VSphere) transports() []transport {
-	all := []transport{overHTTP{v}}
+	all := []transport{overHTTP{v}, overNFC{v}}
 	if v.o.Transporter != "" {
 		all = slices.Insert(all, 0, transport(overHotAdd{v}))
 	}

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"strings"
 
+	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/types"
@@ -178,8 +180,32 @@ func (f Files) Move(ctx context.Context, datastore, from, to string) error {
 // MakeFolder makes a folder and those above it. It is there: nil.
 func (f Files) MakeFolder(ctx context.Context, datastore, folder string) error {
 	p := Path(datastore, folder)
-	err := f.c.in(ctx, "making folder "+p, func(ctx context.Context, s *conn) error {
-		return object.NewFileManager(s.vim).MakeDirectory(ctx, p, s.dc, true)
+	attempt := func() error {
+		return f.c.in(ctx, "making folder "+p, func(ctx context.Context, s *conn) error {
+			return object.NewFileManager(s.vim).MakeDirectory(ctx, p, s.dc, true)
+		})
+	}
+	err := attempt()
+	if Is[*types.CannotCreateFile](err) && f.makeTop(ctx, datastore, folder) == nil {
+		err = attempt()
+	}
+	if errkind.Is(err, errkind.Exists) {
+		return nil
+	}
+	return err
+}
+
+// makeTop makes the first folder of a path on a datastore that keeps objects, where
+// it is one of them.
+func (f Files) makeTop(ctx context.Context, datastore, folder string) error {
+	top, _, _ := strings.Cut(strings.Trim(path.Clean(folder), "/"), "/")
+	err := f.c.in(ctx, "making folder "+Path(datastore, top), func(ctx context.Context, s *conn) error {
+		ds, err := find.NewFinder(s.vim).SetDatacenter(s.dc).Datastore(ctx, datastore)
+		if err != nil || s.vim.ServiceContent.DatastoreNamespaceManager == nil {
+			return err
+		}
+		_, err = object.NewDatastoreNamespaceManager(s.vim).CreateDirectory(ctx, ds, top, "")
+		return err
 	})
 	if errkind.Is(err, errkind.Exists) {
 		return nil
