@@ -203,7 +203,7 @@ func (s *Server) addStores() error {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
-		st := &store{name: name, dir: dir, capacity: s.o.Capacity, thick: make(map[string]int64)}
+		st := &store{name: name, dir: dir, capacity: min(s.o.Capacity, ownSize(dir)), thick: make(map[string]int64)}
 		for _, h := range s.hosts() {
 			dss, err := object.NewHostSystem(s.vim, h.Self).ConfigManager().DatastoreSystem(context.Background())
 			if err != nil {

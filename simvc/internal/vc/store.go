@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
+	"golang.org/x/sys/unix"
 
 	"mooring.dev/mooring/simvc/internal/vmfile"
 )
@@ -30,6 +32,17 @@ type store struct {
 	thick   map[string]int64 // host path of a flat: what it holds reserved
 	used    int64
 	counted time.Time
+}
+
+// ownSize is how large the filesystem is that dir is the root of; a directory
+// that shares one with others has no end of its own.
+func ownSize(dir string) int64 {
+	var own, above unix.Stat_t
+	var whole unix.Statfs_t
+	if unix.Stat(dir, &own) != nil || unix.Stat(filepath.Dir(dir), &above) != nil || own.Dev == above.Dev || unix.Statfs(dir, &whole) != nil {
+		return math.MaxInt64
+	}
+	return int64(whole.Blocks) * whole.Frsize //nolint:gosec // no filesystem is larger
 }
 
 func (s *Server) store(name string) *store {
