@@ -86,8 +86,8 @@ faults: ## every call of the backup service fails, or is its last
 	$(GO) test -count=1 -timeout 20m -run '$(FAULTS)' ./hostsvc/internal/backup
 
 .PHONY: e2e
-e2e: peers ## end-to-end tests; RUN=pattern selects some
-	$(if $(RUN),$(GO) test -count=1 -timeout 40m -v -run '$(RUN)' ./e2e,tools/e2e.sh)
+e2e: peers ## end-to-end tests; RUN=pattern selects some, HYPERVISOR=vsphere
+	$(if $(filter vsphere,$(HYPERVISOR)),MOORING_E2E_HYPERVISOR=vsphere) $(if $(RUN),$(GO) test -count=1 -timeout 40m -v -run '$(RUN)' ./e2e,tools/e2e.sh)
 
 .PHONY: cover
 cover: peers ## coverage of the packages in dist/cover.html

@@ -60,7 +60,7 @@ func TestBackupPlaces(t *testing.T) {
 
 	// The second installation knows nothing but the kits, and the keys of the
 	// S3 server, which were not put into its kit.
-	w := newRig(t, "places-second", lab.Folder(t, "places-second"), both[1:], lab.Bin, nil)
+	w := newRig(t, "places-second", lab.Folder(t, own("places-second")), both[1:], lab.Bin, nil)
 	h := w.guests[0]
 	for name, kit := range kits {
 		args := []string{"repository", "attach", team + "/found-" + name, "--kit=" + kit}

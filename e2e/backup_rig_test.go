@@ -28,7 +28,7 @@ const mostStall = 10 * time.Second
 func newVault(t *testing.T, name string, ds *harness.Datastore, guests []*plain, bin harness.Binaries, change func(*harness.Config)) *vault {
 	t.Helper()
 	if ds == nil {
-		ds = lab.Managed(t, name, "4gb")
+		ds = managed(t, name, "4gb")
 	}
 	v := &vault{place: folder(t, name+"-main")}
 	t.Cleanup(func() { // after the rig's

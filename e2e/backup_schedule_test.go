@@ -32,7 +32,7 @@ func TestBackupSchedule(t *testing.T) {
 	require.NoError(t, os.WriteFile(secret, []byte("whsec_"+base64.StdEncoding.EncodeToString(key)+"\n"), 0o600))
 	told := hear(t, key)
 	place := folder(t, "declared")
-	r := newRig(t, "schedule", lab.Managed(t, "schedule", "2gb"), plains(t, "p1"), lab.Bin, func(c *harness.Config) {
+	r := newRig(t, "schedule", managed(t, "schedule", "2gb"), plains(t, "p1"), lab.Bin, func(c *harness.Config) {
 		c.Notify = map[string]any{"webhook": []map[string]any{{"name": "tests", "url": told.url, "secret_file": secret}}}
 		c.VMGroups = []harness.ConfigVMGroup{{
 			Name: team, VMs: []string{"p1"}, DefaultDatastore: "schedule",

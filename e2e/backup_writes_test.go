@@ -70,6 +70,7 @@ func TestBackupWhileWriting(t *testing.T) {
 // On a datastore that cannot share blocks the moment is a copy: writers wait
 // for it, or the backup is refused with what can be done.
 func TestBackupOnPlainDatastore(t *testing.T) {
+	localOnly(t, "snapshots of vSphere copy nothing")
 	v := newVault(t, "plain-ext4", lab.Filesystem(t, "plain-ext4", "ext4", 1024), plains(t, "p1"), lab.Bin, func(c *harness.Config) {
 		c.Backup = map[string]any{"freeze_copy_limit": "200ms"} // 40 MB by its estimate
 	})

@@ -309,7 +309,7 @@ func TestPluginKilledAtEveryStep(t *testing.T) {
 
 func crashRig(t *testing.T, name string) *rig {
 	t.Helper()
-	ds := lab.Filesystem(t, name, "btrfs", 4096)
+	ds := lab.Filesystem(t, own(name), "btrfs", 4096)
 	return newRig(t, name, ds, plains(t, "p1"), lab.CrashBinaries(t), func(c *harness.Config) { c.Volume.TrashKeep = "1h" })
 }
 
@@ -387,7 +387,7 @@ var wedged = regexp.MustCompile(`: already exists|file exists|with id exists|id 
 // container on it. Restarted, the same commands succeed; no use is left
 // behind, no local volume appears, and what was written is there.
 func TestEngineKilledAtRandom(t *testing.T) {
-	r := newRig(t, "engine", lab.Folder(t, "engine"), plains(t, "p1"), lab.Bin, nil)
+	r := newRig(t, "engine", lab.Folder(t, own("engine")), plains(t, "p1"), lab.Bin, nil)
 	g := r.guests[0]
 	random := rand.New(rand.NewPCG(1, 2))
 	var all []string

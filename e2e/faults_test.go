@@ -127,6 +127,7 @@ func TestLostCatalog(t *testing.T) {
 		require.NoError(t, os.Remove(f))
 	}
 	s.Start(t)
+	s.enrollAgain(t, s.guests()...)
 	require.Empty(t, s.volumes(t))
 	for _, ds := range []string{"ds1", "ds2"} {
 		require.Contains(t, s.Mooring(t.Context(), "datastore", "scan", ds).OK(t).Stdout, "adoptable")

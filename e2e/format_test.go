@@ -85,7 +85,7 @@ func TestNeverFormattedTwice(t *testing.T) {
 	f.g.settings = append(f.g.settings, "MOORING_RECONCILE=10m") // no container stands behind the uses
 	var change func(*harness.Config)
 	f.host, change = hostRelay(t, f.g.Guest)
-	f.rig = newRig(t, "format", lab.Folder(t, "format"), all, lab.Bin, func(c *harness.Config) {
+	f.rig = newRig(t, "format", lab.Folder(t, own("format")), all, lab.Bin, func(c *harness.Config) {
 		change(c)
 		c.Volume.AttachWait = "1s"
 	})

@@ -28,7 +28,7 @@ func TestOthersAreInvisible(t *testing.T) {
 	both := plains(t, "p1", "p2")
 	g, h := both[0], both[1]
 	g.throughRelay(t)
-	r := newRig(t, "isolation", lab.Folder(t, "isolation"), both, lab.Bin, func(c *harness.Config) { c.Volume.TrashKeep = "1h" })
+	r := newRig(t, "isolation", lab.Folder(t, own("isolation")), both, lab.Bin, func(c *harness.Config) { c.Volume.TrashKeep = "1h" })
 	r.secede(t, h)
 	seen := watch(t, g)
 

@@ -139,7 +139,9 @@ func TestPlainProcess(t *testing.T) {
 	s := newSite(t)
 	ctx := t.Context()
 	g := s.vm3(t)
-	p := g.StartPlainPlugin(t)
+	settings := append(s.channel(t, g), "MOORING_MOUNT_ROOT=/srv/"+rootName)
+	p := g.StartPlainPlugin(t, settings...)
+	s.reaches(t, g)
 	t.Cleanup(func() { p.Stop(t) })
 	create(t, g, "plain", "size=64mb")
 	require.Equal(t, harness.Driver, g.Docker(ctx, "volume", "inspect", "-f", "{{.Driver}}", "plain").OK(t).Stdout)
@@ -148,7 +150,7 @@ func TestPlainProcess(t *testing.T) {
 
 	// The container and its mount outlive the process; the next one adopts them.
 	p.Kill(t)
-	p = g.StartPlainPlugin(t)
+	p = g.StartPlainPlugin(t, settings...)
 	g.Docker(ctx, "exec", "user", "sh", "-c", "echo alive >/vol/alive").OK(t)
 	sh(t, g, "plain", "cat /vol/alive").OK(t)
 	s.attachedTo(t, "plain", g.Name)

@@ -15,8 +15,11 @@ import (
 var lab *harness.Lab
 
 func TestMain(m *testing.M) {
-	var err error
-	if lab, err = harness.New(context.Background()); err != nil {
+	err := chooseHypervisor()
+	if err == nil {
+		lab, err = harness.New(context.Background())
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}

@@ -17,7 +17,7 @@ func TestManagedPluginLife(t *testing.T) {
 	g := all[0]
 	g.managed = true
 	host, change := hostRelay(t, g.Guest)
-	r := newRig(t, "managed", lab.Folder(t, "managed"), all, lab.Bin, change)
+	r := newRig(t, "managed", lab.Folder(t, own("managed")), all, lab.Bin, change)
 	ctx := t.Context()
 	plugin := func(args ...string) harness.Result { return g.Docker(ctx, append([]string{"plugin"}, args...)...) }
 

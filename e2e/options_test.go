@@ -55,6 +55,10 @@ func TestInvalidNames(t *testing.T) {
 // Options that are refused: the answer names what is valid.
 func TestInvalidOptions(t *testing.T) {
 	s := newSite(t)
+	noPolicy := "Cannot use a VSAN policy on a non-VSAN datastore"
+	if onVSphere {
+		noPolicy = "no storage policy gold in vCenter"
+	}
 	for option, text := range map[string]string{
 		"size=100mbb":           "size",
 		"size=100gbEE":          "size",
@@ -75,7 +79,7 @@ func TestInvalidOptions(t *testing.T) {
 		"mode=99999":            "mode",
 		"uid=root":              "uid",
 		"fstype=xfs,size":       "",
-		"vsan-policy-name=gold": "Cannot use a VSAN policy on a non-VSAN datastore",
+		"vsan-policy-name=gold": noPolicy,
 	} {
 		tryCreate(t, s.vm1, "refused", option).Fails(t, text)
 	}

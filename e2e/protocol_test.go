@@ -32,7 +32,7 @@ func TestPluginProtocol(t *testing.T) {
 	p.plugin = p.g.throughRelay(t)
 	var change func(*harness.Config)
 	p.host, change = hostRelay(t, p.g.Guest)
-	p.rig = newRig(t, "protocol", lab.Folder(t, "protocol"), all, lab.Bin, func(c *harness.Config) {
+	p.rig = newRig(t, "protocol", lab.Folder(t, own("protocol")), all, lab.Bin, func(c *harness.Config) {
 		change(c)
 		c.Volume.AttachWait = "1s"
 	})

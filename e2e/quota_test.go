@@ -27,7 +27,7 @@ const (
 // 200 volumes created at the same moment by two guests, against a quota that
 // has room for 100: exactly 100 of them exist afterwards.
 func TestQuotaIsExact(t *testing.T) {
-	r := newRig(t, "quota", lab.Folder(t, "quota"), plains(t, "p1", "p2"), lab.Bin, nil)
+	r := newRig(t, "quota", lab.Folder(t, own("quota")), plains(t, "p1", "p2"), lab.Bin, nil)
 	exactly(t, r, r.guests)
 }
 
@@ -69,7 +69,7 @@ func TestTwoServicesOneCatalog(t *testing.T) {
 // datastore.
 func twoServices(t *testing.T) (a, b *rig) {
 	t.Helper()
-	dsn, ds := lab.Postgres(t), lab.Folder(t, strings.ToLower(t.Name()))
+	dsn, ds := lab.Postgres(t), lab.Folder(t, own(strings.ToLower(t.Name())))
 	catalog := func(c *harness.Config) {
 		c.Catalog.Driver, c.Catalog.DSNFile = "postgres", dsn
 		c.Volume.AttachWait = "1s"

@@ -180,6 +180,7 @@ func (p *plain) ownSocket() string { return filepath.Join(p.Disk(), "plugin.sock
 // returns the relay that stands where the guest looks for it.
 func hostRelay(t *testing.T, g *harness.Guest) (r *relay, change func(*harness.Config)) {
 	t.Helper()
+	localOnly(t, "it stands between plugin and service, which nobody can where they speak TLS")
 	behind := filepath.Join(g.ChannelDir(), "guest", "behind.sock")
 	r = newRelay(t, g.Socket(), behind)
 	return r, func(c *harness.Config) {

@@ -170,7 +170,7 @@ func TestLiveRestore(t *testing.T) {
 		s.vm1.StopEngine(t)
 		s.vm1.SetEngineFlags()
 		s.vm1.StartEngine(t)
-		s.vm1.InstallPlugin(t, pluginSettings...)
+		s.install(t, s.vm1)
 	})
 	create(t, s.vm1, "vol", "size=32mb")
 	create(t, s.vm1, "wol", "size=32mb")

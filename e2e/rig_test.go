@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"mooring.dev/mooring/e2e/harness"
 	"mooring.dev/mooring/pkg/errkind"
@@ -27,6 +26,7 @@ import (
 // build. Its guests are in the vmgroup "team", which counts its quota.
 type rig struct {
 	*harness.Daemon
+	vc     *harness.VCenter // nil on the local hypervisor
 	admin  *hostclient.Admin
 	ds     *harness.Datastore
 	guests []*plain
@@ -63,6 +63,10 @@ func newRig(t *testing.T, name string, ds *harness.Datastore, guests []*plain, b
 			change(c)
 		}
 	})
+	invited := onVSphere && r.Config.Guest == nil // a test with a door of its own invites by itself
+	if onVSphere {
+		r.findVCenter(t, machines)
+	}
 	r.Binary = bin.Mooringd
 	r.OnSwitch = len(r.Config.Guest) > 0
 	r.admin = hostclient.NewAdmin("unix://"+r.Config.Admin.Socket, hostclient.Options{Patience: 10 * time.Second})
@@ -70,10 +74,18 @@ func newRig(t *testing.T, name string, ds *harness.Datastore, guests []*plain, b
 	r.Start(t)
 	r.team(t)
 	for _, g := range r.guests {
+		var channel []string
+		if invited {
+			channel = r.channel(t, g)
+		}
 		if g.managed {
-			g.InstallPlugin(t, pluginSettings...)
+			g.InstallPlugin(t, slices.Concat(pluginSettings, channel)...)
 		} else {
+			g.settings = append(g.settings, channel...)
 			g.start(t)
+		}
+		if invited {
+			enrolled(t, r.Daemon, g.Name)
 		}
 	}
 	return r
@@ -197,6 +209,7 @@ func (r *rig) finish(t *testing.T) {
 	}
 	err = r.End()
 	for _, g := range r.guests {
+		g.settings = nil
 		err = errors.Join(err, os.RemoveAll(filepath.Join(g.Disk(), rootName, ".state")))
 		if t.Failed() {
 			err = errors.Join(err, g.Wipe())
@@ -270,11 +283,12 @@ func (r *rig) agree(ctx context.Context) error {
 		}
 	}
 	var files, attached []string
+	kept := r.keeper()
 	nodes, names, used := map[string][]string{}, map[string][]string{}, map[string]int64{}
 	for _, v := range list.Volumes {
 		if v.ViewOf == "" { // what only shows a recovery point has no disk of its own
 			used[v.VMGroup] += v.SizeBytes
-			files = append(files, string(v.ID)+".img", string(v.ID)+".json")
+			files = append(files, kept.disk(v), string(v.ID)+".json")
 		}
 		if v.State != volspec.Ready && v.State != volspec.Trashed || v.Health != "ok" {
 			errs = append(errs, fmt.Errorf("volume %s is %s, %s", v.Name, v.State, v.Health))
@@ -286,7 +300,7 @@ func (r *rig) agree(ctx context.Context) error {
 			if v.ViewOf == "" {
 				attached = append(attached, string(v.ID))
 			}
-			nodes[v.AttachedTo] = append(nodes[v.AttachedTo], v.Serial)
+			nodes[v.AttachedTo] = append(nodes[v.AttachedTo], kept.node(v))
 		}
 		if v.State != volspec.Ready {
 			continue
@@ -296,18 +310,17 @@ func (r *rig) agree(ctx context.Context) error {
 		errs = append(errs, err)
 		for _, s := range snaps {
 			used[v.VMGroup] += s.Size
-			files = append(files, fmt.Sprintf("%s.%s.snap", v.ID, s.ID))
+			files = append(files, kept.snapshot(v, s))
 		}
 	}
-	on, err := r.ds.Files()
+	on, err := kept.files()
 	errs = append(errs, err)
-	for i, f := range on {
-		on[i] = filepath.Base(f)
-	}
 	bases, err := r.bases(ctx, list.Volumes, on, files)
 	errs = append(errs, err)
 	diff("files on the datastore", append(files, bases...), on)
-	diff("loop devices", attached, loopsOf(r.ds.Path))
+	plugged, err := kept.plugged(ctx)
+	errs = append(errs, err)
+	diff("disks with VMs", attached, plugged)
 	groups, err := r.admin.VMGroups(ctx)
 	errs = append(errs, err)
 	groupOf := map[string]string{}
@@ -322,12 +335,7 @@ func (r *rig) agree(ctx context.Context) error {
 		}
 	}
 	for _, g := range r.guests {
-		have, _ := os.ReadDir(filepath.Join(g.DevDir(), "mooring"))
-		var serials []string
-		for _, n := range have {
-			serials = append(serials, n.Name())
-		}
-		diff("block nodes of "+g.Name, nodes[g.Name], serials)
+		diff("block nodes of "+g.Name, nodes[g.Name], kept.nodes(g))
 		if !g.EngineRuns() || !g.managed && (g.PlainPlugin == nil || !g.Running()) {
 			continue
 		}
@@ -358,38 +366,6 @@ func (r *rig) bases(ctx context.Context, volumes []wire.Volume, on, known []stri
 		}
 	}
 	return found, err
-}
-
-// loopsOf are the ids of the disks below a datastore that have a loop device,
-// once for each device, without those that were cut off from their VM: these
-// live until the guest closes them.
-func loopsOf(dir string) (ids []string) {
-	backing, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
-	for _, b := range backing {
-		file, err := os.ReadFile(b)
-		path := strings.TrimSpace(string(file))
-		if err != nil || !strings.HasPrefix(path, dir+"/") {
-			continue
-		}
-		if !strings.HasPrefix(loopLabel("/dev/"+strings.Split(b, "/")[3]), "f:") {
-			ids = append(ids, strings.TrimSuffix(filepath.Base(path), ".img"))
-		}
-	}
-	return ids
-}
-
-// loopLabel is the name that a loop device was given, "" for a free one.
-func loopLabel(dev string) string {
-	f, err := os.Open(dev)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
-	if err != nil {
-		return ""
-	}
-	return unix.ByteSliceToString(info.File_name[:])
 }
 
 // settled waits until everything agrees.

@@ -22,6 +22,7 @@ import (
 // ds2 (btrfs) and small (ext4, 160 MiB). A test gets it empty and leaves it empty.
 type site struct {
 	*harness.Daemon
+	vc              *harness.VCenter // nil on the local hypervisor
 	ds1, ds2, small *harness.Datastore
 	vm1, vm2        *harness.Guest
 }
@@ -37,9 +38,15 @@ const logLines = 60
 func newSite(t *testing.T) *site {
 	t.Helper()
 	if shared == nil {
-		s := &site{ds1: lab.Folder(t, "ds1"), ds2: lab.Filesystem(t, "ds2", "btrfs", 4096), small: lab.Filesystem(t, "small", "ext4", 160)}
-		s.vm1, s.vm2 = lab.NewGuest(t, "vm1"), lab.NewGuest(t, "vm2")
-		s.Daemon = lab.Daemon(t, "site", s.stores(), []*harness.Guest{s.vm1, s.vm2, lab.NewGuest(t, "vm3")}, nil)
+		s := &site{
+			ds1: lab.Folder(t, at("site-vcenter", "ds1")), ds2: lab.Filesystem(t, at("site-vcenter", "ds2"), "btrfs", 4096),
+			small: lab.Filesystem(t, at("site-vcenter", "small"), "ext4", 160), vm1: lab.NewGuest(t, "vm1"), vm2: lab.NewGuest(t, "vm2"),
+		}
+		all := append(s.guests(), lab.NewGuest(t, "vm3"))
+		s.Daemon = lab.Daemon(t, "site", s.stores(), all, nil)
+		if onVSphere {
+			s.vc = vcenter(t, "site-vcenter", s.Daemon, s.stores(), all...)
+		}
 		shared = s
 	}
 	s := shared
@@ -47,7 +54,7 @@ func newSite(t *testing.T) *site {
 		s.Start(t)
 	}
 	for _, g := range s.guests() {
-		lab.Guest(t, g.Name).InstallPlugin(t, pluginSettings...)
+		s.install(t, lab.Guest(t, g.Name))
 	}
 	t.Cleanup(func() { s.finish(t) })
 	return s
@@ -88,7 +95,7 @@ func (s *site) finish(t *testing.T) {
 			t.Logf("--- mounts of %s\n%s", g.Name, g.Mounts(cleanup()))
 		}
 	}
-	if err := s.clear(); err != nil {
+	if err := s.clear(t); err != nil {
 		t.Errorf("the site could not be cleared for the next test: %v", err)
 	}
 }
@@ -128,7 +135,7 @@ func (s *site) empty(ctx context.Context) error {
 
 // clear takes the whole site down and forgets what it knew; the next test
 // builds it anew on the same guests.
-func (s *site) clear() error {
+func (s *site) clear(t *testing.T) error {
 	var errs []error
 	if err := s.End(); err != nil {
 		errs = append(errs, err)
@@ -136,8 +143,17 @@ func (s *site) clear() error {
 	for _, g := range s.guests() {
 		errs = append(errs, g.Wipe())
 	}
-	for _, ds := range s.stores() {
-		errs = append(errs, ds.Wipe())
+	if s.vc != nil {
+		s.vc.Reset(t)
+		for _, g := range append(s.guests(), lab.NewGuest(t, "vm3")) {
+			s.vc.Admit(t, g, g.Name, s.ds1)
+			errs = append(errs, os.RemoveAll(s.invitation(g)))
+		}
+		s.vc.Configure(t, s.Daemon)
+	} else {
+		for _, ds := range s.stores() {
+			errs = append(errs, ds.Wipe())
+		}
 	}
 	return errors.Join(append(errs, os.RemoveAll(s.Config.StateDir))...)
 }

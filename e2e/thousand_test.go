@@ -20,7 +20,7 @@ func TestThousandVolumes(t *testing.T) {
 	g := all[0]
 	plugin := g.throughRelay(t)
 	host, change := hostRelay(t, g.Guest)
-	r := newRig(t, "thousand", lab.Folder(t, "thousand"), all, lab.Bin, change)
+	r := newRig(t, "thousand", lab.Folder(t, own("thousand")), all, lab.Bin, change)
 	const count = 1000
 	var wg sync.WaitGroup
 	names := make(chan string)

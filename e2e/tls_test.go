@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,35 +13,25 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/e2e/harness"
-	"mooring.dev/mooring/pkg/wire"
 )
 
-// guestURL is the TLS door of a service on the guests' network.
-const guestURL = "tls://" + harness.SwitchAddr + ":1020"
+// tlsDoor is where services listen to VMs with certificates in tests that say
+// so themselves.
+const tlsDoor = harness.SwitchAddr + ":1020"
 
 // tlsRig is a service with a TLS door on the guests' network, and a guest
 // whose plugin has no other channel.
 func tlsRig(t *testing.T, name string, guests []*plain) *rig {
 	t.Helper()
 	for _, g := range guests {
-		g.settings = []string{"MOORING_HOST=" + guestURL, "MOORING_ENROLL=/srv/enroll"}
-		forget := func() { require.NoError(t, os.RemoveAll(filepath.Join(g.Disk(), "enroll"))) }
+		g.settings = []string{"MOORING_HOST=tls://" + tlsDoor, "MOORING_ENROLL=/srv/enroll"}
+		forget := func() { require.NoError(t, os.RemoveAll(g.invitation())) }
 		forget()
 		t.Cleanup(forget)
 	}
-	return newRig(t, name, lab.Folder(t, name), guests, lab.Bin, func(c *harness.Config) {
-		c.Guest = map[string]any{"listen": harness.SwitchAddr + ":1020"}
+	return newRig(t, name, lab.Folder(t, own(name)), guests, lab.Bin, func(c *harness.Config) {
+		c.Guest = map[string]any{"listen": tlsDoor}
 	})
-}
-
-// invite makes a code for a guest and puts it where its plugin looks.
-func invite(t *testing.T, d *harness.Daemon, g *plain) wire.Invitation {
-	t.Helper()
-	var in wire.Invitation
-	text := d.Mooring(t.Context(), "vm", "enroll", g.Name, "-o", "json").OK(t).Stdout
-	require.NoError(t, json.Unmarshal([]byte(text), &in))
-	require.NoError(t, os.WriteFile(filepath.Join(g.Disk(), "enroll"), []byte(text), 0o600))
-	return in
 }
 
 // certificate is what the administrator sees of a guest's certificate.
@@ -70,6 +59,9 @@ func (r *rig) reaches(t *testing.T, g *plain) {
 	remove(t, g.Guest, "probe")
 }
 
+// invitation is where the plugin looks for a code when it is told so.
+func (p *plain) invitation() string { return filepath.Join(p.Disk(), "enroll") }
+
 func (p *plain) identity() string {
 	return filepath.Join(p.Disk(), rootName, ".state", "identity.json")
 }
@@ -81,7 +73,7 @@ func TestAGuestOverTLS(t *testing.T) {
 	r := tlsRig(t, "tls", []*plain{g})
 	tryCreate(t, g.Guest, "early").Fails(t, "this VM is not enrolled at the host service", "mooring vm enroll", "/srv/enroll")
 
-	in := invite(t, r.Daemon, g)
+	in := invite(t, r.Daemon, g.Name, g.invitation())
 	r.reaches(t, g)
 	assert.True(t, strings.HasPrefix(r.certificate(t, g), "until "))
 	st, err := os.Stat(g.identity())
@@ -126,13 +118,13 @@ func TestAGuestOverTLS(t *testing.T) {
 	res := r.Mooring(t.Context(), "doctor")
 	assert.Equal(t, 1, res.Code)
 	assert.Contains(t, res.Stdout, "certificate of VM p1")
-	invite(t, r.Daemon, g)
+	invite(t, r.Daemon, g.Name, g.invitation())
 	r.reaches(t, g)
 
 	r.Mooring(t.Context(), "vm", "revoke", "p1").OK(t)
 	tryCreate(t, g.Guest, "late").Fails(t, "the certificate of this VM was revoked: enrol it again with `mooring vm enroll p1`")
 	assert.Equal(t, "revoked", r.certificate(t, g))
-	invite(t, r.Daemon, g)
+	invite(t, r.Daemon, g.Name, g.invitation())
 	r.reaches(t, g)
 	remove(t, g.Guest, "db")
 }
@@ -141,8 +133,8 @@ func TestAGuestOverTLS(t *testing.T) {
 func TestTheManagedPluginOverTLS(t *testing.T) {
 	g := plains(t, "p3")[0]
 	g.managed = true
-	r := newRig(t, "tls-managed", lab.Folder(t, "tls-managed"), []*plain{g}, lab.Bin, func(c *harness.Config) {
-		c.Guest = map[string]any{"listen": harness.SwitchAddr + ":1020"}
+	r := newRig(t, "tls-managed", lab.Folder(t, own("tls-managed")), []*plain{g}, lab.Bin, func(c *harness.Config) {
+		c.Guest = map[string]any{"listen": tlsDoor}
 	})
 	g.Docker(t.Context(), "plugin", "disable", harness.Driver).OK(t)
 	text := r.Mooring(t.Context(), "vm", "enroll", g.Name).OK(t).Stdout
@@ -157,7 +149,7 @@ func TestTheManagedPluginOverTLS(t *testing.T) {
 	sh(t, g.Guest, "db", "echo hello >/vol/file").OK(t)
 	shown := g.Docker(t.Context(), "plugin", "inspect", harness.Driver).OK(t).Stdout
 	code := strings.TrimSpace(strings.Split(text, "\n")[2])
-	assert.Contains(t, shown, guestURL)
+	assert.Contains(t, shown, r.GuestURL())
 	assert.NotContains(t, shown, code)
 	assert.NotContains(t, shown, "PRIVATE")
 

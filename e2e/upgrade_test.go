@@ -22,11 +22,12 @@ func TestPluginThroughRegistry(t *testing.T) {
 	g.Docker(ctx, "plugin", "rm", "-f", harness.Driver).OK(t)
 	t.Cleanup(func() {
 		g.Docker(cleanup(), "plugin", "rm", "-f", harness.Driver)
-		g.InstallPlugin(t, pluginSettings...)
+		s.install(t, g)
 	})
 	publish(t, s.vm3(t), repo, "1", "2")
 	g.Docker(ctx, "plugin", "install", "--alias", harness.Driver, repo+":1").Fails(t) // privileges not granted
-	g.Docker(ctx, "plugin", "install", "--grant-all-permissions", "--alias", harness.Driver, repo+":1", "MOORING_LOG_LEVEL=debug").OK(t)
+	g.Docker(ctx, append([]string{"plugin", "install", "--grant-all-permissions", "--alias", harness.Driver, repo + ":1", "MOORING_LOG_LEVEL=debug"}, s.channel(t, g)...)...).OK(t)
+	s.reaches(t, g)
 	id := g.Docker(ctx, "plugin", "inspect", "-f", "{{.ID}}", harness.Driver).OK(t).Stdout
 	create(t, g, "vol", "size=32mb")
 	sh(t, g, "vol", "echo before >/vol/data").OK(t)

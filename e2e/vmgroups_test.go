@@ -269,6 +269,46 @@ func restoreDefault(s *site) {
 	s.Mooring(cleanup(), "vmgroup", "access", "add", "--name=_DEFAULT", "--datastore=_ALL_DS", "--allow-create")
 }
 
+// guide starts the service of the tenancy guide in the place of the site's.
+// One of its machines is the guest vm1.
+func guide(t *testing.T, s *site, machines []string, vm1 string) *harness.Daemon {
+	t.Helper()
+	stores := []*harness.Datastore{lab.Folder(t, at("guide-vcenter", "datastore1")), lab.Folder(t, at("guide-vcenter", "datastore3"))}
+	d := lab.Daemon(t, "guide", stores, nil, func(c *harness.Config) {
+		for _, name := range machines {
+			vm := harness.ConfigVM{Name: name, Datastore: "datastore1", Dev: lab.Dir + "/guide/" + name + "/dev", Socket: lab.Dir + "/guide/" + name + "/self.sock"}
+			if name == vm1 {
+				vm.Dev, vm.Socket, vm.InitPIDFile = s.vm1.DevDir(), s.vm1.Socket(), s.vm1.InitPIDFile()
+			}
+			require.NoError(t, os.MkdirAll(vm.Dev, 0o755))
+			c.VMs = append(c.VMs, vm)
+		}
+	})
+	if s.vc != nil {
+		vc := vcenter(t, "guide-vcenter", d, stores)
+		t.Cleanup(func() {
+			require.NoError(t, vc.End())
+			s.vc.Admit(t, s.vm1, "vm1", s.ds1)
+		})
+		for _, name := range machines {
+			if name == vm1 {
+				vc.Admit(t, s.vm1, name, stores[0])
+				continue
+			}
+			_, err := vc.AddVM(t.Context(), name, "", stores[0].Name)
+			require.NoError(t, err)
+		}
+		d.Config.Guest = s.Config.Guest // where the plugins look for it
+	}
+	d.Start(t)
+	t.Cleanup(func() { require.NoError(t, d.End()) })
+	if s.vc != nil {
+		invite(t, d, vm1, s.invitation(s.vm1))
+		enrolled(t, d, vm1)
+	}
+	return d
+}
+
 // The session of the tenancy guide, word for word, with one guest as a
 // machine of the test team. See docs/tenancy.md.
 func TestTenancyGuideSession(t *testing.T) {
@@ -276,20 +316,9 @@ func TestTenancyGuideSession(t *testing.T) {
 	s.Stop(t)
 	t.Cleanup(func() {
 		s.Start(t)
+		s.enrollAgain(t, s.vm1)
 	})
-	ds1, ds3 := lab.Folder(t, "datastore1"), lab.Folder(t, "datastore3")
-	d := lab.Daemon(t, "guide", []*harness.Datastore{ds1, ds3}, nil, func(c *harness.Config) {
-		for i, name := range []string{"Photon1", "Photon2", "Photon3", "Photon4", "Photon5", "Photon6"} {
-			vm := harness.ConfigVM{Name: name, Datastore: "datastore1", Dev: lab.Dir + "/guide/" + name + "/dev", Socket: lab.Dir + "/guide/" + name + "/self.sock"}
-			if i == 3 { // Photon4 is a real machine
-				vm.Dev, vm.Socket, vm.InitPIDFile = s.vm1.DevDir(), s.vm1.Socket(), s.vm1.InitPIDFile()
-			}
-			require.NoError(t, os.MkdirAll(vm.Dev, 0o755))
-			c.VMs = append(c.VMs, vm)
-		}
-	})
-	d.Start(t)
-	t.Cleanup(func() { require.NoError(t, d.End()) })
+	d := guide(t, s, []string{"Photon1", "Photon2", "Photon3", "Photon4", "Photon5", "Photon6"}, "Photon4")
 	ctx := t.Context()
 
 	const created = "vmgroup '%' is created.  Do not forget to run 'vmgroup vm add' and 'vmgroup access add' commands to enable access control."

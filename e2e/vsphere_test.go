@@ -20,21 +20,21 @@ import (
 // and guests that are VMs with certificates.
 type vsite struct {
 	*harness.Daemon
-	vc     *harness.VCenter
-	h1, h2 *plain
+	vc           *harness.VCenter
+	gold, silver *harness.Datastore
+	h1, h2       *plain
 }
 
 // newVSite starts one whose vmgroup team has both guests, and 2 GB on gold.
 func newVSite(t *testing.T) *vsite {
 	t.Helper()
-	s := &vsite{vc: lab.VCenter(t, "vcenter", "gold", "silver")}
+	s := &vsite{gold: lab.Folder(t, "vcenter/gold"), silver: lab.Folder(t, "vcenter/silver")}
 	both := plains(t, "h1", "h2")
 	s.h1, s.h2 = both[0], both[1]
-	for _, g := range both {
-		s.vc.Admit(t, g.Guest, "gold")
-	}
-	s.Daemon = lab.Daemon(t, "vsphere", nil, nil, func(c *harness.Config) { c.DefaultVMGroup = false })
-	s.vc.Configure(t, s.Daemon)
+	stores := []*harness.Datastore{s.gold, s.silver}
+	s.Daemon = lab.Daemon(t, "vsphere", stores, nil, func(c *harness.Config) { c.DefaultVMGroup = false })
+	s.vc = vcenter(t, "vcenter", s.Daemon, stores, s.h1.Guest, s.h2.Guest)
+	t.Cleanup(func() { require.NoError(t, s.vc.End()) })
 	s.Start(t)
 	t.Cleanup(func() { s.finish(t) })
 	s.mooring(t, "vmgroup", "create", "--name="+team, "--vm-list=h1,h2")
@@ -56,8 +56,8 @@ func (s *vsite) mooring(t *testing.T, args ...string) harness.Result {
 // enroll gives a guest's plugin a code to become its VM with.
 func (s *vsite) enroll(t *testing.T, g *plain) {
 	t.Helper()
-	invite(t, s.Daemon, g)
-	g.settings = []string{"MOORING_HOST=" + guestURL, "MOORING_ENROLL=/srv/enroll"}
+	invite(t, s.Daemon, g.Name, g.invitation())
+	g.settings = []string{"MOORING_HOST=" + s.GuestURL(), "MOORING_ENROLL=/srv/enroll"}
 }
 
 // finish removes everything and checks that vCenter has none of it.
@@ -100,9 +100,12 @@ func (s *vsite) clean(ctx context.Context) error {
 			left = append(left, d.File+" in "+g.Name)
 		}
 	}
-	for _, ds := range []string{"gold", "silver"} {
-		found, _ := filepath.Glob(filepath.Join(s.vc.Dir, ds, "mooring", "*", "*"))
-		left = append(left, found...)
+	for _, ds := range []*harness.Datastore{s.gold, s.silver} {
+		files, err := ds.Files()
+		if err != nil {
+			return err
+		}
+		left = append(left, files...)
 	}
 	if len(left) > 0 {
 		return fmt.Errorf("still there: %v", left)
@@ -183,10 +186,10 @@ func vspherePower(t *testing.T, s *vsite) {
 		}
 		return nil
 	}))
-	s.vc.PowerOff(t, s.h1.Guest)
+	s.h1.PowerOff(t)
 	s.attachedTo(t, "power", "")
 	sh(t, s.h2.Guest, "power", read).OK(t)
-	s.vc.PowerOn(t, s.h1.Guest)
+	s.h1.PowerOn(t)
 	s.h1.start(t)
 	s.h1.StartEngine(t)
 	drop(t, s.h1.Guest, "power")

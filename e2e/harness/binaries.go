@@ -35,9 +35,15 @@ func (l *Lab) CrashBinaries(t testing.TB) Binaries {
 // scribe.
 func (l *Lab) Scribe(t testing.TB) string {
 	t.Helper()
-	out := filepath.Join(l.Dir, "scribe")
+	return l.program(t, "scribe")
+}
+
+// program builds one of the harness's own, once.
+func (l *Lab) program(t testing.TB, name string) string {
+	t.Helper()
+	out := filepath.Join(l.Dir, name)
 	if _, err := os.Stat(out); err != nil {
-		cmd := exec.CommandContext(lasting(t), "go", "build", "-o", out, "./e2e/harness/scribe")
+		cmd := exec.CommandContext(lasting(t), "go", "build", "-o", out, "./e2e/harness/"+name)
 		cmd.Dir, cmd.Env = l.Bin.Root, append(os.Environ(), "CGO_ENABLED=0")
 		said, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", said)

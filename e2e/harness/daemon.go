@@ -101,9 +101,10 @@ type Daemon struct {
 	// OnSwitch runs it on the lab's network, where guests reach it at SwitchAddr.
 	OnSwitch bool
 
-	lab  *Lab
-	dir  string
-	proc *process
+	lab   *Lab
+	dir   string
+	index int
+	proc  *process
 }
 
 // Daemon prepares a mooringd with these datastores and guests. Each guest
@@ -132,6 +133,7 @@ func (l *Lab) Daemon(t testing.TB, name string, stores []*Datastore, guests []*G
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.daemons = append(l.daemons, d)
+	d.index = len(l.daemons)
 	return d
 }
 
@@ -141,6 +143,9 @@ func (d *Daemon) ConfigFile() string { return filepath.Join(d.dir, "mooring.toml
 // Outside lists what the daemon has in the kernel beside the disks of volumes:
 // mounts and loop devices below its own folder.
 func (d *Daemon) Outside() []string { return append(mountsBelow(d.dir), loopsBelow(d.dir)...) }
+
+// GuestURL is its door for VMs with certificates.
+func (d *Daemon) GuestURL() string { return fmt.Sprint("tls://", d.Config.Guest["listen"]) }
 
 // LogFile is what it has said so far.
 func (d *Daemon) LogFile() string { return filepath.Join(d.dir, "mooringd.log") }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"mooring.dev/mooring/simvc/control"
 )
 
 // Datastore is a place for disks: a folder of the lab, or a filesystem of its
@@ -22,24 +24,27 @@ type Datastore struct {
 	Path string
 
 	lab   *Lab
-	image string // "" for a plain folder
-	size  string // of a managed datastore, "" for others
+	image string   // "" for a plain folder
+	size  string   // of a managed datastore, "" for others
+	vc    *VCenter // whose datastore it is, nil for a folder of mooringd's own machine
 }
 
-// Folder makes a datastore that is a plain folder on the machine's disk.
+// Folder makes a datastore that is a plain folder on the machine's disk. name
+// may begin with that of a vCenter that is to have it, and a slash.
 func (l *Lab) Folder(t testing.TB, name string) *Datastore {
 	t.Helper()
-	ds := &Datastore{Name: name, Path: filepath.Join(l.Dir, "ds", name), lab: l}
+	ds := &Datastore{Name: filepath.Base(name), Path: filepath.Join(l.Dir, "ds", name), lab: l}
 	require.NoError(t, os.MkdirAll(ds.Path, 0o755))
 	l.addDatastore(ds)
 	return ds
 }
 
 // Filesystem makes a datastore on a new filesystem (ext4, xfs or btrfs) of
-// that many MiB; xfs is made with reflinks.
+// that many MiB; xfs is made with reflinks. For name see Folder.
 func (l *Lab) Filesystem(t testing.TB, name, fstype string, mib int64) *Datastore {
 	t.Helper()
-	ds := &Datastore{Name: name, Path: filepath.Join(l.Dir, "ds", name), lab: l, image: filepath.Join(l.Dir, "ds-"+name+".img")}
+	ds := &Datastore{Name: filepath.Base(name), Path: filepath.Join(l.Dir, "ds", name), lab: l}
+	ds.image = filepath.Join(l.Dir, "ds-"+strings.ReplaceAll(name, "/", "-")+".img")
 	require.NoError(t, os.MkdirAll(ds.Path, 0o755))
 	f, err := os.Create(ds.image)
 	require.NoError(t, err)
@@ -66,6 +71,9 @@ func (l *Lab) Managed(t testing.TB, name, size string) *Datastore {
 	return ds
 }
 
+// VCenter is whose datastore it is, nil for one of mooringd's own machine.
+func (ds *Datastore) VCenter() *VCenter { return ds.vc }
+
 func (l *Lab) addDatastore(ds *Datastore) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -80,30 +88,46 @@ func (ds *Datastore) mount(ctx context.Context) error {
 func (ds *Datastore) Mount(t testing.TB) {
 	t.Helper()
 	require.NoError(t, ds.mount(lasting(t)))
+	ds.become(t, control.Online)
 }
 
 // Vanish takes the datastore's filesystem away, as a lost path to storage
 // does: what has files open there keeps them.
 func (ds *Datastore) Vanish(t testing.TB) {
 	t.Helper()
+	ds.become(t, control.Offline)
 	require.NoError(t, unix.Unmount(ds.Path, unix.MNT_DETACH))
 }
 
 // ReadOnly remounts the datastore's filesystem read-only or writable again.
 func (ds *Datastore) ReadOnly(t testing.TB, on bool) {
 	t.Helper()
-	mode := "remount,rw"
+	mode, state := "remount,rw", control.Online
 	if on {
-		mode = "remount,ro"
+		mode, state = "remount,ro", control.ReadOnly
 	}
+	ds.become(t, state)
 	require.NoError(t, ds.lab.do(lasting(t), "mount", "-o", mode, ds.Path))
 }
 
+// become tells the vCenter of the datastore, if there is one, how it fares.
+func (ds *Datastore) become(t testing.TB, state string) {
+	t.Helper()
+	if ds.vc != nil {
+		require.NoError(t, ds.vc.SetDatastore(lasting(t), ds.Name, state))
+	}
+}
+
 // Files lists the files below the datastore, relative to it, without those
-// that mark the datastore itself (names that begin with a dot) and lost+found.
+// that mark the datastore itself (names that begin with a dot) and lost+found,
+// and in a vCenter without those of VMs.
 func (ds *Datastore) Files() ([]string, error) {
 	var out []string
-	err := filepath.WalkDir(ds.Path, func(p string, d fs.DirEntry, err error) error {
+	top := ds.Path
+	if ds.vc != nil {
+		top = filepath.Join(ds.Path, "mooring")
+	}
+	err := filepath.WalkDir(top, func(p string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}

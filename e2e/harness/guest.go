@@ -34,6 +34,8 @@ type Guest struct {
 	init   *process
 	engine *process
 	flags  []string // of the engine
+	vc     *VCenter // whose VM the guest is, nil for nobody's
+	vm     string   // its name there
 }
 
 // Guest returns the guest of that name, made, booted and with a running
@@ -137,6 +139,11 @@ func (g *Guest) powerOn(ctx context.Context) error {
 	if err := g.lab.ensureNetwork(ctx); err != nil {
 		return err
 	}
+	if g.vc != nil {
+		if err := g.vc.Power(ctx, g.vm, true); err != nil {
+			return err
+		}
+	}
 	booted := filepath.Join(g.Disk(), "booted")
 	if err := os.Remove(booted); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -178,6 +185,9 @@ func (g *Guest) powerOff() error {
 	err := g.init.signal(syscall.SIGKILL, 30*time.Second)
 	if err == nil && g.engine.alive() {
 		err = g.engine.wait(10 * time.Second)
+	}
+	if err == nil && g.vc != nil {
+		err = g.vc.Power(context.Background(), g.vm, false)
 	}
 	return err
 }

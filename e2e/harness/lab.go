@@ -32,6 +32,7 @@ type Lab struct {
 	guests     map[string]*Guest
 	daemons    []*Daemon
 	datastores []*Datastore
+	vcenters   []*VCenter
 	sw         *network
 	registry   *Registry
 	image      string // rootfs tar of the test image
@@ -88,6 +89,9 @@ func (l *Lab) Close() error {
 	for _, d := range l.daemons {
 		errs = append(errs, d.end())
 	}
+	for _, v := range l.vcenters {
+		errs = append(errs, v.Stop())
+	}
 	errs = append(errs, clean(l.Dir), l.lock.Close())
 	l.lock = nil
 	return errors.Join(errs...)
@@ -115,6 +119,9 @@ func (l *Lab) Logs(lines int) string {
 	}
 	for _, d := range l.daemons {
 		add("mooringd "+d.Name, d.LogFile(), noLists)
+	}
+	for _, v := range l.vcenters {
+		add("vCenter "+filepath.Base(v.dir), filepath.Join(v.Dir, "simvc.log"), nil)
 	}
 	for name, g := range l.guests {
 		add("dockerd and plugin of "+name, g.engineLog(), ours)

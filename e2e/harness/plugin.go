@@ -45,15 +45,21 @@ func (g *Guest) CreatePlugin(t testing.TB, name string) {
 	g.Docker(lasting(t), "plugin", "create", name, dir).OK(t)
 }
 
+// PluginEnabled reports whether the guest has the managed plugin, and enabled.
+func (g *Guest) PluginEnabled(ctx context.Context) bool {
+	return g.Docker(ctx, "plugin", "inspect", "-f", "{{.Enabled}}", Driver).Stdout == "true"
+}
+
 // InstallPlugin makes the managed plugin in the guest and enables it with
 // these settings. One that is there and enabled: nothing.
 func (g *Guest) InstallPlugin(t testing.TB, settings ...string) {
 	t.Helper()
 	ctx := lasting(t)
-	if r := g.Docker(ctx, "plugin", "inspect", "-f", "{{.Enabled}}", Driver); r.Code != 0 {
-		g.CreatePlugin(t, Driver)
-	} else if r.Stdout == "true" {
+	if g.PluginEnabled(ctx) {
 		return
+	}
+	if g.Docker(ctx, "plugin", "inspect", Driver).Code != 0 {
+		g.CreatePlugin(t, Driver)
 	}
 	if len(settings) > 0 {
 		g.Docker(ctx, append([]string{"plugin", "set", Driver}, settings...)...).OK(t)
