@@ -56,6 +56,8 @@ var Privileges = []Privilege{
 	{"VirtualMachine.Inventory.Create", OnFolder, "restoring whole VMs"},
 	{"VirtualMachine.Inventory.Delete", OnFolder, "removing VMs whose restore broke off"},
 	{"Resource.AssignVMToPool", OnPools, "restoring whole VMs"},
+	{"VApp.Export", OnVMs, "backup of what lies on vSAN and vVols"},
+	{"VApp.Import", OnPools, "restoring to vSAN and vVols"},
 	{"Network.Assign", OnNetworks, "restoring whole VMs with their networks"},
 }
 
