@@ -113,6 +113,7 @@ type VMGroup struct {
 	Description      string   `toml:"description,omitempty"`
 	DefaultDatastore string   `toml:"default_datastore,omitempty"`
 	VMs              []string `toml:"vms,omitempty"`
+	Folders          []string `toml:"vm_folders,omitempty"` // whose VMs it may protect
 	Access           []Access `toml:"access,omitempty"`
 
 	BackupTotalSize volspec.Size `toml:"backup_totalsize,omitzero"` // of all its repositories together

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 )
 
@@ -139,6 +140,7 @@ func (c *Config) checkSockets(p *Problems) {
 
 func (c *Config) checkVMGroups(p *Problems) {
 	names, owners := map[string]int{}, map[string]string{}
+	var granted []volspec.FolderGrant // Group is the name here
 	for i, g := range c.VMGroups {
 		at := fmt.Sprintf("vmgroup[%d]", i)
 		p.name(at+".name", g.Name, names, i, volspec.CheckVMGroupName)
@@ -148,6 +150,7 @@ func (c *Config) checkVMGroups(p *Problems) {
 		case g.DefaultDatastore != "" && g.DefaultDatastore != volspec.VMDatastore:
 			c.knownDatastore(p, at+".default_datastore", g.DefaultDatastore)
 		}
+		granted = append(granted, c.checkFolders(p, at, g, granted)...)
 		if g.Name == volspec.DefaultGroup && len(g.VMs) > 0 {
 			p.add(at+".vms", "%s has no list of VMs, every VM without a vmgroup belongs to it: remove the key", volspec.DefaultGroup)
 			continue
@@ -164,6 +167,41 @@ func (c *Config) checkVMGroups(p *Problems) {
 		}
 		c.checkAccess(p, at, g.Access)
 	}
+}
+
+// checkFolders checks the folders of a vmgroup among themselves and against those
+// granted before. Relative and absolute paths can be compared by the service
+// only, which knows where the relative ones begin.
+func (c *Config) checkFolders(p *Problems, at string, g VMGroup, granted []volspec.FolderGrant) (own []volspec.FolderGrant) {
+	at += ".vm_folders"
+	switch {
+	case len(g.Folders) == 0:
+		return nil
+	case c.Hypervisor != VSphere:
+		p.add(at, "only vSphere has folders of VMs: name the VMs with vms")
+		return nil
+	case g.Name == volspec.DefaultGroup:
+		p.add(at, "%s is granted no folders, every VM that is in none belongs to it: remove the key", volspec.DefaultGroup)
+		return nil
+	}
+	for i, folder := range g.Folders {
+		at := fmt.Sprintf("%s[%d]", at, i)
+		f, err := volspec.ParseFolder(folder)
+		if err != nil {
+			p.add(at, "%s", errkind.Text(err))
+			continue
+		}
+		for _, have := range granted {
+			if have.Folder.Overlaps(f) {
+				p.add(at, "folder %q overlaps with %q of vmgroup %q: a VM is in the scope of one vmgroup", folder, have.Folder, have.Group)
+			}
+		}
+		if slices.ContainsFunc(own, func(have volspec.FolderGrant) bool { return have.Folder == f }) {
+			p.add(at, "folder %q is there twice: remove one", folder)
+		}
+		own = append(own, volspec.FolderGrant{Group: volspec.VMGroupID(g.Name), Folder: f})
+	}
+	return own
 }
 
 func (c *Config) checkAccess(p *Problems, group string, rows []Access) {

@@ -82,3 +82,18 @@ func (a *Admin) SetAccess(ctx context.Context, group, datastore string, r wire.S
 func (a *Admin) RemoveAccess(ctx context.Context, group, datastore string) error {
 	return a.tell(ctx, http.MethodDelete, nil, nil, "vmgroups", group, "access", datastore)
 }
+
+// GroupFolders lists the folders of VMs that were granted to a vmgroup.
+func (a *Admin) GroupFolders(ctx context.Context, group string) ([]wire.Folder, error) {
+	return get[[]wire.Folder](ctx, a, nil, "vmgroups", group, "folders")
+}
+
+// AddFolder grants a folder of VMs to a vmgroup.
+func (a *Admin) AddFolder(ctx context.Context, group, folder string) error {
+	return a.tell(ctx, http.MethodPost, nil, wire.GrantFolder{Folder: folder}, "vmgroups", group, "folders")
+}
+
+// RemoveFolder takes a granted folder of VMs away from a vmgroup.
+func (a *Admin) RemoveFolder(ctx context.Context, group, folder string) error {
+	return a.tell(ctx, http.MethodDelete, url.Values{"folder": {folder}}, nil, "vmgroups", group, "folders")
+}

@@ -75,6 +75,9 @@ func TestEveryMethod(t *testing.T) {
 		{func() error { return a.AddAccess(ctx, "g", wire.SetAccess{Datastore: "d", MaxSize: &size}) }, `POST /api/v1/vmgroups/g/access {"datastore":"d","max_size":"10gb"}`, false},
 		{func() error { return a.SetAccess(ctx, "g", "d", wire.SetAccess{AllowCreate: &yes}) }, `PATCH /api/v1/vmgroups/g/access/d {"datastore":"","allow_create":true}`, false},
 		{func() error { return a.RemoveAccess(ctx, "g", "d") }, "DELETE /api/v1/vmgroups/g/access/d ", false},
+		{func() error { return only(a.GroupFolders(ctx, "g")) }, "GET /api/v1/vmgroups/g/folders ", true},
+		{func() error { return a.AddFolder(ctx, "g", "a/b") }, `POST /api/v1/vmgroups/g/folders {"folder":"a/b"}`, false},
+		{func() error { return a.RemoveFolder(ctx, "g", "/d/vm/a b") }, "DELETE /api/v1/vmgroups/g/folders?folder=%2Fd%2Fvm%2Fa+b ", false},
 
 		{func() error {
 			return only(a.Volumes(ctx, VolumesQuery{VMGroup: "*", State: "ready", Datastore: "d", After: "z", Limit: 3}))

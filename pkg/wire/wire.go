@@ -166,7 +166,8 @@ type VMGroup struct {
 	DefaultDatastore string            `json:"default_datastore"` // "" when not set: that of the VM
 	VMs              []VM              `json:"vms"`
 	Access           []Access          `json:"access"`
-	Source           string            `json:"source"` // file that declares it, "" when made by hand
+	Folders          []volspec.Folder  `json:"folders"` // absolute paths
+	Source           string            `json:"source"`  // file that declares it, "" when made by hand
 }
 
 // VM is a virtual machine.
@@ -193,6 +194,19 @@ type Access struct {
 	MaxSize     volspec.Size `json:"max_size"`
 	TotalSize   volspec.Size `json:"total_size"`
 	UsedBytes   int64        `json:"used_bytes"` // in this datastore; 0 for special names
+}
+
+// Folder is a folder of VMs that was granted to a vmgroup.
+type Folder struct {
+	Folder volspec.Folder `json:"folder"` // absolute path
+	State  string         `json:"state"`  // there, missing, unknown
+	VMs    []VM           `json:"vms"`    // that the vmgroup may protect because they are in it
+}
+
+// GrantFolder gives a vmgroup a folder of VMs. A relative path begins below the
+// folder that holds all VMs.
+type GrantFolder struct {
+	Folder string `json:"folder"`
 }
 
 // CreateVMGroup makes a vmgroup.

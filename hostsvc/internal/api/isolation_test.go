@@ -64,6 +64,7 @@ type world struct {
 	volumes *volume.Service
 	tenants *tenancy.Service
 	freezes *freeze.Broker
+	hv      *memory.Memory
 	vaults  vaults
 	guests  *enroll.Service
 	srv     *api.Server
@@ -91,8 +92,8 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, cat.Close()) })
 
-	w := &world{t: t, socket: map[string]string{}, freezes: freeze.New(), vaults: vaults{names: map[string][]string{}}}
-	w.tenants = tenancy.New(tenancy.Options{Store: cat.Tenancy(), Machines: hv, Datastores: hv,
+	w := &world{t: t, socket: map[string]string{}, freezes: freeze.New(), hv: hv, vaults: vaults{names: map[string][]string{}}}
+	w.tenants = tenancy.New(tenancy.Options{Store: cat.Tenancy(), Machines: hv, Datastores: hv, Folders: hv,
 		RemoveVolumes: func(ctx context.Context, c volspec.Caller, g volspec.VMGroupID) error {
 			return w.volumes.RemoveAll(ctx, c, g)
 		}})
@@ -140,7 +141,8 @@ func (w *world) group(name, description string, vms ...string) {
 }
 
 // secrets is what the other tenant has: volumes in every state a guest could
-// meet, snapshots, a vmgroup with a description, and a datastore of its own.
+// meet, snapshots, a vmgroup with a description, a datastore of its own, and a
+// folder in which a VM of nobody lies.
 func (w *world) secrets() {
 	ctx := w.t.Context()
 	w.group(word+"-group", word+" description", owner.VMName, partner.VMName)
@@ -150,6 +152,9 @@ func (w *world) secrets() {
 		require.NoError(w.t, err)
 		w.ids = append(w.ids, string(v.ID))
 	}
+	w.hv.MakeFolder(word + "-folder")
+	w.hv.MoveVM(stray.VM, word+"-folder")
+	require.NoError(w.t, w.tenants.AddFolder(ctx, admin, word+"-group", word+"-folder"))
 	_, err := w.volumes.CreateSnapshot(ctx, admin, word+"-group", word+"-idle", wire.CreateSnapshot{Name: word + "-snapshot"})
 	require.NoError(w.t, err)
 	require.NoError(w.t, w.volumes.Remove(ctx, owner, "", word+"-trash", false))

@@ -64,6 +64,7 @@ type Tenants interface {
 	groups
 	members
 	access
+	folders
 }
 
 type groups interface {
@@ -86,6 +87,12 @@ type access interface {
 	AddAccess(ctx context.Context, c volspec.Caller, group string, r wire.SetAccess) error
 	SetAccess(ctx context.Context, c volspec.Caller, group, datastore string, r wire.SetAccess) error
 	RemoveAccess(ctx context.Context, c volspec.Caller, group, datastore string) error
+}
+
+type folders interface {
+	Folders(ctx context.Context, group string) ([]wire.Folder, error)
+	AddFolder(ctx context.Context, c volspec.Caller, group, folder string) error
+	RemoveFolder(ctx context.Context, c volspec.Caller, group, folder string) error
 }
 
 // System is the service's view of itself.

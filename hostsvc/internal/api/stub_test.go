@@ -205,6 +205,18 @@ func (s stubTenants) RemoveAccess(ctx context.Context, c volspec.Caller, group, 
 	return s.note(ctx, "tenancy.RemoveAccess", c, group, datastore)
 }
 
+func (s stubTenants) Folders(ctx context.Context, group string) ([]wire.Folder, error) {
+	return []wire.Folder{{Folder: "/f"}}, s.note(ctx, "tenancy.Folders", nobody, group)
+}
+
+func (s stubTenants) AddFolder(ctx context.Context, c volspec.Caller, group, folder string) error {
+	return s.note(ctx, "tenancy.AddFolder", c, group, folder)
+}
+
+func (s stubTenants) RemoveFolder(ctx context.Context, c volspec.Caller, group, folder string) error {
+	return s.note(ctx, "tenancy.RemoveFolder", c, group, folder)
+}
+
 type stubFreezes struct{ *stub }
 
 func (s stubFreezes) Next(ctx context.Context, c volspec.Caller, after string, wait time.Duration) (wire.FreezeOrders, error) {

@@ -107,6 +107,27 @@ var vmgroupEndpoints = []endpoint{
 			return said(s.o.Tenants.RemoveAccess(ctx, c.caller, c.group(), c.vars["datastore"]), "access of vmgroup", c.group(), "removed")
 		}),
 	},
+	{
+		http.MethodGet, "/vmgroups/{vmgroup}/folders", admins, vmgroupRead, ofPath,
+		"The folders of VMs that a vmgroup may protect, with the VMs", nil,
+		give(func(ctx context.Context, s *Server, c *call) ([]wire.Folder, error) {
+			return s.o.Tenants.Folders(ctx, c.group())
+		}),
+	},
+	{
+		http.MethodPost, "/vmgroups/{vmgroup}/folders", admins, vmgroupManage, ofPath,
+		"Grant a folder of VMs to a vmgroup", nil,
+		take(func(ctx context.Context, s *Server, c *call, in wire.GrantFolder) (wire.Message, error) {
+			return said(s.o.Tenants.AddFolder(ctx, c.caller, c.group(), in.Folder), "folder granted to vmgroup", c.group())
+		}),
+	},
+	{
+		http.MethodDelete, "/vmgroups/{vmgroup}/folders", admins, vmgroupManage, ofPath,
+		"Take a granted folder of VMs away from a vmgroup", []param{{"folder", "string", "its path"}},
+		give(func(ctx context.Context, s *Server, c *call) (wire.Message, error) {
+			return said(s.o.Tenants.RemoveFolder(ctx, c.caller, c.group(), c.query.Get("folder")), "folder taken away from vmgroup", c.group())
+		}),
+	},
 }
 
 func removeVMGroup(ctx context.Context, s *Server, c *call) (wire.Message, error) {

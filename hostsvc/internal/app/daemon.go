@@ -30,6 +30,7 @@ var (
 	_ volume.Freezer      = (*freeze.Broker)(nil)
 	_ tenancy.Machines    = hypervisor.Hypervisor(nil)
 	_ tenancy.Datastores  = hypervisor.Hypervisor(nil)
+	_ tenancy.Folders     = hypervisor.Folders(nil)
 )
 
 // daemon is the parts of a running service.
@@ -61,8 +62,9 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		return nil, err
 	}
 	d := &daemon{path: o.Config, version: o.Version, cfg: cfg, host: h, catalog: c, store: c.Volumes(), freezes: freeze.New(), reloaded: make(chan struct{}, 1)}
+	folders, _ := hypervisor.As[hypervisor.Folders](h)
 	d.tenants = tenancy.New(tenancy.Options{
-		Store: c.Tenancy(), Machines: h, Datastores: h,
+		Store: c.Tenancy(), Machines: h, Datastores: h, Folders: folders,
 		RemoveVolumes: func(ctx context.Context, caller volspec.Caller, g volspec.VMGroupID) error {
 			return d.volumes.RemoveAll(ctx, caller, g)
 		},
@@ -108,7 +110,7 @@ func openCatalog(ctx context.Context, c config.Catalog) (*catalog.Catalog, error
 func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 	groups := make([]tenancy.Declared, len(cfg.VMGroups))
 	for i, g := range cfg.VMGroups {
-		groups[i] = tenancy.Declared{Name: g.Name, Description: g.Description, DefaultDatastore: g.DefaultDatastore, VMs: g.VMs, Source: g.File}
+		groups[i] = tenancy.Declared{Name: g.Name, Description: g.Description, DefaultDatastore: g.DefaultDatastore, VMs: g.VMs, Folders: g.Folders, Source: g.File}
 		for _, a := range g.Access {
 			groups[i].Access = append(groups[i].Access, volspec.Access{Datastore: a.Datastore, AllowCreate: a.AllowCreate, MaxSize: a.MaxSize, TotalSize: a.TotalSize})
 		}

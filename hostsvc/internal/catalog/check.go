@@ -15,6 +15,7 @@ const maxFindings = 20
 var references = []struct{ what, query string }{
 	{"members without a vmgroup", "SELECT COUNT(*) FROM members m LEFT JOIN vmgroups g ON g.id = m.group_id WHERE g.id IS NULL"},
 	{"access rows without a vmgroup", "SELECT COUNT(*) FROM access_rows a LEFT JOIN vmgroups g ON g.id = a.group_id WHERE g.id IS NULL"},
+	{"folders without a vmgroup", "SELECT COUNT(*) FROM vm_folders f LEFT JOIN vmgroups g ON g.id = f.group_id WHERE g.id IS NULL"},
 	{"volumes without a vmgroup", "SELECT COUNT(*) FROM volumes v LEFT JOIN vmgroups g ON g.id = v.group_id WHERE g.id IS NULL"},
 	{"snapshots without a volume", "SELECT COUNT(*) FROM snapshots s LEFT JOIN volumes v ON v.id = s.volume_id WHERE v.id IS NULL"},
 	{"repositories without a vmgroup", "SELECT COUNT(*) FROM repositories r LEFT JOIN vmgroups g ON g.id = r.group_id WHERE g.id IS NULL AND r.group_id > ''"},

@@ -87,6 +87,7 @@ func (t *tx) DeleteGroup(id volspec.VMGroupID) error {
 	for _, s := range []string{
 		"DELETE FROM members WHERE group_id = ?",
 		"DELETE FROM access_rows WHERE group_id = ?",
+		"DELETE FROM vm_folders WHERE group_id = ?",
 		"DELETE FROM schedule_marks WHERE policy_id IN (SELECT id FROM policies WHERE group_id = ?)",
 		"DELETE FROM policies WHERE group_id = ?",
 		"DELETE FROM backup_limits WHERE group_id = ?",
@@ -158,5 +159,32 @@ func (t *tx) PutAccess(a volspec.Access) error {
 
 func (t *tx) DeleteAccess(g volspec.VMGroupID, datastore string) error {
 	_, err := t.exec("DELETE FROM access_rows WHERE group_id = ? AND datastore = ?", g, datastore)
+	return err
+}
+
+const folderCols = "folder, group_id"
+
+func scanFolder(s scanner) (f volspec.FolderGrant, err error) {
+	err = s.Scan(&f.Folder, &f.Group)
+	return f, err
+}
+
+func (t *tx) Folders(g volspec.VMGroupID) ([]volspec.FolderGrant, error) {
+	if g == "" {
+		return list(t, scanFolder, "SELECT "+folderCols+" FROM vm_folders ORDER BY folder")
+	}
+	return list(t, scanFolder, "SELECT "+folderCols+" FROM vm_folders WHERE group_id = ? ORDER BY folder", g)
+}
+
+func (t *tx) PutFolder(f volspec.FolderGrant) error {
+	if _, err := t.group(f.Group); err != nil {
+		return err
+	}
+	_, err := t.exec(upsert("vm_folders", folderCols, "folder"), f.Folder, f.Group)
+	return err
+}
+
+func (t *tx) DeleteFolder(g volspec.VMGroupID, folder volspec.Folder) error {
+	_, err := t.exec("DELETE FROM vm_folders WHERE group_id = ? AND folder = ?", g, folder)
 	return err
 }

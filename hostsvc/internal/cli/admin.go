@@ -16,6 +16,7 @@ type Admin interface {
 	groupAdmin
 	memberAdmin
 	accessAdmin
+	folderAdmin
 	volumeAdmin
 	volumeVerbs
 	snapshotAdmin
@@ -55,6 +56,12 @@ type accessAdmin interface {
 	AddAccess(ctx context.Context, vmgroup string, a wire.SetAccess) error
 	SetAccess(ctx context.Context, vmgroup, datastore string, a wire.SetAccess) error
 	RemoveAccess(ctx context.Context, vmgroup, datastore string) error
+}
+
+type folderAdmin interface {
+	GroupFolders(ctx context.Context, vmgroup string) ([]wire.Folder, error)
+	AddFolder(ctx context.Context, vmgroup, folder string) error
+	RemoveFolder(ctx context.Context, vmgroup, folder string) error
 }
 
 type volumeAdmin interface {

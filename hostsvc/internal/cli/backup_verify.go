@@ -116,7 +116,12 @@ func (t *tool) backupDrill() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drill [VMGROUP/]POINT...",
 		Short: "Prove recovery points: restore to scratch, check, mount, compare, clean up",
+		Long: `Restores recovery points to scratch, one disk after the other, compares every byte,
+checks the filesystems with their own tools, mounts and reads them. On the disks of a
+VM that is done for each partition; what is not known there, such as swap, is named
+and not checked.`,
 		Example: `  mooring backup drill Dev/db@latest
+  mooring backup drill Dev/vm/web01@latest
   mooring backup drill --vmgroup=Dev db@latest logs@latest --no-wait`,
 		Args:              args(1, 1<<20, "at least one recovery point"),
 		ValidArgsFunction: t.complete(which.points),
@@ -136,9 +141,10 @@ func (t *tool) backupCopy() *cobra.Command {
 	var body wire.RunCopy
 	var w waitFlags
 	cmd := &cobra.Command{
-		Use:               "copy [VMGROUP/]POINT... --to=REPOSITORY",
-		Short:             "Copy recovery points to another repository of the vmgroup",
-		Example:           `  mooring backup copy Dev/db@latest --to=offsite`,
+		Use:   "copy [VMGROUP/]POINT... --to=REPOSITORY",
+		Short: "Copy recovery points to another repository of the vmgroup",
+		Example: `  mooring backup copy Dev/db@latest --to=offsite
+  mooring backup copy Dev/vm/web01@latest --to=offsite`,
 		Args:              args(1, 1<<20, "at least one recovery point"),
 		ValidArgsFunction: t.complete(which.points),
 		RunE: t.onThings(&which, func(cmd *cobra.Command, admin Admin, things []thing) error {

@@ -132,6 +132,7 @@ func TestCompletionKnowsNames(t *testing.T) {
 		"vmgroup vm add --vm-list vm1,":                 "vm1,vm1 vm1,vm 2",
 		"vmgroup access add --datastore ":               "fast slow _VM_DS _ALL_DS",
 		"vmgroup access set --allow-create ":            "True False",
+		"vmgroup folder rm --folder ":                   "/DC0/vm/tenants/dev",
 		"vmgroup update --default-datastore f":          "fast",
 		"volume ls --vmgroup D":                         "Dev",
 		"volume ls --datastore f":                       "fast",

@@ -14,6 +14,7 @@ import (
 
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/hostclient"
+	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -184,6 +185,32 @@ func (m *memAdmin) SetAccess(_ context.Context, vmgroup, datastore string, r wir
 
 func (m *memAdmin) RemoveAccess(_ context.Context, vmgroup, datastore string) error {
 	return m.did("RemoveAccess", vmgroup, datastore)
+}
+
+func (m *memAdmin) GroupFolders(_ context.Context, vmgroup string) ([]wire.Folder, error) {
+	if err := m.did("GroupFolders", vmgroup); err != nil {
+		return nil, err
+	}
+	g, err := m.find(vmgroup)
+	if err != nil {
+		return nil, err
+	}
+	all := []wire.Folder{}
+	for _, f := range g.Folders {
+		all = append(all, wire.Folder{Folder: f, State: "there", VMs: []wire.VM{{Name: "web1"}, {Name: "web2"}}})
+	}
+	return all, nil
+}
+
+func (m *memAdmin) AddFolder(_ context.Context, vmgroup, folder string) error {
+	if g, err := m.find(vmgroup); err == nil {
+		g.Folders = append(g.Folders, volspec.Folder(folder))
+	}
+	return m.did("AddFolder", vmgroup, folder)
+}
+
+func (m *memAdmin) RemoveFolder(_ context.Context, vmgroup, folder string) error {
+	return m.did("RemoveFolder", vmgroup, folder)
 }
 
 func (m *memAdmin) Volumes(_ context.Context, q hostclient.VolumesQuery) (wire.VolumeList, error) {

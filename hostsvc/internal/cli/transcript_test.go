@@ -26,7 +26,7 @@ func world() *memAdmin {
 		groups: []wire.VMGroup{
 			{ID: volspec.DefaultGroupID, Name: volspec.DefaultGroup, Description: "This is a default vmgroup", DefaultDatastore: volspec.VMDatastore},
 			{
-				ID: "dffe8829-b6b3-44c1-84fc-3dc08166b66d", Name: "Dev", DefaultDatastore: "fast", VMs: []wire.VM{vm1, vm2},
+				ID: "dffe8829-b6b3-44c1-84fc-3dc08166b66d", Name: "Dev", DefaultDatastore: "fast", VMs: []wire.VM{vm1, vm2}, Folders: []volspec.Folder{"/DC0/vm/tenants/dev"},
 				Access: []wire.Access{
 					{Datastore: "fast", AllowCreate: true, MaxSize: 500 * volspec.MiB, TotalSize: volspec.GiB, UsedBytes: int64(100 * volspec.MiB)},
 					{Datastore: "slow"},
@@ -98,6 +98,7 @@ func TestTranscripts(t *testing.T) {
 	}{
 		"vmgroup.txt": {lines: vmgroupLines},
 		"access.txt":  {lines: accessLines},
+		"folder.txt":  {lines: folderLines},
 		"volume.txt":  {lines: volumeLines, fail: map[string]error{`CreateVolume "Dev" {"name":"big"`: denied}},
 		"verbs.txt": {lines: verbLines, fail: map[string]error{
 			`RemoveVolume "Dev" "db"`:   errkind.New(errkind.InUse, "Failed to remove volume db, in use by VM = vm2."),
@@ -216,6 +217,16 @@ var accessLines = []string{
 	"vmgroup access rm --name=Dev --datastore=fast",
 	"vmgroup access rm --name=Dev",
 	"vmgroup access add --datastore=fast",
+}
+
+var folderLines = []string{
+	"vmgroup folder add --name=Dev --folder=/DC0/vm/tenants/dev",
+	"vmgroup folder add --name=Dev",
+	"vmgroup folder add --folder=tenants/dev",
+	"vmgroup folder ls --name=Dev",
+	"vmgroup folder ls Nobody",
+	"vmgroup folder rm --name=Dev --folder=tenants/dev",
+	"vmgroup folder rm Dev --folder=",
 }
 
 var volumeLines = []string{

@@ -16,12 +16,13 @@ import (
 func (t *tool) vmgroupCommand() *cobra.Command {
 	return t.group(&cobra.Command{
 		Use:   "vmgroup",
-		Short: "Create, change and remove vmgroups, their VMs and their access to datastores",
+		Short: "Create, change and remove vmgroups, their VMs, folders and access to datastores",
 		Long: `A vmgroup is a tenant: a set of VMs that share a namespace of volumes, a default
-datastore, and a row for each datastore that says what they may create there.`,
+datastore, and a row for each datastore that says what they may create there. It
+may be granted folders, whose VMs it protects too.`,
 	},
 		t.vmgroupCreate(), t.vmgroupUpdate(), t.vmgroupRemove(), t.vmgroupList(), t.vmgroupExport(),
-		t.vmgroupVMCommand(), t.vmgroupAccessCommand())
+		t.vmgroupVMCommand(), t.vmgroupAccessCommand(), t.vmgroupFolderCommand())
 }
 
 // groupFlag is the vmgroup that a command is about: --name as in the old
@@ -220,6 +221,7 @@ var groupColumns = []column[wire.VMGroup]{
 		return strings.Join(names, ",")
 	}},
 	{header: "Access_rows", wide: true, value: func(g wire.VMGroup) string { return strconv.Itoa(len(g.Access)) }},
+	{header: "Folders", wide: true, value: func(g wire.VMGroup) string { return strconv.Itoa(len(g.Folders)) }},
 	{header: "Source", wide: true, value: func(g wire.VMGroup) string { return g.Source }},
 }
 

@@ -22,14 +22,17 @@ type Declared struct {
 	Description      string
 	DefaultDatastore string
 	VMs              []string
+	Folders          []string
 	Access           []volspec.Access
 	Source           string
 }
 
-// declaration is a checked Declared: datastores in their spelling, VMs found.
+// declaration is a checked Declared: datastores in their spelling, VMs and
+// folders found.
 type declaration struct {
 	Declared
-	vms []volspec.Member
+	vms     []volspec.Member
+	folders []volspec.Folder
 }
 
 // Apply makes the vmgroups that configuration files declare what they are
@@ -77,10 +80,11 @@ func (s *Service) checkDeclared(ctx context.Context, source string, groups []Dec
 	if err != nil {
 		return nil, err
 	}
-	known, err := s.knownMembers(ctx)
+	known, err := s.whatIsKnown(ctx)
 	if err != nil {
 		return nil, err
 	}
+	var granted []volspec.FolderGrant // Group is the name here
 	owners, names := map[volspec.VMID]string{}, map[string]bool{}
 	for _, g := range groups {
 		if g.Source == "" {
@@ -97,6 +101,11 @@ func (s *Service) checkDeclared(ctx context.Context, source string, groups []Dec
 			}
 			owners[m.VM] = g.Name
 		}
+		for _, f := range d.folders {
+			as := volspec.VMGroup{ID: volspec.VMGroupID(g.Name), Name: g.Name}
+			err = errors.Join(err, grantable(as, f, granted, func(id volspec.VMGroupID) string { return string(id) }))
+			granted = append(granted, volspec.FolderGrant{Group: as.ID, Folder: f})
+		}
 		if err != nil {
 			problems = append(problems, errkind.Wrap(errkind.Of(err), err, "vmgroup %s (%s)", g.Name, g.Source))
 		}
@@ -108,7 +117,7 @@ func (s *Service) checkDeclared(ctx context.Context, source string, groups []Dec
 	return wanted, nil
 }
 
-func (s *Service) checkOne(ctx context.Context, g Declared, inventory []hypervisor.VM, known []volspec.Member) (declaration, error) {
+func (s *Service) checkOne(ctx context.Context, g Declared, inventory []hypervisor.VM, known known) (declaration, error) {
 	var err error
 	d := declaration{Declared: g}
 	problems := []error{volspec.CheckVMGroupName(g.Name), checkDescription(g.Description)}
@@ -118,10 +127,12 @@ func (s *Service) checkOne(ctx context.Context, g Declared, inventory []hypervis
 		if g.Name == volspec.DefaultGroup {
 			problems = append(problems, listable(g.Name))
 		} else if err = unique(g.VMs); err == nil {
-			d.vms, err = resolveIn(inventory, g.VMs, known)
+			d.vms, err = resolveIn(inventory, g.VMs, known.members)
 		}
 		problems = append(problems, err)
 	}
+	d.folders, err = s.findFolders(ctx, g, known.folders)
+	problems = append(problems, err)
 	d.Access = nil
 	for _, row := range g.Access {
 		row.Datastore, err = s.datastore(ctx, row.Datastore)
@@ -135,25 +146,6 @@ func (s *Service) checkOne(ctx context.Context, g Declared, inventory []hypervis
 		d.Access = append(d.Access, volspec.Access{Datastore: d.DefaultDatastore, AllowCreate: true})
 	}
 	return d, errors.Join(problems...)
-}
-
-// knownMembers are the members by vmgroup: a VM that the hypervisor has
-// forgotten may stay where it is.
-func (s *Service) knownMembers(ctx context.Context) (map[string][]volspec.Member, error) {
-	known := map[string][]volspec.Member{}
-	err := s.o.Store.View(ctx, func(tx Tx) error {
-		groups, err := tx.Groups()
-		if err != nil {
-			return err
-		}
-		for _, g := range groups {
-			if known[g.Name], err = tx.Members(g.ID); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return known, err
 }
 
 // applier is one run of Apply in its transaction.
@@ -183,7 +175,7 @@ func (p applier) apply(wanted []declaration) error {
 			return err
 		}
 	}
-	steps := []func(declaration) error{p.putGroup, p.dropMembers, p.addMembers, p.putRows}
+	steps := []func(declaration) error{p.putGroup, p.dropMembers, p.addMembers, p.dropFolders, p.addFolders, p.putRows}
 	for _, step := range steps {
 		for _, d := range wanted {
 			if err := step(d); err != nil {
@@ -296,6 +288,7 @@ type (
 		Description      string           `toml:"description,omitempty"`
 		DefaultDatastore string           `toml:"default_datastore,omitempty"`
 		VMs              []string         `toml:"vms,omitempty"`
+		Folders          []volspec.Folder `toml:"vm_folders,omitempty"`
 		Access           []exportedAccess `toml:"access,omitempty"`
 	}
 	exportedAccess struct {
@@ -312,7 +305,7 @@ func (s *Service) Export(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	g := exportedGroup{Name: v.Name, Description: v.Description, DefaultDatastore: v.DefaultDatastore}
+	g := exportedGroup{Name: v.Name, Description: v.Description, DefaultDatastore: v.DefaultDatastore, Folders: v.Folders}
 	for _, vm := range v.VMs {
 		g.VMs = append(g.VMs, vm.Name)
 	}

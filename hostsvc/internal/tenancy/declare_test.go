@@ -177,6 +177,7 @@ func TestExport(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.AddAccess(ctx, root, "dev", wire.SetAccess{Datastore: "datastore3", AllowCreate: p(true), DefaultDatastore: true, MaxSize: p(1536 * volspec.MiB), TotalSize: p(20 * gib)}))
 	require.NoError(t, w.AddAccess(ctx, root, "dev", wire.SetAccess{Datastore: "_ALL_DS"}))
+	require.NoError(t, w.AddFolder(ctx, root, "dev", "tenants/acme"))
 	text, err := w.Export(ctx, "dev")
 	require.NoError(t, err)
 	assert.Equal(t, `[[vmgroup]]
@@ -184,6 +185,7 @@ func TestExport(t *testing.T) {
   description = "say \"hi\" \\ = #"
   default_datastore = "datastore3"
   vms = ["Photon1", "Photon2"]
+  vm_folders = ["/DC0/vm/tenants/acme"]
 
   [[vmgroup.access]]
     datastore = "_ALL_DS"
@@ -202,6 +204,7 @@ func TestExport(t *testing.T) {
 			Name, Description string
 			DefaultDatastore  string `toml:"default_datastore"`
 			VMs               []string
+			Folders           []string `toml:"vm_folders"`
 			Access            []struct {
 				Datastore   string
 				AllowCreate bool         `toml:"allow_create"`
@@ -214,7 +217,7 @@ func TestExport(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, file.VMGroup, 1)
 	g := file.VMGroup[0]
-	d := tenancy.Declared{Name: g.Name, Description: g.Description, DefaultDatastore: g.DefaultDatastore, VMs: g.VMs}
+	d := tenancy.Declared{Name: g.Name, Description: g.Description, DefaultDatastore: g.DefaultDatastore, VMs: g.VMs, Folders: g.Folders}
 	for _, a := range g.Access {
 		d.Access = append(d.Access, volspec.Access{Datastore: a.Datastore, AllowCreate: a.AllowCreate, MaxSize: a.MaxSize, TotalSize: a.TotalSize})
 	}

@@ -86,6 +86,15 @@ func (t faultTx) PutAccess(a volspec.Access) error {
 func (t faultTx) DeleteAccess(g volspec.VMGroupID, ds string) error {
 	return write(t.f, func() error { return t.Tx.DeleteAccess(g, ds) })
 }
+func (t faultTx) Folders(g volspec.VMGroupID) ([]volspec.FolderGrant, error) {
+	return read(t.f, func() ([]volspec.FolderGrant, error) { return t.Tx.Folders(g) })
+}
+func (t faultTx) PutFolder(f volspec.FolderGrant) error {
+	return write(t.f, func() error { return t.Tx.PutFolder(f) })
+}
+func (t faultTx) DeleteFolder(g volspec.VMGroupID, f volspec.Folder) error {
+	return write(t.f, func() error { return t.Tx.DeleteFolder(g, f) })
+}
 func (t faultTx) VolumeStates(g volspec.VMGroupID) (map[volspec.State]int, error) {
 	return read(t.f, func() (map[volspec.State]int, error) { return t.Tx.VolumeStates(g) })
 }
@@ -136,8 +145,14 @@ func TestFailingCatalog(t *testing.T) {
 		"access rm": func(ctx context.Context, s *tenancy.Service) error {
 			return s.RemoveAccess(ctx, root, "g", "datastore3")
 		},
+		"folder add": func(ctx context.Context, s *tenancy.Service) error {
+			return s.AddFolder(ctx, root, "g", "tenants/acme/web")
+		},
+		"folder rm": func(ctx context.Context, s *tenancy.Service) error {
+			return s.RemoveFolder(ctx, root, "g", "tenants/acme")
+		},
 		"apply": func(ctx context.Context, s *tenancy.Service) error {
-			return s.Apply(ctx, file, []tenancy.Declared{{Name: "g", VMs: []string{"Photon2", "Photon3"}, DefaultDatastore: "datastore1"}, {Name: "new", VMs: []string{"Photon4"}}})
+			return s.Apply(ctx, file, []tenancy.Declared{{Name: "g", VMs: []string{"Photon2", "Photon3"}, DefaultDatastore: "datastore1"}, {Name: "new", VMs: []string{"Photon4"}, Folders: []string{"tenants/acme"}}})
 		},
 		"default": func(ctx context.Context, s *tenancy.Service) error { return s.EnsureDefault(ctx, true) },
 		"restore": func(ctx context.Context, s *tenancy.Service) error {
@@ -149,6 +164,7 @@ func TestFailingCatalog(t *testing.T) {
 			w := newWorld(t)
 			w.group("g", "Photon1", "Photon2")
 			require.NoError(t, w.AddAccess(t.Context(), root, "g", wire.SetAccess{Datastore: "datastore3"}))
+			require.NoError(t, w.AddFolder(t.Context(), root, "g", "tenants/acme"))
 			before, err := w.List(t.Context())
 			require.NoError(t, err)
 			for at := 1; ; at++ {

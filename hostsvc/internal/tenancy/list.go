@@ -30,11 +30,19 @@ func (s *Service) List(ctx context.Context) ([]wire.VMGroup, error) {
 		if err != nil {
 			return err
 		}
+		folders, err := tx.Folders("")
+		if err != nil {
+			return err
+		}
 		usages, err := tx.Usages()
 		if err != nil {
 			return err
 		}
 		byGroup, rowsOf := map[volspec.VMGroupID][]volspec.Member{}, map[volspec.VMGroupID][]volspec.Access{}
+		foldersOf := map[volspec.VMGroupID][]volspec.FolderGrant{}
+		for _, f := range folders {
+			foldersOf[f.Group] = append(foldersOf[f.Group], f)
+		}
 		for _, m := range members {
 			byGroup[m.Group] = append(byGroup[m.Group], m)
 		}
@@ -42,7 +50,7 @@ func (s *Service) List(ctx context.Context) ([]wire.VMGroup, error) {
 			rowsOf[a.Group] = append(rowsOf[a.Group], a)
 		}
 		for _, g := range all {
-			groups = append(groups, assemble(g, byGroup[g.ID], rowsOf[g.ID], usages, inventory))
+			groups = append(groups, assemble(g, byGroup[g.ID], rowsOf[g.ID], foldersOf[g.ID], usages, inventory))
 		}
 		return nil
 	})
@@ -78,7 +86,11 @@ func describe(tx Tx, name string, inventory map[volspec.VMID]hypervisor.VM) (wir
 			return wire.VMGroup{}, err
 		}
 	}
-	v := assemble(g, members, rows, usages, inventory)
+	folders, err := tx.Folders(g.ID)
+	if err != nil {
+		return wire.VMGroup{}, err
+	}
+	v := assemble(g, members, rows, folders, usages, inventory)
 	for i, vm := range v.VMs {
 		if v.VMs[i].Attached, err = tx.HeldBy(vm.ID); err != nil {
 			return wire.VMGroup{}, err
@@ -110,10 +122,13 @@ func (s *Service) inventory(ctx context.Context) map[volspec.VMID]hypervisor.VM 
 	return m
 }
 
-func assemble(g volspec.VMGroup, members []volspec.Member, rows []volspec.Access, usages map[Place]volspec.Usage, inventory map[volspec.VMID]hypervisor.VM) wire.VMGroup {
+func assemble(g volspec.VMGroup, members []volspec.Member, rows []volspec.Access, folders []volspec.FolderGrant, usages map[Place]volspec.Usage, inventory map[volspec.VMID]hypervisor.VM) wire.VMGroup {
 	v := wire.VMGroup{
 		ID: g.ID, Name: g.Name, Description: g.Description, DefaultDatastore: g.DefaultDatastore, Source: g.Source,
-		VMs: []wire.VM{}, Access: []wire.Access{},
+		VMs: []wire.VM{}, Access: []wire.Access{}, Folders: []volspec.Folder{},
+	}
+	for _, f := range folders {
+		v.Folders = append(v.Folders, f.Folder)
 	}
 	for _, m := range members {
 		vm := wire.VM{ID: m.VM, Name: m.Name, VMGroup: g.Name, Power: string(hypervisor.Unknown)}

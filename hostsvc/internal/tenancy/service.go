@@ -24,6 +24,10 @@ type (
 	Datastores interface {
 		Datastores(ctx context.Context) ([]hypervisor.Datastore, error)
 	}
+	// Folders finds folders of VMs by their paths.
+	Folders interface {
+		FindFolder(ctx context.Context, f volspec.Folder) (volspec.Folder, error)
+	}
 )
 
 // Options are the parts of a Service.
@@ -31,6 +35,7 @@ type Options struct {
 	Store      Store
 	Machines   Machines
 	Datastores Datastores
+	Folders    Folders // nil where the hypervisor has none
 	// RemoveVolumes deletes all volumes of a vmgroup for good, those in the
 	// trash too; satisfied by volume.Service.RemoveAll. If one is in use it
 	// touches none. Repeatable.

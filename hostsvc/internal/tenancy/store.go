@@ -34,9 +34,9 @@ type Tx interface {
 	// PutGroup inserts or replaces by ID. Another group of that name:
 	// errkind.Exists.
 	PutGroup(g volspec.VMGroup) error
-	// DeleteGroup removes a group, its members, rows, backup policies and limits.
-	// Absent: nil. While it has volumes or repositories: in-use, with nothing
-	// changed.
+	// DeleteGroup removes a group, its members, rows, folders, backup policies and
+	// limits. Absent: nil. While it has volumes or repositories: in-use, with
+	// nothing changed.
 	DeleteGroup(id volspec.VMGroupID) error
 
 	// Members lists a group's, or with "" those of all groups, by name.
@@ -50,6 +50,11 @@ type Tx interface {
 	AccessRows(g volspec.VMGroupID) ([]volspec.Access, error)
 	PutAccess(a volspec.Access) error                         // inserts or replaces by group and datastore
 	DeleteAccess(g volspec.VMGroupID, datastore string) error // absent: nil
+
+	// Folders lists the folders granted to a group, or with "" to all, by path.
+	Folders(g volspec.VMGroupID) ([]volspec.FolderGrant, error)
+	PutFolder(f volspec.FolderGrant) error                         // inserts or replaces by folder
+	DeleteFolder(g volspec.VMGroupID, folder volspec.Folder) error // absent: nil
 
 	Usage(g volspec.VMGroupID, datastore string) (volspec.Usage, error)
 	// Usages lists the usage of every group on every datastore where it has

@@ -1,6 +1,7 @@
 package tenancy_test
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"testing"
@@ -26,7 +27,8 @@ type world struct {
 	cat    *catalog.Catalog
 	vms    []hypervisor.VM
 	stores []string
-	away   error // of the hypervisor
+	tree   []volspec.Folder // below allVMs
+	away   error            // of the hypervisor
 	remove func(context.Context, volspec.Caller, volspec.VMGroupID) error
 }
 
@@ -39,6 +41,7 @@ func newWorld(t *testing.T) *world {
 		require.NoError(t, c.Close())
 	})
 	w := &world{t: t, cat: c, stores: []string{"datastore1", "datastore3", "Mixed"}}
+	w.tree = []volspec.Folder{"/DC0/vm/tenants", "/DC0/vm/tenants/acme", "/DC0/vm/tenants/acme/web", "/DC0/vm/tenants/globex", "/DC0/vm/acme"}
 	w.remove = w.purge
 	for _, name := range []string{"Photon1", "Photon2", "Photon3", "Photon4", "Photon5", "Photon6"} {
 		w.vms = append(w.vms, hypervisor.VM{ID: volspec.VMID("id-" + name), Name: name, Datastore: "datastore1", Power: hypervisor.On})
@@ -49,7 +52,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) over(s tenancy.Store) *tenancy.Service {
 	return tenancy.New(tenancy.Options{
-		Store: s, Machines: w, Datastores: w,
+		Store: s, Machines: w, Datastores: w, Folders: w,
 		RemoveVolumes: func(ctx context.Context, c volspec.Caller, g volspec.VMGroupID) error { return w.remove(ctx, c, g) },
 	})
 }
@@ -61,6 +64,29 @@ func (w *world) Datastores(context.Context) (all []hypervisor.Datastore, err err
 		all = append(all, hypervisor.Datastore{Name: name, State: hypervisor.Online})
 	}
 	return all, w.away
+}
+
+const allVMs volspec.Folder = "/DC0/vm"
+
+func (w *world) FindFolder(_ context.Context, f volspec.Folder) (volspec.Folder, error) {
+	if !f.IsAbs() {
+		f = allVMs + "/" + f
+	}
+	for _, have := range w.tree {
+		if have == f {
+			return f, w.away
+		}
+	}
+	return "", cmp.Or(w.away, error(errkind.New(errkind.NotFound, "no folder %s", f)))
+}
+
+// place puts a VM into a folder, "" into none.
+func (w *world) place(name string, f volspec.Folder) {
+	for i, vm := range w.vms {
+		if vm.Name == name {
+			w.vms[i].Folder = f
+		}
+	}
 }
 
 // purge deletes a group's volumes, as the volume service does.

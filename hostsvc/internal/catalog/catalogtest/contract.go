@@ -263,12 +263,13 @@ func absent(t *testing.T, b Backend) {
 	groups(t, c, func(tx tenancy.Tx) error {
 		for what, err := range map[string]error{
 			"member": second(tx.Member("none")), "member of no group": tx.PutMember(volspec.Member{VM: "v", Group: "none"}),
-			"row of no group": tx.PutAccess(volspec.Access{Group: "none", Datastore: "ds"}),
+			"row of no group": tx.PutAccess(volspec.Access{Group: "none", Datastore: "ds"}), "folder of no group": tx.PutFolder(volspec.FolderGrant{Group: "none", Folder: "/f"}),
 		} {
 			assert.Equal(t, errkind.NotFound, errkind.Of(err), what)
 		}
 		require.NoError(t, tx.DeleteMember("none"))
 		require.NoError(t, tx.DeleteAccess("none", "ds"))
+		require.NoError(t, tx.DeleteFolder("none", "/f"))
 		require.NoError(t, tx.DeleteGroup("none"))
 		require.NoError(t, tx.StaleMeta("none"))
 		return nil

@@ -24,6 +24,7 @@ type state struct {
 	groups  map[volspec.VMGroupID]volspec.VMGroup
 	members map[volspec.VMID]volspec.Member
 	rows    map[tenancy.Place]volspec.Access
+	folders map[volspec.Folder]volspec.FolderGrant
 	volumes map[volspec.VolumeID]volume.Record
 	snaps   map[volspec.SnapshotID]volume.Snapshot
 }
@@ -31,6 +32,7 @@ type state struct {
 func newState() *state {
 	return &state{
 		groups: map[volspec.VMGroupID]volspec.VMGroup{}, members: map[volspec.VMID]volspec.Member{}, rows: map[tenancy.Place]volspec.Access{},
+		folders: map[volspec.Folder]volspec.FolderGrant{},
 		volumes: map[volspec.VolumeID]volume.Record{}, snaps: map[volspec.SnapshotID]volume.Snapshot{},
 	}
 }
@@ -42,6 +44,7 @@ var (
 	vms       = []volspec.VMID{"vm1", "vm2", "vm3"}
 	volumeIDs = []volspec.VolumeID{"v1", "v2", "v3", "v4", "v5", "v6"}
 	names     = []string{"a", "b", "B"}
+	folders   = []volspec.Folder{"/d/vm/a", "/d/vm/a/b", "/d/vm/B"}
 )
 
 // machine applies each action to the catalog and to the maps, and compares.
@@ -64,6 +67,8 @@ func model(t *testing.T, b Backend) {
 			"DeleteMember":   m.deleteMember,
 			"PutAccess":      m.putAccess,
 			"DeleteAccess":   m.deleteAccess,
+			"PutFolder":      m.putFolder,
+			"DeleteFolder":   m.deleteFolder,
 			"PutVolume":      m.putVolume,
 			"DeleteVolume":   m.deleteVolume,
 			"PutSnapshot":    m.putSnapshot,
@@ -143,6 +148,7 @@ func (m machine) deleteGroup(r *rapid.T) {
 		delete(m.s.groups, g)
 		maps.DeleteFunc(m.s.members, func(_ volspec.VMID, x volspec.Member) bool { return x.Group == g })
 		maps.DeleteFunc(m.s.rows, func(p tenancy.Place, _ volspec.Access) bool { return p.Group == g })
+		maps.DeleteFunc(m.s.folders, func(_ volspec.Folder, f volspec.FolderGrant) bool { return f.Group == g })
 	}
 }
 
@@ -186,6 +192,20 @@ func (m machine) deleteAccess(r *rapid.T) {
 	p := tenancy.Place{Group: draw(r, groupIDs), Datastore: draw(r, stores)}
 	if m.tenancy(r, "", func(tx tenancy.Tx) error { return tx.DeleteAccess(p.Group, p.Datastore) }) {
 		delete(m.s.rows, p)
+	}
+}
+
+func (m machine) putFolder(r *rapid.T) {
+	f := volspec.FolderGrant{Group: draw(r, groupIDs), Folder: draw(r, folders)}
+	if m.tenancy(r, m.inGroup(f.Group), func(tx tenancy.Tx) error { return tx.PutFolder(f) }) {
+		m.s.folders[f.Folder] = f
+	}
+}
+
+func (m machine) deleteFolder(r *rapid.T) {
+	g, f := draw(r, groupIDs), draw(r, folders)
+	if m.tenancy(r, "", func(tx tenancy.Tx) error { return tx.DeleteFolder(g, f) }) && m.s.folders[f].Group == g {
+		delete(m.s.folders, f)
 	}
 }
 
@@ -368,6 +388,12 @@ func (m machine) compareGroups(r *rapid.T, tx tenancy.Tx) {
 	rows, err = tx.AccessRows("")
 	require.NoError(r, err)
 	require.Len(r, rows, len(m.s.rows))
+	for _, of := range []volspec.VMGroupID{g, ""} {
+		granted, err := tx.Folders(of)
+		require.NoError(r, err)
+		require.Equal(r, sorted(m.s.folders, func(f volspec.FolderGrant) bool { return of == "" || f.Group == of },
+			func(a, b volspec.FolderGrant) int { return cmp.Compare(a.Folder, b.Folder) }), granted)
+	}
 
 	vm, held := draw(r, vms), 0
 	states := map[volspec.State]int{}
