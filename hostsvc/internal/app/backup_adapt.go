@@ -84,6 +84,14 @@ func (a backupVolumes) Changed(ctx context.Context, v volspec.VolumeID, base, id
 	return a.v.ChangedSince(ctx, v, base, id)
 }
 
+func (a backupVolumes) Moment(ctx context.Context, v volspec.VolumeID, id volspec.SnapshotID) (string, error) {
+	return a.v.Moment(ctx, v, id)
+}
+
+func (a backupVolumes) ChangedSince(ctx context.Context, v volspec.VolumeID, moment string, id volspec.SnapshotID) image.Extents {
+	return a.v.ChangedSinceMoment(ctx, v, moment, id)
+}
+
 func (a backupVolumes) Restore(ctx context.Context, to backup.RestoreTo) (wire.Volume, error) {
 	return a.v.CreateRestored(ctx, to.Caller, to.Group, to.Request)
 }

@@ -61,11 +61,26 @@ func (w *world) bases(t testing.TB) (n int) {
 	return n
 }
 
+// storages are those that remember changes, of which no snapshot is kept, and
+// those of which the last one is.
+var storages = []struct {
+	name   string
+	tracks bool
+	kept   int
+}{{"snapshots", false, 1}, {"moments", true, 0}}
+
 // Every call of a backup to the outside fails in turn, before it was carried
 // out or after: the job is red and names its step, or nothing was lost and a
 // warning says so; no snapshot stays that nobody needs; the next backup works.
 func TestEveryStepFails(t *testing.T) {
+	for _, c := range storages {
+		t.Run(c.name, func(t *testing.T) { everyStepFails(t, c.tracks, c.kept) })
+	}
+}
+
+func everyStepFails(t *testing.T, tracks bool, kept int) {
 	w := newWorld(t)
+	w.disks.track(tracks)
 	d := w.disks.add(w.group, "db", 3<<20)
 	p := &plug{}
 	proc := w.start(t, p)
@@ -99,7 +114,7 @@ func TestEveryStepFails(t *testing.T) {
 		}
 		require.Equal(t, job.Done, proc.run(t, "db").State, at)
 		assert.Equal(t, 1, w.bases(t), at)
-		assert.Equal(t, 1, w.disks.snapshots(), at)
+		assert.Equal(t, kept, w.disks.snapshots(), at)
 		if j.State == job.Failed {
 			assert.True(t, bytes.Equal(d.data, proc.content(t, "db@latest")), at)
 		}
@@ -109,7 +124,14 @@ func TestEveryStepFails(t *testing.T) {
 // The process dies at every call in turn. The next one goes on with the job or
 // undoes it; nothing stays running, and no snapshot or point is left behind.
 func TestKilledAtEveryCall(t *testing.T) {
+	for _, c := range storages {
+		t.Run(c.name, func(t *testing.T) { killedAtEveryCall(t, c.tracks, c.kept) })
+	}
+}
+
+func killedAtEveryCall(t *testing.T, tracks bool, kept int) {
 	w := newWorld(t)
+	w.disks.track(tracks)
 	d := w.disks.add(w.group, "db", 3<<20)
 	setup := w.start(t, &plug{})
 	setup.makeRepository(t, "main")
@@ -127,7 +149,8 @@ func TestKilledAtEveryCall(t *testing.T) {
 		} else {
 			require.Equal(t, job.Done, next.run(t, "db").State, at)
 		}
-		assert.Equal(t, 1, w.disks.snapshots(), at)
+		assert.Equal(t, kept, w.disks.snapshots(), at)
+		assert.Equal(t, 1, w.bases(t), at)
 		next.end()
 		if !died {
 			require.Greater(t, i, 20)
@@ -172,15 +195,23 @@ func TestEveryListedPointRestores(t *testing.T) {
 				if len(d.data) > 9<<20 {
 					rt.Skip("large enough")
 				}
-				w.disks.mu.Lock()
-				d.data = append(d.data, make([]byte, rapid.IntRange(1, 3).Draw(rt, "blocks")*512<<10)...)
-				d.v.Size = volspec.Size(len(d.data))
-				w.disks.mu.Unlock()
+				w.disks.grow(d, rapid.IntRange(1, 3).Draw(rt, "blocks")*512<<10)
 			},
 			"blind": func(rt *rapid.T) {
 				w.disks.mu.Lock()
 				w.disks.blind = rapid.Bool().Draw(rt, "blind")
 				w.disks.mu.Unlock()
+			},
+			"track": func(rt *rapid.T) { w.disks.track(rapid.Bool().Draw(rt, "tracks")) },
+			"restore in place": func(rt *rapid.T) {
+				all := w.points(t)
+				if len(all) == 0 {
+					rt.Skip("nothing to restore")
+				}
+				pt := all[rapid.IntRange(0, len(all)-1).Draw(rt, "point")]
+				j, err := proc.RestorePoint(context.Background(), admin, "Dev", string(pt.ID), wire.RunRestore{InPlace: true})
+				require.NoError(t, err)
+				require.Equal(t, job.Done, proc.finish(t, j.ID).State)
 			},
 			"backup": func(*rapid.T) { note(proc.run(t, "db")) },
 			"restart": func(*rapid.T) {

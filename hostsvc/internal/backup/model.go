@@ -136,8 +136,8 @@ func (p Point) meta() (m pointMeta) {
 func (p Point) good() bool { return p.State != volspec.Damaged && !p.Deleting }
 
 // Base is the snapshot that is kept for the next increment of a volume in a
-// repository, and the point that was made of it. Of a VM's disk no snapshot is
-// kept: Change names that moment.
+// repository, and the point that was made of it. No snapshot is kept of a VM's
+// disk and where the storage remembers changes: Change names that moment.
 type Base struct {
 	Volume     volspec.VolumeID
 	Repository volspec.RepositoryID

@@ -37,9 +37,9 @@ func (d decision) reading(why string) decision {
 }
 
 // plan decides. It is pure, and believes in a base only if the point that was
-// made of it is there and good, the snapshot is, and the disk has not shrunk.
-// What a hypervisor tells of changes without a snapshot is not believed either
-// of a disk that has grown.
+// made of it is there and good, the snapshot is unless the base names a moment,
+// and the disk has not shrunk. What a hypervisor tells of changes since a moment
+// is not believed either of a disk that has grown.
 func plan(f facts) decision {
 	var newest volspec.PointID
 	if len(f.parents) > 0 {
@@ -54,7 +54,7 @@ func plan(f facts) decision {
 	case newest == "":
 		return fullRead("this is the first backup of it in this repository")
 	case f.base == nil:
-		return fullRead("no snapshot of an earlier backup is kept")
+		return fullRead("no earlier backup has left anything to start from")
 	}
 	i := slices.IndexFunc(f.parents, func(p Point) bool { return p.ID == f.base.Point })
 	switch {

@@ -64,6 +64,10 @@ type Volumes interface {
 	OpenSnapshot(ctx context.Context, v volspec.VolumeID, id volspec.SnapshotID) (image.Image, error)
 	// Changed is hypervisor.Imager.Changed.
 	Changed(ctx context.Context, v volspec.VolumeID, base, id volspec.SnapshotID) image.Extents
+	// Moment and ChangedSince are those of hypervisor.Moments. Where the hypervisor
+	// has none a snapshot has the moment "".
+	Moment(ctx context.Context, v volspec.VolumeID, id volspec.SnapshotID) (string, error)
+	ChangedSince(ctx context.Context, v volspec.VolumeID, moment string, id volspec.SnapshotID) image.Extents
 
 	// Restore makes a new volume, which asks Service.Fill for its content.
 	Restore(ctx context.Context, to RestoreTo) (wire.Volume, error)

@@ -32,7 +32,7 @@ func TestPlanBelievesOnlyWhatMatches(t *testing.T) {
 		"the disk has shrunk":  {facts{size: 50, base: base, parents: parents, kept: kept}, "p3", "", "smaller"},
 		"asked for":            {facts{size: 100, base: base, parents: parents, kept: kept, full: true}, "p3", "", "asked for"},
 		"first":                {facts{size: 100, kept: kept}, "", "", "first backup"},
-		"no snapshot kept":     {facts{size: 100, parents: parents, kept: kept}, "p3", "", "no snapshot"},
+		"nothing is kept":      {facts{size: 100, parents: parents, kept: kept}, "p3", "", "no earlier backup has left"},
 		"its snapshot is gone": {facts{size: 100, base: base, parents: parents, kept: kept[1:]}, "p3", "", "snapshot of the last backup is gone"},
 		"its point is gone":    {facts{size: 100, base: base, parents: parents[:1], kept: kept}, "p3", "", "gone or damaged"},
 		"no point is left":     {facts{size: 100, base: base, kept: kept}, "", "", "first backup"},

@@ -243,6 +243,13 @@ func (s *Service) runRestore(ctx context.Context, t task) error {
 	if err := t.save(ctx, restoreNotes{Begun: true}); err != nil {
 		return err
 	}
+	v, err := s.o.Volumes.Find(ctx, p.Caller, p.Group, p.InPlace)
+	if err != nil {
+		return err
+	}
+	if err := s.forgetMoments(ctx, v.ID); err != nil {
+		return err
+	}
 	_, err = s.o.Volumes.RestoreInPlace(ctx, p.Caller, p.Group, p.InPlace, info(pt), p.Keep)
 	if errkind.Is(err, errkind.Exists) && again {
 		err = nil // an earlier attempt got as far as that: the snapshot is there when all is done

@@ -143,6 +143,9 @@ func (r *run) make(ctx context.Context) (repository.Point, error) {
 			return r.s.o.Volumes.OpenSnapshot(ctx, r.p.Volume, r.n.Snapshot)
 		},
 		changed: func(ctx context.Context, d decision) image.Extents {
+			if d.change != "" {
+				return r.s.o.Volumes.ChangedSince(ctx, r.p.Volume, d.change, r.n.Snapshot)
+			}
 			return r.s.o.Volumes.Changed(ctx, r.p.Volume, d.base, r.n.Snapshot)
 		},
 		describe: r.describe,
@@ -188,8 +191,9 @@ func (r *run) describe(d decision) (repository.Point, error) {
 	}, errkind.Wrap(errkind.Internal, err, "describe the volume")
 }
 
-// keep records the point and the snapshot for the next increment, then lets
-// go of what they replace and applies the policy's retention.
+// keep records the point with what the next increment starts from, then lets go
+// of the snapshots that are not needed for that and applies the policy's
+// retention.
 func (r *run) keep(ctx context.Context, point repository.Point) error {
 	if err := r.t.stage(ctx, "record"); err != nil {
 		return err
@@ -230,13 +234,27 @@ func (r *run) keep(ctx context.Context, point repository.Point) error {
 	return nil
 }
 
-// base is the record of the snapshot for the next increment, nil where the
-// storage cannot compare snapshots: it would only take room.
+// base is what the next increment starts from: the moment of the snapshot where
+// the storage has one, else the snapshot itself, which then stays. It is nil
+// where the storage cannot compare snapshots: one would only take room. Of a
+// snapshot that is gone an earlier attempt has recorded it.
 func (r *run) base(ctx context.Context, point repository.Point) *Base {
+	b := &Base{Volume: r.p.Volume, Repository: r.row.ID, Point: point.ID, Size: volspec.Size(point.Size)}
+	var err error
+	if b.Change, err = r.s.o.Volumes.Moment(ctx, r.p.Volume, r.n.Snapshot); err != nil {
+		if !errkind.Is(err, errkind.NotFound) {
+			r.t.warn("the next backup may read more than what has changed: " + errkind.Text(err))
+		}
+		return nil
+	}
+	if b.Change != "" {
+		return b
+	}
 	if err := peek(r.s.o.Volumes.Changed(ctx, r.p.Volume, r.n.Snapshot, r.n.Snapshot)); err != nil {
 		return nil
 	}
-	return &Base{Volume: r.p.Volume, Repository: r.row.ID, Snapshot: r.n.Snapshot, Point: point.ID, Size: volspec.Size(point.Size)}
+	b.Snapshot = r.n.Snapshot
+	return b
 }
 
 // dropUnlessBase removes the job's snapshot if nothing will start from it.
@@ -256,7 +274,7 @@ func (r *run) dropUnlessBase(ctx context.Context) error {
 }
 
 // recordPoint writes a point and the base that goes with it. Without one an
-// older base stays: its snapshot and point still match.
+// older base stays: its snapshot or moment and its point still match.
 func (s *Service) recordPoint(ctx context.Context, p Point, b *Base) error {
 	return s.o.Store.Update(ctx, func(tx Tx) error {
 		if err := putFound(tx, p); err != nil || b == nil {

@@ -88,7 +88,7 @@ func (s *Service) needed(ctx context.Context) (map[volspec.SnapshotID]bool, erro
 }
 
 // sweepBases forgets the bases of volumes that are gone; their snapshots went
-// with the disk. Those of VMs' disks go with their points.
+// with the disk. Those that name a moment go with their points.
 func (s *Service) sweepBases(ctx context.Context) error {
 	var bases []Base
 	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
@@ -124,5 +124,19 @@ func (s *Service) sweepBases(ctx context.Context) error {
 			}
 		}
 		return nil
+	})
+}
+
+// forgetMoments makes the next backup of a volume read everything. It is for
+// content that is about to be replaced: no moment leads over that.
+func (s *Service) forgetMoments(ctx context.Context, v volspec.VolumeID) error {
+	return s.o.Store.Update(ctx, func(tx Tx) error {
+		all, err := tx.Bases(v)
+		for _, b := range all {
+			if err == nil && b.Change != "" {
+				err = tx.DeleteBase(b.Volume, b.Repository)
+			}
+		}
+		return err
 	})
 }

@@ -78,13 +78,15 @@ func (w *world) start(t testing.TB, p *plug) *process {
 	if w.vms != nil {
 		whole = machines{w.vms, p}
 	}
+	vols := &volumes{d: w.disks, p: p}
 	s := backup.New(backup.Options{
-		Store: store{w.store.Backup(), p}, Volumes: volumes{w.disks, p}, Machines: whole,
+		Store: store{w.store.Backup(), p}, Volumes: vols, Machines: whole,
 		Opener:  opener{kopia.New(kopia.Options{Dir: filepath.Join(w.dir, "cache"), Owner: "test"}), p},
 		Keyring: sealing{w.ring}, Files: drills{w, p}, Sample: 0.05, Zone: "UTC",
 	})
 	queue := job.New(job.Options{Store: jobStore{w.store.Jobs(), p}, Instance: uuid.NewString(), Kinds: s.Handlers(), Total: 4, Sole: true, Lease: 2 * time.Second, Poll: 20 * time.Millisecond})
 	s.Use(queue)
+	vols.fill = s.Fill
 	ctx, cancel := context.WithCancel(context.Background())
 	out := &process{Service: s, w: w, queue: queue, plug: p, stop: cancel, done: make(chan struct{})}
 	require.NoError(t, s.Recover(ctx))
@@ -142,15 +144,17 @@ func (p *process) content(t testing.TB, ref string) []byte {
 
 // disk is a volume with its snapshots, in memory.
 type disk struct {
-	v     backup.Volume
-	data  []byte
-	snaps map[volspec.SnapshotID]*frozen
+	v       backup.Volume
+	data    []byte
+	snaps   map[volspec.SnapshotID]*frozen
+	moments map[string][]byte // what it held at each, as long as changes are tracked
 }
 
 type frozen struct {
-	data  []byte
-	owner string
-	at    time.Time
+	data   []byte
+	owner  string
+	at     time.Time
+	moment string
 }
 
 // disks are the volumes of a world.
@@ -159,6 +163,25 @@ type disks struct {
 	volumes map[volspec.VolumeID]*disk
 	blind   bool // changes cannot be told
 	lies    bool // changes are not told
+	tracks  bool // changes are remembered without snapshots
+}
+
+// track switches tracking on or off; either way all moments are forgotten.
+func (d *disks) track(on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tracks = on
+	for _, x := range d.volumes {
+		x.moments = map[string][]byte{}
+	}
+}
+
+// grow makes a disk larger.
+func (d *disks) grow(x *disk, by int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	x.data = append(x.data, make([]byte, by)...)
+	x.v.Size = volspec.Size(len(x.data))
 }
 
 func (d *disks) add(g volspec.VMGroup, name string, size int) *disk {
@@ -167,7 +190,7 @@ func (d *disks) add(g volspec.VMGroup, name string, size int) *disk {
 	x := &disk{
 		v: backup.Volume{ID: volspec.VolumeID(uuid.NewString()), Group: g, Name: volspec.Name{Volume: name, Datastore: "d1"},
 			Size: volspec.Size(size), Format: volspec.Formatted, Created: time.Now()},
-		data: make([]byte, size), snaps: map[volspec.SnapshotID]*frozen{},
+		data: make([]byte, size), snaps: map[volspec.SnapshotID]*frozen{}, moments: map[string][]byte{},
 	}
 	d.volumes[x.v.ID] = x
 	return x
@@ -190,8 +213,9 @@ func (d *disks) snapshots() (n int) {
 
 // volumes is the volume service of one process.
 type volumes struct {
-	d *disks
-	p *plug
+	d    *disks
+	p    *plug
+	fill func(context.Context, volspec.PointID, volspec.VolumeID, image.Target) error
 }
 
 func (v volumes) Volumes(_ context.Context, g volspec.VMGroupID) (out []backup.Volume, err error) {
@@ -229,7 +253,7 @@ func (v volumes) Find(ctx context.Context, _ volspec.Caller, group, name string)
 		return backup.Volume{}, err
 	}
 	for _, x := range all {
-		if x.Name.Volume == name && x.Group.Name == group {
+		if (x.Name.Volume == name || x.Name.String() == name) && x.Group.Name == group {
 			return x, nil
 		}
 	}
@@ -245,7 +269,12 @@ func (v volumes) TakeSnapshot(_ context.Context, id volspec.VolumeID, snap volsp
 			return errkind.New(errkind.NotFound, "Volume %s not found", id)
 		}
 		if x.snaps[snap] == nil {
-			x.snaps[snap] = &frozen{data: bytes.Clone(x.data), owner: owner, at: time.Now().UTC()}
+			f := &frozen{data: bytes.Clone(x.data), owner: owner, at: time.Now().UTC()}
+			if v.d.tracks {
+				f.moment = uuid.NewString()
+				x.moments[f.moment] = f.data
+			}
+			x.snaps[snap] = f
 		}
 		f := x.snaps[snap]
 		t = backup.Taken{Volume: x.v, Size: volspec.Size(len(f.data)), Consistency: volspec.FilesystemConsistent, At: f.at}
@@ -313,10 +342,17 @@ func (v volumes) Changed(_ context.Context, id volspec.VolumeID, base, snap vols
 		case lies:
 			return
 		}
+		differing(a.data, b.data)(yield)
+	}
+}
+
+// differing yields the pages of now that are not the same in was.
+func differing(was, now []byte) image.Extents {
+	return func(yield func(image.Extent, error) bool) {
 		const page = 4096
-		for off := 0; off < len(b.data); off += page {
-			end := min(off+page, len(b.data))
-			if end <= len(a.data) && bytes.Equal(a.data[off:end], b.data[off:end]) {
+		for off := 0; off < len(now); off += page {
+			end := min(off+page, len(now))
+			if end <= len(was) && bytes.Equal(was[off:end], now[off:end]) {
 				continue
 			}
 			if !yield(image.Extent{Offset: int64(off), Length: int64(end - off)}, nil) {
@@ -326,12 +362,69 @@ func (v volumes) Changed(_ context.Context, id volspec.VolumeID, base, snap vols
 	}
 }
 
+func (v volumes) Moment(_ context.Context, id volspec.VolumeID, snap volspec.SnapshotID) (moment string, err error) {
+	err = v.p.do("Moment", func() error {
+		v.d.mu.Lock()
+		defer v.d.mu.Unlock()
+		x := v.d.volumes[id]
+		if x == nil || x.snaps[snap] == nil {
+			return errkind.New(errkind.NotFound, "no snapshot %s", snap)
+		}
+		if v.d.tracks {
+			moment = x.snaps[snap].moment
+		}
+		return nil
+	})
+	return moment, err
+}
+
+// ChangedSince does not say that a disk has grown: whoever asks knows.
+func (v volumes) ChangedSince(_ context.Context, id volspec.VolumeID, moment string, snap volspec.SnapshotID) image.Extents {
+	return func(yield func(image.Extent, error) bool) {
+		var was, now []byte
+		var lies bool
+		err := v.p.do("ChangedSince", func() error {
+			v.d.mu.Lock()
+			defer v.d.mu.Unlock()
+			x := v.d.volumes[id]
+			if x == nil || x.snaps[snap] == nil {
+				return errkind.New(errkind.NotFound, "no snapshot %s", snap)
+			}
+			if was = x.moments[moment]; was == nil {
+				return errkind.New(errkind.Unsupported, "tracking was begun anew")
+			}
+			now, lies = x.snaps[snap].data, v.d.lies
+			now = now[:min(len(was), len(now))]
+			return nil
+		})
+		switch {
+		case err != nil:
+			yield(image.Extent{}, err)
+		case !lies:
+			differing(was, now)(yield)
+		}
+	}
+}
+
 func (v volumes) Restore(context.Context, backup.RestoreTo) (wire.Volume, error) {
 	return wire.Volume{}, errors.New("not in this world")
 }
 
-func (v volumes) RestoreInPlace(context.Context, volspec.Caller, string, string, backup.PointInfo, string) (wire.Volume, error) {
-	return wire.Volume{}, errors.New("not in this world")
+func (v volumes) RestoreInPlace(ctx context.Context, c volspec.Caller, group, name string, pt backup.PointInfo, keep string) (wire.Volume, error) {
+	found, err := v.Find(ctx, c, group, name)
+	if err != nil {
+		return wire.Volume{}, err
+	}
+	to := memTarget(make([]byte, found.Size))
+	if err := v.fill(ctx, pt.ID, found.ID, to); err != nil {
+		return wire.Volume{}, err
+	}
+	v.d.mu.Lock()
+	defer v.d.mu.Unlock()
+	x := v.d.volumes[found.ID]
+	x.snaps[volspec.SnapshotID(keep)] = &frozen{data: x.data, at: time.Now().UTC()}
+	x.data = to
+	return wire.Volume{Name: name}, nil
 }
 
 func (v volumes) ViewsOf(context.Context, volspec.PointID) ([]string, error) {
@@ -369,6 +462,20 @@ func (m *memImage) Data(context.Context) image.Extents {
 			}
 		}
 	}
+}
+
+// memTarget is a disk to be filled.
+type memTarget []byte
+
+func (m memTarget) Size() int64 { return int64(len(m)) }
+
+func (m memTarget) ReadAt(b []byte, off int64) (int, error) { return copy(b, m[off:]), nil }
+
+func (m memTarget) WriteAt(b []byte, off int64) (int, error) { return copy(m[off:], b), nil }
+
+func (m memTarget) Discard(_ context.Context, e image.Extent) error {
+	clear(m[e.Offset:e.End()])
+	return nil
 }
 
 // store and jobStore are the catalog of one process.
