@@ -260,7 +260,7 @@ func (now machineNow) plug(m vcenter.VM, r hypervisor.Ref, loc located, readOnly
 	if loc.fcd != "" {
 		disk.VDiskId = &types.ID{Id: loc.fcd}
 	}
-	changes, ok := now.seat(disk)
+	changes, _, ok := now.seat(disk)
 	if !ok {
 		return nil, errkind.New(errkind.Quota, "disk %s cannot be attached: VM %s has no free place on its paravirtual SCSI controllers (%d on each, 4 controllers of all kinds); detach another disk first", r.Volume, m.Name, slots.Room(now.hardware))
 	}
@@ -268,10 +268,10 @@ func (now machineNow) plug(m vcenter.VM, r hypervisor.Ref, loc located, readOnly
 }
 
 // seat is what adds a disk in a free place; false: there is none.
-func (now machineNow) seat(disk *types.VirtualDisk) (changes []types.BaseVirtualDeviceConfigSpec, ok bool) {
-	slot, ok := slots.Choose(now.hardware, now.controllers())
+func (now machineNow) seat(disk *types.VirtualDisk) (changes []types.BaseVirtualDeviceConfigSpec, slot slots.Slot, ok bool) {
+	slot, ok = slots.Choose(now.hardware, now.controllers())
 	if !ok {
-		return nil, false
+		return nil, slot, false
 	}
 	if slot.New {
 		changes = append(changes, &types.VirtualDeviceConfigSpec{
@@ -283,7 +283,7 @@ func (now machineNow) seat(disk *types.VirtualDisk) (changes []types.BaseVirtual
 		})
 	}
 	disk.Key, disk.ControllerKey, disk.UnitNumber = -1, slot.Controller, &slot.Unit
-	return append(changes, &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: disk}), true
+	return append(changes, &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: disk}), slot, true
 }
 
 // controllers are the SCSI controllers with what is on them.

@@ -108,9 +108,19 @@ func throughTransporter(img image.Image) bool {
 }
 
 func TestVolumesMoveThroughATransporter(t *testing.T) {
-	for _, disk := range []string{FCD, VMDK} {
-		t.Run(disk, func(t *testing.T) {
-			s := newTransported(t, disk, control.Options{})
+	for name, c := range map[string]struct {
+		disk string
+		o    control.Options
+		kind string // of the datastore
+	}{
+		"first-class disks": {FCD, control.Options{}, "VMFS"},
+		"plain disks":       {VMDK, control.Options{}, "VMFS"},
+		"on an ESXi":        {VMDK, control.Options{ESX: true}, "VMFS"},
+		"on vSAN":           {FCD, control.Options{}, "vsan"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newTransported(t, c.disk, c.o)
+			require.NoError(t, s.sim.SetDatastoreType(t.Context(), "ds-0", c.kind))
 			w := s.world(t)
 			want := make([]byte, small)
 			copy(want, "one")
@@ -150,7 +160,7 @@ func TestVolumesMoveThroughATransporter(t *testing.T) {
 			img, err = w.v.OpenSnapshot(t.Context(), w.src, "s2")
 			require.NoError(t, err)
 			assert.True(t, throughTransporter(img))
-			if disk == FCD {
+			if c.disk == FCD {
 				for e, err := range w.v.Changed(t.Context(), w.src, "s1", "s2") {
 					require.NoError(t, err)
 					_, err = img.ReadAt(copied[e.Offset:e.End()], e.Offset)
@@ -182,6 +192,47 @@ func TestVolumesMoveThroughATransporter(t *testing.T) {
 			assert.LessOrEqual(t, st.Sys().(*syscall.Stat_t).Blocks*512, int64(6*grain), "nothing but data was written")
 		})
 	}
+}
+
+func TestDisksOfVMsMoveThroughATransporter(t *testing.T) {
+	for _, kind := range []string{"VMFS", "vsan"} {
+		t.Run(kind, func(t *testing.T) { disksOfVMsMoveThroughATransporter(t, kind) })
+	}
+}
+
+func disksOfVMsMoveThroughATransporter(t *testing.T, kind string) {
+	s := newTransported(t, FCD, control.Options{})
+	require.NoError(t, s.sim.SetDatastoreType(t.Context(), "ds-0", kind))
+	v := s.open(t)
+	m := machines{s, v}
+	vm := m.Add(t, "whole")
+	m.Write(t, vm, "2000", 1<<20, []byte("one"))
+	m.Foreign(t, vm, "of somebody else")
+	m.Write(t, vm, "2000", 1<<20, []byte("two"))
+	// with a snapshot of others below it is a delta
+	_, err := v.SnapshotMachine(t.Context(), vm, "s1", false)
+	require.NoError(t, err)
+	m.Write(t, vm, "2000", 1<<20, []byte("new"))
+	img, err := v.OpenMachineDisk(t.Context(), vm, "s1", "2000")
+	require.NoError(t, err)
+	assert.IsType(t, &pluggedIn{}, img.(*machineImage).content)
+	assert.Empty(t, img.(*machineImage).copy, "a delta needs no copy")
+	assert.Equal(t, "two", string(all(t, img, 16*volspec.MiB)[1<<20:1<<20+3]))
+	require.NoError(t, img.Close())
+	s.empty(t)
+	require.NoError(t, v.DeleteMachineSnapshot(t.Context(), vm, "s1"))
+	assert.Equal(t, "new", string(m.Read(t, vm, "2000", 1<<20, 3)))
+
+	require.NoError(t, s.sim.RemoveSnapshot(t.Context(), string(vm), "of somebody else"))
+	require.NoError(t, s.sim.Power(t.Context(), string(vm), false))
+	require.NoError(t, s.sim.ResetCalls(t.Context()))
+	_, err = v.BuildMachineDisk(t.Context(), vm, "2000", 16*volspec.MiB, word("back"))
+	require.NoError(t, err)
+	made, err := s.sim.Calls(t.Context())
+	require.NoError(t, err)
+	assert.Zero(t, made["PUT"])
+	assert.Equal(t, "back", string(m.Read(t, vm, "2000", 0, 4)))
+	s.empty(t)
 }
 
 func TestASnapshotThatIsReadInTheTransporterCanGo(t *testing.T) {

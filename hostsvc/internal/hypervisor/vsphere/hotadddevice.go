@@ -103,14 +103,14 @@ const part = 1 << 20
 
 func newPart() any {
 	b := make([]byte, part+sectors)
-	if over := place(b) % sectors; over != 0 {
+	if over := address(b) % sectors; over != 0 {
 		b = b[sectors-over:]
 	}
 	b = b[:part]
 	return &b
 }
 
-func place(p []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(p))) }
+func address(p []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(p))) }
 
 // readAt implements reader. A disk is read once, from one end to the other: in the
 // page cache it would push out what others need.
@@ -130,7 +130,7 @@ func (d *device) readAt(ctx context.Context, p []byte, off int64) (n int, err er
 }
 
 func (d *device) piece(p []byte, off int64) (int, error) {
-	if (uint64(off)|uint64(len(p))|uint64(place(p)))%sectors == 0 {
+	if (uint64(off)|uint64(len(p))|uint64(address(p)))%sectors == 0 {
 		return d.f.ReadAt(p, off)
 	}
 	from := off / sectors * sectors

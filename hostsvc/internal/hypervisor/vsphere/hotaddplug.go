@@ -85,44 +85,17 @@ func (now machineNow) plugIn(m vcenter.VM, d plug, id string) (*types.VirtualMac
 	if err := now.unfit(m); err != nil {
 		return nil, err
 	}
-	if now.withFile(d.at()) != nil {
+	if slices.ContainsFunc(now.devices, func(dev types.BaseVirtualDevice) bool { return slices.Contains(keptAs(dev).files, d.at()) }) {
 		return nil, errkind.New(errkind.Unsupported, "transporter VM %s has disk %s itself", m.Name, d.at())
 	}
-	changes, ok := now.seat(&types.VirtualDisk{VirtualDevice: types.VirtualDevice{Backing: &types.VirtualDiskFlatVer2BackingInfo{
+	changes, slot, ok := now.seat(&types.VirtualDisk{VirtualDevice: types.VirtualDevice{Backing: &types.VirtualDiskFlatVer2BackingInfo{
 		VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{FileName: d.at()},
 		DiskMode:                     string(d.mode),
 	}}})
 	if !ok {
 		return nil, errkind.New(errkind.Unsupported, "transporter VM %s has no free place on its paravirtual SCSI controllers (%d on each, 4 controllers of all kinds)", m.Name, slots.Room(now.hardware))
 	}
-	return &types.VirtualMachineConfigSpec{DeviceChange: changes, ExtraConfig: note(id, d.at())}, nil
-}
-
-func note(id, file string) []types.BaseOptionValue {
-	return []types.BaseOptionValue{&types.OptionValue{Key: transporting + id, Value: file}}
-}
-
-// withFile is the disk with a file, or with a child of it; nil when there is none.
-func (now machineNow) withFile(at string) *types.VirtualDisk {
-	for _, dev := range now.devices {
-		d, ok := dev.(*types.VirtualDisk)
-		if ok && hasFile(d.Backing, at) {
-			return d
-		}
-	}
-	return nil
-}
-
-func hasFile(backing types.BaseVirtualDeviceBackingInfo, at string) bool {
-	switch b := backing.(type) {
-	case *types.VirtualDiskFlatVer2BackingInfo:
-		return b != nil && (b.FileName == at || b.Parent != nil && hasFile(b.Parent, at))
-	case *types.VirtualDiskSeSparseBackingInfo:
-		return b != nil && (b.FileName == at || b.Parent != nil && hasFile(b.Parent, at))
-	case types.BaseVirtualDeviceFileBackingInfo:
-		return b.GetVirtualDeviceFileBackingInfo().FileName == at
-	}
-	return false
+	return &types.VirtualMachineConfigSpec{DeviceChange: changes, ExtraConfig: note(id, place{slot.Bus, slot.Unit, d.at()}.String())}, nil
 }
 
 // open finds the disk that was just plugged in, in the VM and here.
@@ -131,14 +104,13 @@ func (p *pluggedIn) open(ctx context.Context, what string, d plug) error {
 	if err != nil {
 		return err
 	}
-	disk := now.withFile(now.extra[transporting+p.id])
+	disk := now.noted(p.id)
 	if disk == nil {
 		return errkind.New(errkind.Unavailable, "%s: vSphere says that it is done, but the VM does not have it; repeat it", what)
 	}
-	id := uuidOf(disk)
+	id := keptAs(disk).uuid
 	if slices.ContainsFunc(now.devices, func(dev types.BaseVirtualDevice) bool {
-		o, ok := dev.(*types.VirtualDisk)
-		return ok && o != disk && serial(uuidOf(o)) == serial(id)
+		return dev != types.BaseVirtualDevice(disk) && serial(keptAs(dev).uuid) == serial(id)
 	}) {
 		return errkind.New(errkind.Unsupported, "transporter VM %s has another disk with the serial of %s", p.m.Name, d.at())
 	}
@@ -149,16 +121,6 @@ func (p *pluggedIn) open(ctx context.Context, what string, d plug) error {
 		p.v.transporter.unseen(err)
 	}
 	return err
-}
-
-func uuidOf(d *types.VirtualDisk) string {
-	switch b := d.Backing.(type) {
-	case *types.VirtualDiskFlatVer2BackingInfo:
-		return b.Uuid
-	case *types.VirtualDiskSeSparseBackingInfo:
-		return b.Uuid
-	}
-	return ""
 }
 
 func (p *pluggedIn) readAt(ctx context.Context, b []byte, off int64) (int, error) {
@@ -217,7 +179,7 @@ func (p *pluggedIn) takeOut(ctx context.Context) error {
 func (now machineNow) takeOut(ids ...string) *types.VirtualMachineConfigSpec {
 	spec := &types.VirtualMachineConfigSpec{}
 	for _, id := range ids {
-		if d := now.withFile(now.extra[transporting+id]); d != nil {
+		if d := now.noted(id); d != nil {
 			spec.DeviceChange = append(spec.DeviceChange, &types.VirtualDeviceConfigSpec{
 				Operation: types.VirtualDeviceConfigSpecOperationRemove,
 				Device:    &types.VirtualDisk{VirtualDevice: types.VirtualDevice{Key: d.Key}},

@@ -13,11 +13,12 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/vcenter"
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/keylock"
 	"mooring.dev/mooring/pkg/log"
 )
 
 const (
-	// transporting begins the settings of the transporter that name the files of
+	// transporting begins the settings of the transporter that tell the places of
 	// the disks that are plugged in for their content; an id follows. The change
 	// that plugs a disk in makes the setting, and that which takes it out removes
 	// it: vSphere makes all of a change or nothing. No other disk is ever touched.
@@ -36,7 +37,7 @@ type transporter struct {
 	blind error           // why disks are not seen here, until then
 	until time.Time
 
-	sweeping sync.Mutex // held by who sweeps
+	sweeping keylock.Map[struct{}] // held by who sweeps
 }
 
 func (t *transporter) begin(id string) {
@@ -148,8 +149,9 @@ func (now machineNow) unfit(m vcenter.VM) error {
 // left are the ids of what is plugged in by nobody: a process that was killed
 // has left it.
 func (now machineNow) left(t *transporter) (ids []string) {
-	for key, file := range now.extra {
-		if id, ok := strings.CutPrefix(key, transporting); ok && file != "" && !t.has(id) {
+	for key, text := range now.extra {
+		id, ok := strings.CutPrefix(key, transporting)
+		if _, is := parsePlace(text); ok && is && !t.has(id) {
 			ids = append(ids, id)
 		}
 	}
@@ -179,8 +181,11 @@ func (v *VSphere) sweepTransporter(ctx context.Context) {
 	if v.o.Transporter == "" || v.transporter.clean() {
 		return
 	}
-	v.transporter.sweeping.Lock()
-	defer v.transporter.sweeping.Unlock()
+	unlock, err := v.transporter.sweeping.Lock(ctx, struct{}{})
+	if err != nil {
+		return
+	}
+	defer unlock()
 	if v.transporter.clean() {
 		return
 	}

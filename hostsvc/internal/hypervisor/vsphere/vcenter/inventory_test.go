@@ -127,7 +127,12 @@ func TestPlacesOfTheInventory(t *testing.T) {
 			for _, h := range hosts {
 				assert.True(t, h.Connected)
 				assert.Positive(t, h.Sockets)
+				assert.Contains(t, stores[0].Hosts, h.Ref)
 			}
+			require.NoError(t, sim.SetDatastore(t.Context(), "a", control.Offline))
+			away, err := inv.Datastore(t.Context(), "a")
+			require.NoError(t, err)
+			assert.Empty(t, away.Hosts)
 			networks, err := inv.Networks(t.Context())
 			require.NoError(t, err)
 			assert.NotEmpty(t, networks)

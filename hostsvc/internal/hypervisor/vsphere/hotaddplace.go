@@ -1,0 +1,86 @@
+package vsphere
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// place is where in the transporter a disk was plugged in. vSphere may show its
+// file in another folder than was asked for: on vSAN under the folder's UUID.
+type place struct {
+	bus, unit int32
+	file      string // as vSphere writes it
+}
+
+func (p place) String() string { return fmt.Sprintf("%d:%d %s", p.bus, p.unit, p.file) }
+
+// parsePlace is the inverse of String.
+func parsePlace(text string) (p place, ok bool) {
+	slot, file, ok := strings.Cut(text, " ")
+	bus, unit, is := strings.Cut(slot, ":")
+	b, err := strconv.ParseInt(bus, 10, 32)
+	u, err2 := strconv.ParseInt(unit, 10, 32)
+	return place{int32(b), int32(u), file}, ok && is && err == nil && err2 == nil && file != ""
+}
+
+func note(id, text string) []types.BaseOptionValue {
+	return []types.BaseOptionValue{&types.OptionValue{Key: transporting + id, Value: text}}
+}
+
+// noted is the disk that is plugged in under an id, nil when there is none: one in
+// that place, with such a file, and in a mode in which we plug in.
+func (now machineNow) noted(id string) *types.VirtualDisk {
+	p, ok := parsePlace(now.extra[transporting+id])
+	if !ok {
+		return nil
+	}
+	for _, c := range now.controllers() {
+		for _, dev := range now.devices {
+			d, ok := dev.(*types.VirtualDisk)
+			if !ok || c.Bus != p.bus || d.ControllerKey != c.Key || slot(d) != p.unit {
+				continue
+			}
+			kept := keptAs(d)
+			if independent(kept.mode) && slices.ContainsFunc(kept.files, func(at string) bool { return path.Base(at) == path.Base(p.file) }) {
+				return d
+			}
+		}
+	}
+	return nil
+}
+
+// backing is how vSphere keeps a disk that a VM has.
+type backing struct {
+	files      []string // as vSphere writes them: it, and those of which it is a child
+	mode, uuid string
+}
+
+// keptAs is the backing of a device, empty for one that is no disk.
+func keptAs(dev types.BaseVirtualDevice) (k backing) {
+	d, ok := dev.(*types.VirtualDisk)
+	if !ok {
+		return k
+	}
+	switch b := d.Backing.(type) {
+	case *types.VirtualDiskFlatVer2BackingInfo:
+		for k.mode, k.uuid = b.DiskMode, b.Uuid; b != nil; b = b.Parent {
+			k.files = append(k.files, b.FileName)
+		}
+	case *types.VirtualDiskSeSparseBackingInfo:
+		for k.mode, k.uuid = b.DiskMode, b.Uuid; b != nil; b = b.Parent {
+			k.files = append(k.files, b.FileName)
+		}
+	case *types.VirtualDiskSparseVer2BackingInfo:
+		for k.mode, k.uuid = b.DiskMode, b.Uuid; b != nil; b = b.Parent {
+			k.files = append(k.files, b.FileName)
+		}
+	case types.BaseVirtualDeviceFileBackingInfo:
+		k.files = []string{b.GetVirtualDeviceFileBackingInfo().FileName}
+	}
+	return k
+}
