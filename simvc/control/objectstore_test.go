@@ -3,6 +3,8 @@ package control_test
 import (
 	"io"
 	"net/http"
+	"path"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -35,6 +37,12 @@ func TestDisksAsObjects(t *testing.T) {
 	assert.True(t, fault.Is(err, &types.FileAlreadyExists{}), "%v", err)
 	require.NoError(t, files.MakeDirectory(ctx, "[ds-1] a/b", s.dc, true))
 	require.NoError(t, s.createDisk("[ds-1] a/b/x.vmdk", mib, types.VirtualDiskTypeThin))
+	shown, err := spaces.ConvertNamespacePathToUuidPath(ctx, s.dc, s.Dir+"/ds-1/a")
+	require.NoError(t, err)
+	shown = path.Base(shown)
+	assert.NotEqual(t, "a", shown)
+	require.NoError(t, files.MakeDirectory(ctx, "[ds-1] "+shown+"/c", s.dc, false))
+	assert.DirExists(t, filepath.Join(s.Dir, "ds-1/a/c"), "both names lead there")
 	for file, status := range map[string]int{"a/b/x.vmdk": http.StatusOK, "a/b/x-flat.vmdk": http.StatusNotFound} {
 		u := object.NewDatastoreURL(*s.vc.URL(), s.dc.InventoryPath, "ds-1", file)
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)

@@ -73,6 +73,9 @@ func (s *Server) serveFolder(w http.ResponseWriter, r *http.Request) {
 	}
 	st := s.store(r.URL.Query().Get("dsName"))
 	rel := strings.TrimPrefix(r.URL.Path, "/folder/")
+	if st != nil {
+		rel = s.given(st, rel)
+	}
 	if st == nil || rel == "" || s.extentless(st.file(rel)) {
 		http.NotFound(w, r)
 		return

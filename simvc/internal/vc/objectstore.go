@@ -3,14 +3,17 @@ package vc
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
@@ -59,19 +62,72 @@ func (s *Server) ofObjects(st *store) (is bool) {
 	return is
 }
 
-// correct shows the types of datastores as they were set.
+// shownAs is the name under which a datastore of objects shows a folder at its top;
+// files are found under both.
+func shownAs(store, folder string) string {
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte(store+"/"+folder)).String()
+}
+
+// toGiven and toShown rewrite places of files, "[ds] folder/file".
+func (s *Server) toGiven(text []byte) []byte {
+	return s.renamed(text, func(store, folder string) (string, string) { return shownAs(store, folder), folder })
+}
+
+func (s *Server) toShown(text []byte) []byte {
+	return inFile.ReplaceAllFunc(text, func(m []byte) []byte {
+		return s.renamed(m, func(store, folder string) (string, string) { return folder, shownAs(store, folder) })
+	})
+}
+
+var (
+	// inFile are the properties in which places are shown.
+	inFile = regexp.MustCompile(`<(?:fileName|filePath|vmPathName)>[^<]*</`)
+	// inRequest are those in which places are asked for.
+	inRequest = regexp.MustCompile(`<(?:fileName|vmPathName|name|sourceName|destName|destinationName|datastorePath|path)>[^<]*</`)
+)
+
+func (s *Server) renamed(text []byte, names func(store, folder string) (from, to string)) []byte {
+	for _, st := range s.stores {
+		if !bytes.Contains(text, []byte("["+st.name+"] ")) || !s.ofObjects(st) {
+			continue
+		}
+		entries, _ := os.ReadDir(st.dir)
+		for _, e := range entries {
+			from, to := names(st.name, e.Name())
+			text = bytes.ReplaceAll(text, []byte("["+st.name+"] "+from+"/"), []byte("["+st.name+"] "+to+"/"))
+		}
+	}
+	return text
+}
+
+// given is the path of a file on a datastore under the names that were given.
+func (s *Server) given(st *store, file string) string {
+	place := s.toGiven([]byte("[" + st.name + "] " + file))
+	return strings.TrimPrefix(string(place), "["+st.name+"] ")
+}
+
+// correct shows the types of datastores as they were set, and folders at the top of
+// those of objects under other names.
 func (s *Server) correct(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.rules.corrected.Load() {
 			next.ServeHTTP(w, r)
 			return
 		}
+		ask, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, "the request broke", http.StatusBadRequest)
+			return
+		}
+		ask = inRequest.ReplaceAllFunc(ask, s.toGiven)
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(ask)), int64(len(ask))
 		answer := httptest.NewRecorder()
 		next.ServeHTTP(answer, r)
 		body := answer.Body.Bytes()
 		for shown, told := range objectStores {
 			body = bytes.ReplaceAll(body, []byte("<type>"+told+"</type>"), []byte("<type>"+shown+"</type>"))
 		}
+		body = s.toShown(body)
 		maps.Copy(w.Header(), answer.Header())
 		w.Header().Del("Content-Length")
 		w.WriteHeader(answer.Code)
@@ -129,5 +185,24 @@ func (a *namespaceAPI) CreateDirectory(ctx *simulator.Context, req *types.Create
 		}
 		body.Res = &types.CreateDirectoryResponse{Returnval: "/vmfs/volumes/" + st.name + "/" + req.DisplayName}
 	}
+	return body
+}
+
+// ConvertNamespacePathToUuidPath tells under which name a folder is shown.
+func (a *namespaceAPI) ConvertNamespacePathToUuidPath(_ *simulator.Context, req *types.ConvertNamespacePathToUuidPath) soap.HasFault {
+	body := &methods.ConvertNamespacePathToUuidPathBody{}
+	for _, st := range a.s.stores {
+		folder, ok := strings.CutPrefix(req.NamespaceUrl, st.dir+"/")
+		if !ok || !a.s.ofObjects(st) {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(st.dir, folder)); err != nil {
+			body.Fault_ = simulator.Fault("", fileFault(req.NamespaceUrl, err))
+			return body
+		}
+		body.Res = &types.ConvertNamespacePathToUuidPathResponse{Returnval: st.dir + "/" + shownAs(st.name, folder)}
+		return body
+	}
+	body.Fault_ = simulator.Fault("", &types.InvalidDatastorePath{DatastorePath: req.NamespaceUrl})
 	return body
 }
