@@ -100,6 +100,9 @@ func (o old) Users(ctx context.Context, folder string) (map[string]string, error
 		if m.Config == nil {
 			continue
 		}
+		if err := o.devicesAsGiven(ctx, m.Config.Hardware.Device); err != nil {
+			return nil, err
+		}
 		for _, dev := range m.Config.Hardware.Device {
 			for _, at := range filesOf(dev) {
 				if ds, file, ok := vcenter.SplitPath(at); ok && ds == o.datastore && strings.HasPrefix(file, folder+"/") {

@@ -198,6 +198,9 @@ func (v *VSphere) now(ctx context.Context, what string, m vcenter.VM) (machineNo
 	if vm.Config == nil {
 		return machineNow{}, errkind.New(errkind.Unavailable, "%s: vCenter cannot read the configuration of the VM now; repeat it", what)
 	}
+	if err := v.devicesAsGiven(ctx, vm.Config.Hardware.Device); err != nil {
+		return machineNow{}, err
+	}
 	now := machineNow{version: vm.Config.ChangeVersion, devices: vm.Config.Hardware.Device, extra: map[string]string{}, boot: machine(m).BootID}
 	now.hardware, _ = strconv.Atoi(strings.TrimPrefix(vm.Config.Version, "vmx-"))
 	for _, o := range vm.Config.ExtraConfig {

@@ -154,6 +154,9 @@ func (v *VSphere) readDevices(ctx context.Context, what string, vms []vcenter.VM
 	}
 	for _, m := range read {
 		if m.Config != nil {
+			if err := v.devicesAsGiven(ctx, m.Config.Hardware.Device); err != nil {
+				return nil, err
+			}
 			found[m.Self] = v.ours(whose[m.Self], m.Config.Hardware.Device)
 		}
 	}

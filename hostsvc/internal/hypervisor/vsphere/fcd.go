@@ -186,6 +186,9 @@ func (v *VSphere) retrieve(ctx context.Context, id types.ID) (d firstClass, err 
 		d.running, d.chained = file.FilePath, file.Parent != nil
 		return nil
 	})
+	if err == nil {
+		d.running, err = v.asGiven(ctx, d.running)
+	}
 	if vcenter.Is[*types.InvalidArgument](err) { // how some versions say that there is none
 		err = errkind.Wrap(errkind.NotFound, err, "%s: there is none", what)
 	}

@@ -236,6 +236,9 @@ func (v *VSphere) frozenMachine(ctx context.Context, what string, m vcenter.VM, 
 		return f, err
 	}
 	f.config = found.Config
+	if err := v.devicesAsGiven(ctx, f.config.Hardware.Device); err != nil {
+		return f, err
+	}
 	f.disks, err = v.machineDisks(ctx, f.config.Hardware.Device)
 	return f, err
 }

@@ -45,6 +45,9 @@ func (v *VSphere) snapshotsWith(ctx context.Context, m vcenter.VM, r hypervisor.
 		}
 		names = nil
 		for _, s := range snaps {
+			if err := v.devicesAsGiven(ctx, s.Config.Hardware.Device); err != nil {
+				return err
+			}
 			for _, p := range v.ours(m, s.Config.Hardware.Device) {
 				if p.Ref == r {
 					names = append(names, called[s.Self])

@@ -20,6 +20,7 @@ type storage struct {
 	open     readers
 	leases   leases
 	carriers carriers
+	names    folderNames
 }
 
 // builds are the disks that are being built anew.
