@@ -75,7 +75,7 @@ NORACE := $(foreach p,$(UNWATCHED),-gcflags=$(p)=-race=false)
 
 # Tests of the backup service that let every call fail, or kill it, in turn:
 # the race detector makes minutes of them a quarter of an hour.
-FAULTS := ^(TestEveryStepFails|TestEveryStepOfAVMFails|TestKilledAtEveryCall|TestVMBackupKilled|TestVMRestoreKilled)$$
+FAULTS := ^(TestEveryStepFails|TestEveryStepOfAVMFails|TestKilledAtEveryCall|TestVMBackupKilled|TestVMRestoreKilled|TestVMCopyAndDrillKilled)$$
 
 .PHONY: race
 race: peers ## tests of the packages with the race detector, all but faults

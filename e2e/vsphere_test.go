@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -315,6 +316,14 @@ func vsphereMachine(t *testing.T, s *vsite) {
 		_, err = f.WriteAt([]byte(text), off)
 		require.NoError(t, errors.Join(err, f.Close()))
 	}
+	system := filepath.Join(t.TempDir(), "system")
+	said, err := exec.CommandContext(t.Context(), "mkfs.ext4", "-q", system, "3m").CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	root, err := os.ReadFile(system)
+	require.NoError(t, err)
+	put(1<<20, string(root))
+	put(446, "\x00\x00\x00\x00\x83\x00\x00\x00\x00\x08\x00\x00\x00\x18\x00\x00") // a partition: the 3 MiB from the first on
+	put(510, "\x55\xAA")
 	put(5<<20, "first")
 	s.mooring(t, "backup", "run", team+"/vm/h1")
 	put(40<<20, "second")
@@ -335,7 +344,20 @@ func vsphereMachine(t *testing.T, s *vsite) {
 	got, err := os.ReadFile(again.Disks[0].Path)
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(want, got), "the content is that of the point")
-	s.mooring(t, "vmgroup", "vm", "rm", "--name="+team, "--vm-list=h1-again")
-	require.NoError(t, s.vc.RemoveVM(t.Context(), "h1-again"))
+	require.Contains(t, s.mooring(t, "backup", "drill", team+"/vm/h1@latest").Stdout, "partition 1 ext4 checked and mounted")
+	require.Contains(t, s.mooring(t, "backup", "inspect", team+"/vm/h1@latest").Stdout, "proven")
+
+	// The copy is a point as good as the original, which is gone then.
+	s.mooring(t, "repository", "create", team+"/machines2", "--type=directory", "--path="+filepath.Join(lab.Dir, "vsphere-machines2"))
+	s.mooring(t, "backup", "copy", team+"/vm/h1@latest", "--to=machines2")
 	s.mooring(t, "repository", "detach", "--yes", team+"/machines")
+	s.mooring(t, "backup", "restore", team+"/vm/h1@latest", "--as=h1-copied", "--datastore=silver")
+	copied, err := s.vc.VM(t.Context(), "h1-copied")
+	require.NoError(t, err)
+	got, err = os.ReadFile(copied.Disks[0].Path)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(want, got), "the content is that of the point")
+	s.mooring(t, "vmgroup", "vm", "rm", "--name="+team, "--vm-list=h1-again,h1-copied")
+	require.NoError(t, errors.Join(s.vc.RemoveVM(t.Context(), "h1-again"), s.vc.RemoveVM(t.Context(), "h1-copied")))
+	s.mooring(t, "repository", "detach", "--yes", team+"/machines2")
 }
