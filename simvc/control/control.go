@@ -26,6 +26,9 @@ type Options struct {
 	Capacity int64
 	// ESX is one host without a vCenter: no first-class disks, no migration.
 	ESX bool
+	// PinSnapshots is a vSphere that relocates no VM with first-class disks that
+	// have snapshots. Others move them with their snapshots.
+	PinSnapshots bool
 	// User and Password log in; others do not. Default
 	// administrator@vsphere.local and a random password.
 	User, Password string

@@ -103,6 +103,9 @@ func (o Options) args() []string {
 	if o.ESX {
 		a = append(a, "-esx")
 	}
+	if o.PinSnapshots {
+		a = append(a, "-pin-snapshots")
+	}
 	if o.User != "" {
 		a = append(a, "-user", o.User)
 	}

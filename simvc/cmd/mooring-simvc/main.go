@@ -39,6 +39,7 @@ func run() error {
 	flag.BoolVar(&o.ESX, "esx", false, "one host without a vCenter")
 	flag.StringVar(&o.User, "user", "administrator@vsphere.local", "who may log in")
 	flag.StringVar(&o.Password, "password", "", "with this; default: a random one, kept in the directory")
+	flag.BoolVar(&o.PinSnapshots, "pin-snapshots", false, "storage motion refuses first-class disks that have snapshots")
 	flag.BoolVar(&withParent, "with-parent", false, "end when standard input ends")
 	flag.BoolVar(&unplug, "unplug", false, "only free the devices that a killed predecessor left plugged")
 	flag.Parse()

@@ -160,6 +160,9 @@ func (s *Server) moveDisk(from, to string) types.BaseMethodFault {
 		return fileFault(to, os.ErrExist)
 	}
 	if st != dst {
+		if i.Thin && vmfile.Used(vmfile.Flat(src)) > dst.free() {
+			return &types.NoDiskSpace{Datastore: dst.name, FileFault: types.FileFault{File: to}}
+		}
 		if fault := dst.reserve(vmfile.Flat(p), i.Size, i.Thin); fault != nil {
 			return fault
 		}

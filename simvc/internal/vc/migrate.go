@@ -27,7 +27,8 @@ func (s *Server) Migrate(ctx context.Context, name, host string) error {
 	return fmt.Errorf("there is no host %q", host)
 }
 
-// RelocateVMTask moves a machine to another host; its files stay.
+// RelocateVMTask moves a machine to another host, its files to other datastores,
+// or both.
 func (a *vmAPI) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM_Task) soap.HasFault {
 	body := &methods.RelocateVM_TaskBody{}
 	ref, fault := a.s.vmTask(ctx, req.This, "relocateVm", func(vm *simulator.VirtualMachine) (types.AnyType, types.BaseMethodFault) {
@@ -53,18 +54,18 @@ func (a *vmAPI) MigrateVMTask(ctx *simulator.Context, req *types.MigrateVM_Task)
 
 func (s *Server) relocate(ctx *simulator.Context, vm *simulator.VirtualMachine, req *types.RelocateVM_Task) types.BaseMethodFault {
 	spec := req.Spec
-	if spec.Datastore != nil || len(spec.Disk) > 0 || len(spec.DeviceChange) > 0 {
+	if len(spec.DeviceChange) > 0 {
 		return &types.NotSupported{}
 	}
-	if spec.Host == nil {
-		return nil
+	if fault := s.moveStorage(ctx, vm, &spec); fault != nil || spec.Host == nil {
+		return fault
 	}
 	to, ok := ctx.Map.Get(*spec.Host).(*simulator.HostSystem)
 	if !ok {
 		return &types.ManagedObjectNotFound{Obj: *spec.Host}
 	}
 	from := ctx.Map.Get(*vm.Runtime.Host).(*simulator.HostSystem)
-	res := vm.RelocateVMTask(ctx, req)
+	res := vm.RelocateVMTask(ctx, &types.RelocateVM_Task{This: vm.Self, Spec: types.VirtualMachineRelocateSpec{Host: spec.Host, Pool: spec.Pool}})
 	if _, fault := inner(ctx, res.(*methods.RelocateVM_TaskBody).Res.Returnval); fault != nil {
 		return fault
 	}

@@ -34,6 +34,7 @@ type Options struct {
 	Capacity       int64
 	ESX            bool
 	User, Password string
+	PinSnapshots   bool
 }
 
 // Server is one simulated vCenter.
