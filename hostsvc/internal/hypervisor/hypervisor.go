@@ -37,6 +37,7 @@ type Disk struct {
 	Size      volspec.Size // provisioned
 	Allocated volspec.Size // really used on the datastore, snapshots not counted
 	Meta      []byte       // the metadata beside it, nil when missing or unreadable
+	Moved     string       // of one that is not at its place: where it is, and what brings it back
 }
 
 // Hypervisor is everything a volume service needs.

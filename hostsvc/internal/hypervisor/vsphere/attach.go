@@ -40,7 +40,7 @@ func (v *VSphere) Attach(ctx context.Context, vm volspec.VMID, r hypervisor.Ref,
 	if p := power(m); p != hypervisor.On {
 		return none, errkind.New(errkind.Unavailable, "disk %s cannot be attached: VM %s is %s; power it on and repeat", r.Volume, m.Name, inWords(m, p))
 	}
-	loc, err := v.locate(ctx, r)
+	loc, err := v.locate(ctx, r, readOnly)
 	if err != nil {
 		return none, err
 	}
@@ -109,13 +109,17 @@ func inWords(m vcenter.VM, p hypervisor.Power) string {
 
 // Detach implements hypervisor.Machines. vSphere does not look into its guests.
 func (v *VSphere) Detach(ctx context.Context, vm volspec.VMID, r hypervisor.Ref) error {
-	return v.unplug(ctx, vm, r, "detaching")
+	strayed, err := v.unplug(ctx, vm, r, "detaching")
+	if err == nil && strayed {
+		v.takeHome(ctx, r)
+	}
+	return err
 }
 
 // Fence implements hypervisor.Machines. A disk that is taken out of a VM is out
 // of the guest's reach, whatever the guest does with it.
 func (v *VSphere) Fence(ctx context.Context, vm volspec.VMID, r hypervisor.Ref) error {
-	err := v.unplug(ctx, vm, r, "cutting off")
+	_, err := v.unplug(ctx, vm, r, "cutting off")
 	if !errkind.Is(err, errkind.Unavailable) || vcenter.Lost(err) || ctx.Err() != nil {
 		return err
 	}
@@ -126,25 +130,31 @@ func (v *VSphere) Fence(ctx context.Context, vm volspec.VMID, r hypervisor.Ref) 
 	return errkind.Wrap(errkind.InUse, err, "VM %s cannot be cut off disk %s while it is %s: power it off, or bring its host back, and repeat", m.Name, r.Volume, inWords(m, hypervisor.Unknown))
 }
 
-// unplug takes a disk out of a VM and looks whether it is out.
-func (v *VSphere) unplug(ctx context.Context, vm volspec.VMID, r hypervisor.Ref, doing string) error {
+// unplug takes a disk out of a VM and looks whether it is out. It tells of one
+// that was not at its place.
+func (v *VSphere) unplug(ctx context.Context, vm volspec.VMID, r hypervisor.Ref, doing string) (strayed bool, err error) {
 	if err := r.Check(); err != nil {
-		return err
+		return false, err
 	}
 	m, err := v.inv.VM(ctx, string(vm))
 	if err != nil {
-		return err
+		return false, err
 	}
 	what := fmt.Sprintf("%s disk %s of VM %s", doing, r.Volume, m.Name)
 	unlock, err := v.slots.Lock(ctx, vm)
 	if err != nil {
-		return vcenter.Translate(err, what)
+		return false, vcenter.Translate(err, what)
 	}
 	defer unlock()
 	err = v.change(ctx, what, m, func(now machineNow) (*types.VirtualMachineConfigSpec, error) {
 		p := now.has(v, m, r)
 		if p == nil {
 			return nil, nil
+		}
+		if strayed = p.away != nil; strayed {
+			if err := v.noteBeforeDetach(ctx, r, p.away); err != nil {
+				return nil, err
+			}
 		}
 		if p.child {
 			// Some versions would do it, and what the guest wrote since would be
@@ -153,28 +163,32 @@ func (v *VSphere) unplug(ctx context.Context, vm volspec.VMID, r hypervisor.Ref,
 				return nil, err
 			}
 		}
-		return &types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{&types.VirtualDeviceConfigSpec{
+		spec := &types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{&types.VirtualDeviceConfigSpec{
 			Operation: types.VirtualDeviceConfigSpecOperationRemove,
 			Device:    &types.VirtualDisk{VirtualDevice: types.VirtualDevice{Key: p.key}},
-		}}}, nil
+		}}}
+		if now.extra[placeKey+p.Serial] != "" {
+			spec.ExtraConfig = append(spec.ExtraConfig, remember(vm, p.Serial, ""))
+		}
+		return spec, nil
 	})
 	if err != nil {
 		if vcenter.Is[*types.InvalidDeviceSpec](err) || vcenter.Is[*types.InvalidDeviceOperation](err) {
-			return cmp.Or(v.pinned(ctx, m, r), err)
+			return false, cmp.Or(v.pinned(ctx, m, r), err)
 		}
-		return err
+		return false, err
 	}
 	now, err := v.now(ctx, what, m)
 	if errkind.Is(err, errkind.NotFound) {
-		return nil // the VM was deleted meanwhile
+		return false, nil // the VM was deleted meanwhile
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	if now.has(v, m, r) != nil {
-		return errkind.New(errkind.Unavailable, "%s: vSphere says that it is done, but the VM still has the disk; repeat it", what)
+		return false, errkind.New(errkind.Unavailable, "%s: vSphere says that it is done, but the VM still has the disk; repeat it", what)
 	}
-	return nil
+	return strayed, nil
 }
 
 // machineNow is a VM as it was at one moment.
@@ -201,13 +215,8 @@ func (v *VSphere) now(ctx context.Context, what string, m vcenter.VM) (machineNo
 	if err := v.devicesAsGiven(ctx, vm.Config.Hardware.Device); err != nil {
 		return machineNow{}, err
 	}
-	now := machineNow{version: vm.Config.ChangeVersion, devices: vm.Config.Hardware.Device, extra: map[string]string{}, boot: machine(m).BootID}
+	now := machineNow{version: vm.Config.ChangeVersion, devices: vm.Config.Hardware.Device, extra: settings(vm.Config.ExtraConfig), boot: machine(m).BootID}
 	now.hardware, _ = strconv.Atoi(strings.TrimPrefix(vm.Config.Version, "vmx-"))
-	for _, o := range vm.Config.ExtraConfig {
-		if s, ok := o.GetOptionValue().Value.(string); ok {
-			now.extra[strings.ToLower(o.GetOptionValue().Key)] = s
-		}
-	}
 	for _, s := range allOf(vm.Snapshot) {
 		now.snapshots = append(now.snapshots, s.Name)
 	}
@@ -242,7 +251,7 @@ func (v *VSphere) change(ctx context.Context, what string, m vcenter.VM, prepare
 
 // has is the device through which a VM has r, nil when it has not.
 func (now machineNow) has(v *VSphere, m vcenter.VM, r hypervisor.Ref) *plugged {
-	for _, p := range v.ours(m, now.devices) {
+	for _, p := range v.ours(m, now.devices, placesOf(volspec.VMID(m.ID), now.extra)) {
 		if p.Ref == r {
 			return &p
 		}
@@ -267,7 +276,11 @@ func (now machineNow) plug(m vcenter.VM, r hypervisor.Ref, loc located, readOnly
 	if !ok {
 		return nil, errkind.New(errkind.Quota, "disk %s cannot be attached: VM %s has no free place on its paravirtual SCSI controllers (%d on each, 4 controllers of all kinds); detach another disk first", r.Volume, m.Name, slots.Room(now.hardware))
 	}
-	return &types.VirtualMachineConfigSpec{DeviceChange: changes}, nil
+	spec := &types.VirtualMachineConfigSpec{DeviceChange: changes}
+	if loc.serial != "" {
+		spec.ExtraConfig = append(spec.ExtraConfig, remember(volspec.VMID(m.ID), loc.serial, loc.place))
+	}
+	return spec, nil
 }
 
 // seat is what adds a disk in a free place; false: there is none.

@@ -26,8 +26,14 @@ func (v *VSphere) Build(ctx context.Context, r hypervisor.Ref, size volspec.Size
 		return err
 	}
 	f, err := v.at(ctx, r, true)
+	if err == nil {
+		err = v.goHome(ctx, &f)
+	}
 	if err != nil {
 		return err
+	}
+	if f.away != nil {
+		return errkind.New(errkind.InUse, "disk %s cannot be replaced: %s", r.Volume, f.away.inWords())
 	}
 	end, ok := v.built.begin(r)
 	if !ok {

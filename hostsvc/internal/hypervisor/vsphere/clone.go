@@ -54,6 +54,9 @@ func (v *VSphere) Clone(ctx context.Context, src hypervisor.Ref, snap volspec.Sn
 
 // sizeOf is how large the disk was when a snapshot was made.
 func (v *VSphere) sizeOf(ctx context.Context, f family, s frozen, id volspec.SnapshotID) (volspec.Size, error) {
+	if s.file == "" && f.away != nil {
+		return 0, errkind.New(errkind.Unavailable, "snapshot %s of disk %s cannot be read while the disk lies at %s, where vSphere moved it: detach the volume, so that it is moved back, and repeat", id, f.r.Volume, f.away.at)
+	}
 	if s.file == "" {
 		return 0, errkind.New(errkind.Unsupported, "snapshot %s of disk %s cannot be read: vCenter does not say where it lies; use a vCenter of version 7 or later", id, f.r.Volume)
 	}
@@ -87,7 +90,7 @@ func (v *VSphere) copyNow(ctx context.Context, f family, n layout.Name, dst hype
 		}
 		return v.copyOf(ctx, f.path(f.youngest(n)), to, format)
 	}
-	d, err := v.firstClass(ctx, f.r, n)
+	d, err := v.class(ctx, f, n)
 	if err != nil {
 		return err
 	}

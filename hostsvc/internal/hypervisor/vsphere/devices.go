@@ -29,8 +29,10 @@ const (
 // plugged is one of our disks in a VM.
 type plugged struct {
 	hypervisor.Device
-	key   int32
-	child bool // its content is in a child, which a snapshot of the VM or of the disk has made
+	key     int32
+	child   bool   // its content is in a child, which a snapshot of the VM or of the disk has made
+	away    *away  // where it lies, nil at its place
+	running string // its running file, as vSphere writes it
 }
 
 // devices remembers which of our disks each VM has, as of a version of it.
@@ -81,6 +83,7 @@ func (v *VSphere) attached(ctx context.Context) ([]attachment, error) {
 		if err != nil {
 			return nil, err
 		}
+		v.noteAll(ctx, found)
 		return v.devices.take(vms, changed, found), nil
 	}
 }
@@ -129,16 +132,16 @@ func (d *devices) take(vms, changed []vcenter.VM, found map[types.ManagedObjectR
 	return all
 }
 
-// ofVMs reads a property of VMs, of which there is one at least, and tells whose
+// ofVMs reads properties of VMs, of which there is one at least, and tells whose
 // each answer is.
-func (v *VSphere) ofVMs(ctx context.Context, what string, vms []vcenter.VM, name string) (read []mo.VirtualMachine, whose map[types.ManagedObjectReference]vcenter.VM, err error) {
+func (v *VSphere) ofVMs(ctx context.Context, what string, vms []vcenter.VM, names ...string) (read []mo.VirtualMachine, whose map[types.ManagedObjectReference]vcenter.VM, err error) {
 	whose = map[types.ManagedObjectReference]vcenter.VM{}
 	refs := make([]types.ManagedObjectReference, len(vms))
 	for i, m := range vms {
 		whose[m.Ref], refs[i] = m, m.Ref
 	}
 	err = v.c.Read(ctx, what, func(ctx context.Context, vc *vim25.Client) error {
-		return property.DefaultCollector(vc).Retrieve(ctx, refs, []string{name}, &read)
+		return property.DefaultCollector(vc).Retrieve(ctx, refs, names, &read)
 	})
 	return read, whose, err
 }
@@ -148,7 +151,7 @@ func (v *VSphere) readDevices(ctx context.Context, what string, vms []vcenter.VM
 	if len(vms) == 0 {
 		return found, nil
 	}
-	read, whose, err := v.ofVMs(ctx, what, vms, "config.hardware.device")
+	read, whose, err := v.ofVMs(ctx, what, vms, "config.hardware.device", "config.extraConfig")
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +160,8 @@ func (v *VSphere) readDevices(ctx context.Context, what string, vms []vcenter.VM
 			if err := v.devicesAsGiven(ctx, m.Config.Hardware.Device); err != nil {
 				return nil, err
 			}
-			found[m.Self] = v.ours(whose[m.Self], m.Config.Hardware.Device)
+			vm := whose[m.Self]
+			found[m.Self] = v.ours(vm, m.Config.Hardware.Device, placesOf(volspec.VMID(vm.ID), settings(m.Config.ExtraConfig)))
 		}
 	}
 	return found, nil
@@ -165,7 +169,7 @@ func (v *VSphere) readDevices(ctx context.Context, what string, vms []vcenter.VM
 
 // ours are those of a VM's devices that are disks of ours. What the transporter
 // has plugged in for its content is attached to nobody.
-func (v *VSphere) ours(m vcenter.VM, all []types.BaseVirtualDevice) (out []plugged) {
+func (v *VSphere) ours(m vcenter.VM, all []types.BaseVirtualDevice, places places) (out []plugged) {
 	for _, dev := range all {
 		d, ok := dev.(*types.VirtualDisk)
 		if !ok {
@@ -179,11 +183,11 @@ func (v *VSphere) ours(m vcenter.VM, all []types.BaseVirtualDevice) (out []plugg
 		for base.Parent != nil {
 			base = base.Parent
 		}
-		r, ok := v.refOf(base.FileName)
+		r, away, ok := places.whose(base, b, d.VDiskId)
 		if !ok {
 			continue
 		}
-		p := plugged{key: d.Key, child: base != b, Device: hypervisor.Device{
+		p := plugged{key: d.Key, child: base != b, away: away, running: b.FileName, Device: hypervisor.Device{
 			Ref: r, VM: volspec.VMID(m.ID), Serial: serial(b.Uuid), Size: volspec.Size(d.CapacityInBytes),
 			ReadOnly: b.DiskMode == readOnlyMode || b.DiskMode == string(types.VirtualDiskModeNonpersistent),
 		}}

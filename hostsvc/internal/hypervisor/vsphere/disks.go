@@ -17,7 +17,7 @@ import (
 
 var _ hypervisor.Disks = (*VSphere)(nil)
 
-// at checks r and finds its family.
+// at checks r and finds its family, wherever vSphere has moved the disk.
 func (v *VSphere) at(ctx context.Context, r hypervisor.Ref, change bool) (family, error) {
 	if err := layout.Check(r); err != nil {
 		return family{}, err
@@ -26,12 +26,20 @@ func (v *VSphere) at(ctx context.Context, r hypervisor.Ref, change bool) (family
 	if err != nil {
 		return family{}, err
 	}
-	return v.look(ctx, ds, r)
+	f, err := v.look(ctx, ds, r)
+	if err == nil {
+		err = v.follow(ctx, &f)
+	}
+	return f, err
 }
 
-// existing is at for a disk that is to be there, with its name.
+// existing is at for a disk that is to be there, with its name. Before a change
+// it is moved back to its place.
 func (v *VSphere) existing(ctx context.Context, r hypervisor.Ref, change bool) (family, layout.Name, error) {
 	f, err := v.at(ctx, r, change)
+	if err == nil && change {
+		err = v.goHome(ctx, &f)
+	}
 	if err != nil {
 		return f, layout.Name{}, err
 	}
@@ -44,32 +52,40 @@ func (v *VSphere) existing(ctx context.Context, r hypervisor.Ref, change bool) (
 
 // located is where a disk is for whoever attaches it.
 type located struct {
-	file string // of the running disk, as vSphere writes it
-	fcd  string // id of the first-class disk, "" when it is none
+	file   string // of the running disk, as vSphere writes it
+	fcd    string // id of the first-class disk, "" when it is none
+	serial string // "" when it has none yet
+	place  string // where it belongs, as vSphere writes it
 }
 
 // locate finds a disk that is to be attached. Absent: not-found. Unreadable:
 // corrupt. Being built anew: in-use.
-func (v *VSphere) locate(ctx context.Context, r hypervisor.Ref) (located, error) {
+func (v *VSphere) locate(ctx context.Context, r hypervisor.Ref, readOnly bool) (located, error) {
 	if v.built.has(r) {
 		return located{}, errkind.New(errkind.InUse, "disk %s is being restored: wait for it and repeat", r.Volume)
 	}
-	f, n, err := v.existing(ctx, r, false)
+	f, n, err := v.existing(ctx, r, !readOnly)
 	if err != nil {
 		return located{}, err
 	}
-	if _, err := v.describe(ctx, f, n); err != nil {
+	is, err := v.describe(ctx, f, n)
+	if err != nil {
 		return located{}, err
 	}
-	if v.o.Disk != FCD {
-		return located{file: f.path(f.youngest(n))}, nil
+	if n.N > 0 { // without it an earlier disk would seem to be the volume's
+		err := v.note(ctx, f, layout.Name{Volume: n.Volume, Kind: layout.Was, ID: n.ID, N: n.N})
+		if err != nil && !readOnly {
+			return located{}, err
+		}
 	}
-	d, err := v.firstClass(ctx, r, n)
-	return located{file: d.running, fcd: d.id.Id}, err
+	loc := located{file: f.path(f.youngest(n)), serial: is.UUID, place: f.place(n)}
+	if v.o.Disk != FCD {
+		return loc, nil
+	}
+	d, err := v.class(ctx, f, n)
+	loc.file, loc.fcd = d.running, d.id.Id
+	return loc, err
 }
-
-// refOf tells of which volume a file is the disk.
-func (v *VSphere) refOf(file string) (hypervisor.Ref, bool) { return layout.RefOf(file) }
 
 // youngest is the child of a disk that was made last, or the disk. Only
 // snapshots of a VM make children of a plain disk.
@@ -168,7 +184,7 @@ func (v *VSphere) appeared(ctx context.Context, r hypervisor.Ref, size volspec.S
 // temporary one. When the answer is lost, the datastore is asked what became of
 // it.
 func (v *VSphere) name(ctx context.Context, f family, n layout.Name) error {
-	err := v.moveDisk(ctx, f.path(n.Temp()), f.path(n))
+	err := v.moveDisk(ctx, f.place(n.Temp()), f.place(n))
 	if !vcenter.Lost(err) || ctx.Err() != nil {
 		return err
 	}
@@ -192,6 +208,9 @@ func (v *VSphere) complete(ctx context.Context, f family, size volspec.Size) (bo
 	}
 	if have := volspec.Size(d.Size); have != size {
 		return false, errkind.New(errkind.Exists, "disk %s on datastore %s exists with %s, not %s", f.r.Volume, f.r.Datastore, have, size)
+	}
+	if f.away != nil {
+		return true, nil
 	}
 	return true, v.settle(ctx, f.r, n)
 }
@@ -227,7 +246,14 @@ func (v *VSphere) withMeta(ctx context.Context, f family, n layout.Name, size in
 	if err != nil {
 		return hypervisor.Disk{Ref: f.r}, err
 	}
-	return hypervisor.Disk{Ref: f.r, Size: volspec.Size(size), Allocated: volspec.Size(f.allocated(n, size, thick)), Meta: meta}, nil
+	d := hypervisor.Disk{Ref: f.r, Size: volspec.Size(size), Allocated: volspec.Size(f.allocated(n, size, thick)), Meta: meta}
+	if f.away != nil {
+		d.Moved = f.away.inWords()
+		if !thick {
+			d.Allocated, err = v.takes(ctx, f.away.at, d.Size)
+		}
+	}
+	return d, err
 }
 
 // Grow implements hypervisor.Disks. vSphere enlarges no disk that has
@@ -253,7 +279,7 @@ func (v *VSphere) Grow(ctx context.Context, r hypervisor.Ref, size volspec.Size)
 		return nil
 	}
 	if v.o.Disk == FCD {
-		return v.growFirstClass(ctx, r, n, size)
+		return v.growFirstClass(ctx, f, n, size)
 	}
 	a, err := v.holder(ctx, r)
 	switch {
@@ -265,8 +291,9 @@ func (v *VSphere) Grow(ctx context.Context, r hypervisor.Ref, size volspec.Size)
 	return v.extendDisk(ctx, f.path(f.youngest(n)), size, !d.Thin)
 }
 
-func (v *VSphere) growFirstClass(ctx context.Context, r hypervisor.Ref, n layout.Name, size volspec.Size) error {
-	d, err := v.firstClass(ctx, r, n)
+func (v *VSphere) growFirstClass(ctx context.Context, f family, n layout.Name, size volspec.Size) error {
+	r := f.r
+	d, err := v.class(ctx, f, n)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type family struct {
 	ds    vcenter.Datastore
 	r     hypervisor.Ref
 	files map[layout.Name]entry
+	away  *strayed // where the volume's disk lies when it is not at its place
 }
 
 // entry is a file of a family.
@@ -47,11 +48,31 @@ func fileOf(r hypervisor.Ref, n layout.Name) string {
 }
 
 // path is where a file of the family is, as vSphere writes it.
-func (f family) path(n layout.Name) string { return vcenter.Path(f.r.Datastore, f.file(n)) }
+func (f family) path(n layout.Name) string {
+	if f.strays(n) {
+		return f.away.at
+	}
+	return f.place(n)
+}
+
+// place is where a file of the family belongs, as vSphere writes it.
+func (f family) place(n layout.Name) string { return vcenter.Path(f.r.Datastore, f.file(n)) }
+
+// strays reports whether n is the disk that is not at its place.
+func (f family) strays(n layout.Name) bool { return f.away != nil && f.away.name == n }
 
 // disks are the disks of the family, the one with the volume's content last.
 // Their children are not among them.
-func (f family) disks() (all []layout.Name) {
+func (f family) disks() []layout.Name {
+	all := f.atHome()
+	if f.away != nil {
+		all = append(all, f.away.name)
+	}
+	return all
+}
+
+// atHome are those that lie at their places.
+func (f family) atHome() (all []layout.Name) {
 	for n := range f.files {
 		if n.Kind == layout.Disk && !n.Tmp && n.Child == 0 {
 			all = append(all, n)
@@ -63,11 +84,32 @@ func (f family) disks() (all []layout.Name) {
 
 // disk is the one with the volume's content.
 func (f family) disk() (layout.Name, bool) {
-	all := f.disks()
+	if f.away != nil {
+		return f.away.name, true
+	}
+	return f.here()
+}
+
+// here is disk for one that lies at its place. As long as a note tells of a
+// later one, an earlier one is not it.
+func (f family) here() (layout.Name, bool) {
+	all := f.atHome()
 	if len(all) == 0 {
 		return layout.Name{}, false
 	}
-	return all[len(all)-1], true
+	last := all[len(all)-1]
+	return last, last.N >= f.latest().N
+}
+
+// latest is the disk of which the latest note tells.
+func (f family) latest() layout.Name {
+	last := layout.Name{Volume: f.r.Volume}
+	for n := range f.files {
+		if n.N > last.N && !n.Tmp && (n.Kind == layout.Was || n.Kind == layout.Gone || n.Kind == layout.Away) {
+			last.N, last.ID = n.N, n.ID
+		}
+	}
+	return last
 }
 
 // kept are the disks whose content is that of a snapshot, by its id.
@@ -92,7 +134,7 @@ func (f family) keptAs(n layout.Name) (id volspec.SnapshotID, ok bool) {
 		if next.Kind == layout.Gone {
 			return next.ID, false
 		}
-		if next.Kind == layout.Disk || next.Kind == layout.Was {
+		if next.Kind == layout.Disk || next.Kind == layout.Was || next.Kind == layout.Away {
 			id, ok = next.ID, true
 		}
 	}
@@ -224,7 +266,8 @@ func (v *VSphere) describe(ctx context.Context, f family, n layout.Name) (descri
 	if f.files[n].folder {
 		return descriptor.Descriptor{}, errkind.New(errkind.Corrupt, unreadable, f.r.Volume, f.r.Datastore, n.String()+" is a folder")
 	}
-	d, err := v.descriptor(ctx, f.r.Datastore, f.file(n))
+	datastore, file, _ := vcenter.SplitPath(f.path(n))
+	d, err := v.descriptor(ctx, datastore, file)
 	switch {
 	case errkind.Is(err, errkind.Corrupt):
 		return d, errkind.New(errkind.Corrupt, unreadable, f.r.Volume, f.r.Datastore, errkind.Text(err))

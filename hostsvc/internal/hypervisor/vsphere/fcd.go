@@ -45,7 +45,10 @@ const (
 type firstClass struct {
 	id      types.ID
 	running string // where its content is now, as vSphere writes it
-	kept    bool   // it outlives the VM that it is attached to
+	base    string // where it is without its snapshots
+	kind    string // how it is provisioned
+	bears   map[string]string
+	kept    bool // it outlives the VM that it is attached to
 	tracked bool
 	chained bool // it has snapshots
 }
@@ -92,6 +95,14 @@ func (v *VSphere) globalTask(ctx context.Context, what string, f func(ctx contex
 		return f(ctx, vslm.NewGlobalObjectManager(vs))
 	})
 	return err
+}
+
+// class is firstClass for a disk of a family, wherever it lies.
+func (v *VSphere) class(ctx context.Context, f family, n layout.Name) (firstClass, error) {
+	if f.strays(n) {
+		return v.retrieve(ctx, types.ID{Id: f.away.fcd})
+	}
+	return v.firstClass(ctx, f.r, n)
 }
 
 // firstClass is the first-class disk that n of r is; it becomes one when it is
@@ -184,10 +195,23 @@ func (v *VSphere) retrieve(ctx context.Context, id types.ID) (d firstClass, err 
 		}
 		file := backing.GetBaseConfigInfoFileBackingInfo()
 		d.running, d.chained = file.FilePath, file.Parent != nil
+		for d.base = file.FilePath; file.Parent != nil; d.base = file.FilePath {
+			file = file.Parent.GetBaseConfigInfoFileBackingInfo()
+		}
+		if b, ok := o.Config.Backing.(*types.BaseConfigInfoDiskFileBackingInfo); ok {
+			d.kind = b.ProvisioningType
+		}
+		d.bears = map[string]string{}
+		for _, m := range o.Config.Metadata {
+			d.bears[m.Key] = m.Value
+		}
 		return nil
 	})
 	if err == nil {
 		d.running, err = v.asGiven(ctx, d.running)
+	}
+	if err == nil {
+		d.base, err = v.asGiven(ctx, d.base)
 	}
 	if vcenter.Is[*types.InvalidArgument](err) { // how some versions say that there is none
 		err = errkind.Wrap(errkind.NotFound, err, "%s: there is none", what)
@@ -227,7 +251,7 @@ func (v *VSphere) register(ctx context.Context, r hypervisor.Ref, n layout.Name)
 		return firstClass{}, err
 	}
 	v.registry.put(at, id)
-	return firstClass{id: id, running: at, kept: true, tracked: true}, nil
+	return firstClass{id: id, running: at, base: at, kept: true, tracked: true}, nil
 }
 
 // mark gives a first-class disk flags, and says on it what it is.

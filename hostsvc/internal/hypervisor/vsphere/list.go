@@ -118,11 +118,7 @@ func (v *VSphere) statAll(ctx context.Context, all []family) iter.Seq[listed] {
 		for range min(listers, len(all)) {
 			wg.Go(func() {
 				for f := range work {
-					n, ok := f.disk()
-					if !ok {
-						continue
-					}
-					d, err := v.statListed(reading, f, n)
+					d, err := v.statListed(reading, f)
 					select {
 					case found <- listed{d, err}:
 					case <-reading.Done():
@@ -155,7 +151,15 @@ func (v *VSphere) statAll(ctx context.Context, all []family) iter.Seq[listed] {
 	}
 }
 
-func (v *VSphere) statListed(ctx context.Context, f family, n layout.Name) (hypervisor.Disk, error) {
+// statListed is not-found for a family without a disk.
+func (v *VSphere) statListed(ctx context.Context, f family) (hypervisor.Disk, error) {
+	if err := v.follow(ctx, &f); err != nil {
+		return hypervisor.Disk{Ref: f.r}, err
+	}
+	n, ok := f.disk()
+	if !ok {
+		return hypervisor.Disk{Ref: f.r}, absent(f.r)
+	}
 	if e := f.files[n]; e.capacity > 0 && !e.folder {
 		return v.withMeta(ctx, f, n, e.capacity, e.thick)
 	}

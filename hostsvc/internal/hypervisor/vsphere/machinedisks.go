@@ -38,7 +38,7 @@ func (v *VSphere) MachineDisks(ctx context.Context, vm volspec.VMID) ([]hypervis
 	if err != nil {
 		return nil, err
 	}
-	disks, err := v.machineDisks(ctx, now.devices)
+	disks, err := v.machineDisks(ctx, now.devices, placesOf(vm, now.extra))
 	return plain(disks, false), err
 }
 
@@ -55,7 +55,7 @@ func plain(disks []machineDisk, moment bool) []hypervisor.MachineDisk {
 }
 
 // machineDisks are the disks among devices, in the order of their slots.
-func (v *VSphere) machineDisks(ctx context.Context, devices []types.BaseVirtualDevice) ([]machineDisk, error) {
+func (v *VSphere) machineDisks(ctx context.Context, devices []types.BaseVirtualDevice, places places) ([]machineDisk, error) {
 	found, err := v.inv.Datastores(ctx)
 	if err != nil {
 		return nil, err
@@ -67,6 +67,9 @@ func (v *VSphere) machineDisks(ctx context.Context, devices []types.BaseVirtualD
 			continue
 		}
 		m := v.machineDisk(d)
+		if r, ok := places.volume(d); ok {
+			m.Volume = r.Volume
+		}
 		if m.Refusal == "" && !slices.ContainsFunc(found, func(ds vcenter.Datastore) bool { return ds.Name == m.Datastore }) {
 			m.Refusal = fmt.Sprintf("datastore %s is not in the datacenter that mooringd works in; move it to one that is, %s", m.Datastore, inGuest)
 		}
@@ -106,13 +109,6 @@ func (v *VSphere) machineDisk(d *types.VirtualDisk) machineDisk {
 	m.chained = flat.Parent != nil
 	if id, err := cbt.ParseID(flat.ChangeId); err == nil {
 		m.tracked = id.String()
-	}
-	base := flat
-	for base.Parent != nil {
-		base = base.Parent
-	}
-	if r, ok := v.refOf(base.FileName); ok {
-		m.Volume = r.Volume
 	}
 	return m
 }

@@ -82,7 +82,7 @@ func (r *replacement) find(ctx context.Context) (d machineDisk, err error) {
 	if err != nil {
 		return d, err
 	}
-	disks, err := r.v.machineDisks(ctx, now.devices)
+	disks, err := r.v.machineDisks(ctx, now.devices, placesOf(r.vm, now.extra))
 	if err != nil {
 		return d, err
 	}

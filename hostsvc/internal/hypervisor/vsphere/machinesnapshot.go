@@ -239,7 +239,7 @@ func (v *VSphere) frozenMachine(ctx context.Context, what string, m vcenter.VM, 
 	if err := v.devicesAsGiven(ctx, f.config.Hardware.Device); err != nil {
 		return f, err
 	}
-	f.disks, err = v.machineDisks(ctx, f.config.Hardware.Device)
+	f.disks, err = v.machineDisks(ctx, f.config.Hardware.Device, placesOf(volspec.VMID(m.ID), settings(f.config.ExtraConfig)))
 	return f, err
 }
 

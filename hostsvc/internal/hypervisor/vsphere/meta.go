@@ -22,7 +22,11 @@ func (v *VSphere) PutMeta(ctx context.Context, r hypervisor.Ref, data []byte) er
 	if _, err := v.place(ctx, r, true); err != nil {
 		return err
 	}
-	name := layout.Name{Volume: r.Volume, Kind: layout.Meta}
+	return v.putFile(ctx, r, layout.Name{Volume: r.Volume, Kind: layout.Meta}, data)
+}
+
+// putFile replaces a small file of r, whole.
+func (v *VSphere) putFile(ctx context.Context, r hypervisor.Ref, name layout.Name, data []byte) error {
 	temp := fileOf(r, name.Temp())
 	put := func() error {
 		return v.c.Files().Put(ctx, r.Datastore, temp, bytes.NewReader(data), int64(len(data)))

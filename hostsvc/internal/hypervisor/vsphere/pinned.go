@@ -12,6 +12,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/vcenter"
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
 )
 
 // pinned is in-use for a disk that snapshots of the VM hold, which names them:
@@ -30,7 +31,7 @@ func (v *VSphere) snapshotsWith(ctx context.Context, m vcenter.VM, r hypervisor.
 	err = v.c.Read(ctx, "looking at the snapshots of VM "+m.Name, func(ctx context.Context, vc *vim25.Client) error {
 		pc := property.DefaultCollector(vc)
 		var vm mo.VirtualMachine
-		if err := pc.RetrieveOne(ctx, m.Ref, []string{"snapshot"}, &vm); err != nil || vm.Snapshot == nil {
+		if err := pc.RetrieveOne(ctx, m.Ref, []string{"snapshot", "config.extraConfig"}, &vm); err != nil || vm.Snapshot == nil {
 			return err
 		}
 		called := map[types.ManagedObjectReference]string{}
@@ -43,12 +44,16 @@ func (v *VSphere) snapshotsWith(ctx context.Context, m vcenter.VM, r hypervisor.
 		if err := pc.Retrieve(ctx, refs, []string{"config.hardware.device"}, &snaps); err != nil {
 			return err
 		}
+		here := places{}
+		if vm.Config != nil {
+			here = placesOf(volspec.VMID(m.ID), settings(vm.Config.ExtraConfig))
+		}
 		names = nil
 		for _, s := range snaps {
 			if err := v.devicesAsGiven(ctx, s.Config.Hardware.Device); err != nil {
 				return err
 			}
-			for _, p := range v.ours(m, s.Config.Hardware.Device) {
+			for _, p := range v.ours(m, s.Config.Hardware.Device, here) {
 				if p.Ref == r {
 					names = append(names, called[s.Self])
 				}

@@ -87,6 +87,9 @@ func (v *VSphere) dropReplaced(ctx context.Context, f family, n layout.Name) err
 
 // removeOne removes one disk of a family, with what vSphere keeps about it.
 func (v *VSphere) removeOne(ctx context.Context, f family, n layout.Name) error {
+	if f.strays(n) {
+		return v.removeStray(ctx, f)
+	}
 	if v.o.Disk == FCD {
 		d, err := v.findFirstClass(ctx, f.r, n)
 		if err == nil {
@@ -117,7 +120,7 @@ func (v *VSphere) removeOne(ctx context.Context, f family, n layout.Name) error 
 // Delete implements hypervisor.Disks.
 func (v *VSphere) Delete(ctx context.Context, r hypervisor.Ref) error {
 	f, err := v.at(ctx, r, true)
-	if err != nil || len(f.files) == 0 {
+	if err != nil || len(f.files) == 0 && f.away == nil {
 		return err
 	}
 	if len(f.disks()) > 0 {
@@ -128,7 +131,7 @@ func (v *VSphere) Delete(ctx context.Context, r hypervisor.Ref) error {
 	if err := v.letGo(ctx, r, ""); err != nil {
 		return err
 	}
-	if f, err = v.look(ctx, f.ds, r); err != nil {
+	if f, err = v.at(ctx, r, true); err != nil {
 		return err
 	}
 	// The volume's own disk last of all disks, so that none before it takes its
@@ -147,7 +150,7 @@ func (v *VSphere) Delete(ctx context.Context, r hypervisor.Ref) error {
 		crashpoint.Here("vsphere.delete.disk")
 	}
 	for n := range f.files {
-		if n.Kind == layout.Meta || n.Kind == layout.Was || n.Kind == layout.Gone {
+		if n.Kind == layout.Meta || n.Kind == layout.Was || n.Kind == layout.Gone || n.Kind == layout.Away {
 			if err := v.c.Files().Delete(ctx, r.Datastore, f.file(n)); err != nil {
 				return err
 			}

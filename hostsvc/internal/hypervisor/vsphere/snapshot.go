@@ -97,7 +97,7 @@ func (v *VSphere) classSnapshots(ctx context.Context, f family, n layout.Name) (
 	if v.o.Disk != FCD {
 		return firstClass{}, nil, nil
 	}
-	d, err := v.firstClass(ctx, f.r, n)
+	d, err := v.class(ctx, f, n)
 	if err != nil {
 		return d, nil, err
 	}
@@ -154,7 +154,7 @@ func (v *VSphere) Snapshot(ctx context.Context, r hypervisor.Ref, id volspec.Sna
 	if v.o.Disk != FCD {
 		return v.copyAside(ctx, f, n, f.path(f.youngest(n)), id)
 	}
-	d, err := v.firstClass(ctx, r, n)
+	d, err := v.class(ctx, f, n)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@
 //	<volume>.json             the metadata beside it
 //	<volume>.<keep>.<n>.was   says the same as the disk of that name, which is gone
 //	<volume>.<keep>.<n>.gone  snapshot keep was removed, although its disk is there
+//	<volume>.away             where vSphere has moved the disk; of a replaced one
+//	                          <volume>.<keep>.<n>.away
 //
 // and the files that vSphere puts beside a disk: extents, change maps, and the
 // children <name>-000001.vmdk that its own snapshots make. Ids have no dots,
@@ -39,6 +41,7 @@ const (
 	metaExt = ".json"
 	wasExt  = ".was"
 	goneExt = ".gone"
+	awayExt = ".away"
 	snap    = "snap"
 	tmp     = "tmp"
 )
@@ -49,20 +52,21 @@ func Folder(g volspec.VMGroupID) string { return path.Join(Root, string(g)) }
 // Kind says what a file is.
 type Kind int
 
-// The kinds. Was and Gone are notes, see the package.
+// The kinds. Was, Gone and Away are notes, see the package.
 const (
 	Disk     Kind = iota // a disk: N tells which
 	Snapshot             // a copy
 	Meta                 // the metadata record
 	Was
 	Gone
+	Away
 )
 
 // Name is the name of one file, without its folder.
 type Name struct {
 	Volume volspec.VolumeID
 	Kind   Kind
-	// N counts replacements of a Disk's content; of Was and Gone too.
+	// N counts replacements of a Disk's content; of notes too.
 	N int
 	// ID is the id of a Snapshot, or of what was before replacement N.
 	ID volspec.SnapshotID
@@ -89,7 +93,7 @@ func (n Name) String() string {
 		digits := strconv.Itoa(n.Child)
 		s += "-" + strings.Repeat("0", max(0, 6-len(digits))) + digits
 	}
-	return s + map[Kind]string{Disk: diskExt, Snapshot: diskExt, Meta: metaExt, Was: wasExt, Gone: goneExt}[n.Kind]
+	return s + map[Kind]string{Disk: diskExt, Snapshot: diskExt, Meta: metaExt, Was: wasExt, Gone: goneExt, Away: awayExt}[n.Kind]
 }
 
 // Temp is the name while it is being made.
@@ -131,10 +135,12 @@ func Parse(file string) (n Name, ok bool) {
 		n.Kind = Was
 	case goneExt:
 		n.Kind = Gone
+	case awayExt:
+		n.Kind = Away
 	default:
 		return n, false
 	}
-	if n.Kind == Disk || n.Kind == Meta {
+	if n.Kind == Disk || n.Kind == Meta || n.Kind == Away {
 		base, n.Tmp = strings.CutSuffix(base, "."+tmp)
 	}
 	part := strings.Split(base, ".")
@@ -147,7 +153,7 @@ func Parse(file string) (n Name, ok bool) {
 
 func (n *Name) parseRest(part []string) bool {
 	if len(part) == 0 {
-		return n.Kind == Disk || n.Kind == Meta
+		return n.Kind == Disk || n.Kind == Meta || n.Kind == Away
 	}
 	if len(part) != 2 || n.Kind == Meta || !hypervisor.ValidID(part[0]) {
 		return false

@@ -26,6 +26,9 @@ func TestNames(t *testing.T) {
 		"v.json":                      {Volume: "v", Kind: layout.Meta},
 		"v.tmp.json":                  {Volume: "v", Kind: layout.Meta, Tmp: true},
 		"v.s1.2.was":                  {Volume: "v", Kind: layout.Was, ID: "s1", N: 2},
+		"v.away":                      {Volume: "v", Kind: layout.Away},
+		"v.tmp.away":                  {Volume: "v", Kind: layout.Away, Tmp: true},
+		"v.s1.2.away":                 {Volume: "v", Kind: layout.Away, ID: "s1", N: 2},
 		"v.s1.2.gone":                 {Volume: "v", Kind: layout.Gone, ID: "s1", N: 2},
 		volume + ".vmdk":              {Volume: volume},
 		volume + "-000002.vmdk":       {Volume: volume, Child: 2},
@@ -41,7 +44,7 @@ func TestNames(t *testing.T) {
 	for _, file := range []string{
 		"", "v", "v.vmx", ".vmdk", "v-flat.vmdk", "v-000001-delta.vmdk", "v-000001-sesparse.vmdk", "v-ctk.vmdk", "v.s1.snap-flat.vmdk",
 		"v-000000.vmdk", "v.s1.vmdk", "v.s1.0.vmdk", "v.s1.01.vmdk", "v.s1.x.vmdk", "v.s1.2.3.vmdk", "v.tmp.tmp.vmdk", "v.json.json",
-		"v.s1.2.json", "v.was", "v.s1.snap.was", "../v.vmdk", "a b.vmdk", "v.s1.2-000001.was",
+		"v.s1.2.json", "v.was", "v.s1.snap.was", "v.s1.snap.away", "v-000001.away", "../v.vmdk", "a b.vmdk", "v.s1.2-000001.was",
 	} {
 		n, ok := layout.Parse(file)
 		assert.False(t, ok, "%s: %+v", file, n)

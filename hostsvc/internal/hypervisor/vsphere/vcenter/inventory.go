@@ -26,7 +26,8 @@ type VM struct {
 	Template  bool
 	BootTime  time.Time // of the last power cycle or reset; zero when it is off
 	// Version moves when the devices may have changed: with the configuration,
-	// with a snapshot taken, removed or reverted to, with a power cycle.
+	// with a snapshot taken, removed or reverted to, with a power cycle, with files
+	// on another datastore.
 	Version string
 	Folder  volspec.Folder // the innermost that it is in, absolute; "" when it cannot be seen
 
@@ -221,7 +222,7 @@ func (m machines) apply(u types.ObjectUpdate) {
 var ofVMs = types.PropertySpec{Type: "VirtualMachine", PathSet: []string{
 	"name", "config.instanceUuid", "config.files.vmPathName", "config.template", "config.changeVersion",
 	"runtime.powerState", "runtime.connectionState", "runtime.host", "runtime.bootTime", "snapshot.currentSnapshot",
-	"parent", "parentVApp",
+	"parent", "parentVApp", "datastore",
 }}
 
 // change takes in one property. A value of nil says that it is not known now,

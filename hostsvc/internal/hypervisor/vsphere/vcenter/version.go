@@ -9,7 +9,7 @@ import (
 )
 
 // parts of a Version, in order.
-var versioned = []string{"config.changeVersion", "snapshot.currentSnapshot", "runtime.powerState", "runtime.bootTime"}
+var versioned = []string{"config.changeVersion", "snapshot.currentSnapshot", "runtime.powerState", "runtime.bootTime", "datastore"}
 
 // moved keeps v.Version up to date.
 func (v *VM) moved(c types.PropertyChange) {
