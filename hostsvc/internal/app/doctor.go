@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
@@ -166,6 +167,27 @@ func (s *system) attachments(ctx context.Context) (differences map[string]bool, 
 		return nil
 	})
 	return differences, len(devices), err
+}
+
+// checkVolumes tells of volumes that are not well, as it was last seen.
+func (s *system) checkVolumes(ctx context.Context) ([]wire.Finding, error) {
+	var found []wire.Finding
+	err := s.d.store.View(ctx, func(tx volume.Tx) error {
+		found = nil
+		all, err := tx.Volumes(volume.Filter{})
+		for _, r := range all {
+			if r.Health != "" {
+				found = append(found, healthFinding(r))
+			}
+		}
+		return err
+	})
+	return found, err
+}
+
+func healthFinding(r volume.Record) wire.Finding {
+	wrong, remedy, _ := strings.Cut(r.Health, "; ")
+	return wire.Finding{Level: levelWarning, Check: "volume " + r.Name().String(), Detail: wrong, Remedy: remedy}
 }
 
 func (s *system) checkVMs(ctx context.Context) ([]wire.Finding, error) {

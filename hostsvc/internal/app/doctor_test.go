@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
@@ -116,6 +117,13 @@ func TestDoctorFindsAttachmentsThatTheCatalogDoesNotKnow(t *testing.T) {
 	f := finding(t, s.doctor(t), "attachments")
 	assert.Equal(t, levelWarning, f.Level)
 	assert.Contains(t, f.Detail, string(ref.Volume))
+}
+
+func TestHealthFinding(t *testing.T) {
+	r := volume.Record{Key: volume.Key{Datastore: "ds-0", Name: "db"}, Health: "its disk lies at [ds-1] vm-0/vm-0_1.vmdk; it is moved back when VM vm-0 lets go of it"}
+	assert.Equal(t, wire.Finding{
+		Level: levelWarning, Check: "volume db@ds-0", Detail: "its disk lies at [ds-1] vm-0/vm-0_1.vmdk", Remedy: "it is moved back when VM vm-0 lets go of it",
+	}, healthFinding(r))
 }
 
 func TestLoopFinding(t *testing.T) {

@@ -101,6 +101,7 @@ func (s *system) Doctor(ctx context.Context) ([]wire.Finding, error) {
 		{"catalog", s.checkCatalog},
 		{"operations", s.checkIntents},
 		{"attachments", s.checkAttachments},
+		{"volumes", s.checkVolumes},
 		{"virtual machines", s.checkVMs},
 		{"certificates of VMs", s.checkGuests},
 		{"hypervisor", s.d.host.findings},

@@ -40,7 +40,7 @@ type Record struct {
 	FSSize    volspec.Size
 	FSNote    string
 	TrashedAt time.Time
-	Health    string // "" is healthy
+	Health    string // what is wrong; what to do. "" is healthy
 	MetaStale bool   // the metadata beside the disk is older than this record
 	Holder    Holder
 	Op        Op

@@ -307,11 +307,11 @@ func (s *Service) measure(ctx context.Context) error {
 			return nil
 		}
 		d, err := s.o.Hypervisor.Stat(ctx, r.ref())
-		health := ""
+		health := d.Moved
 		switch errkind.Of(err) {
 		case "":
 		case errkind.NotFound:
-			health = "its disk is missing on datastore " + r.Key.Datastore
+			health = "its disk is missing on datastore " + r.Key.Datastore + "; bring it back, or restore the volume from a backup"
 		default: // the datastore is away: its own state says so
 			return nil
 		}
@@ -328,14 +328,21 @@ func (s *Service) measure(ctx context.Context) error {
 
 // allocated is what r's disk takes, or what was known before.
 func (s *Service) allocated(ctx context.Context, r Record) volspec.Size {
+	used, _ := s.condition(ctx, r)
+	return used
+}
+
+// condition is what r's disk takes, and what is wrong with it, or what was known
+// of both before.
+func (s *Service) condition(ctx context.Context, r Record) (used volspec.Size, health string) {
 	if r.ViewOf != "" {
-		return 0
+		return 0, ""
 	}
 	d, err := s.o.Hypervisor.Stat(ctx, r.ref())
 	if err != nil {
-		return r.Used
+		return r.Used, r.Health
 	}
-	return d.Allocated
+	return d.Allocated, d.Moved
 }
 
 // each calls fn for every volume that f selects; a failure is logged and does

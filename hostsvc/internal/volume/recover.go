@@ -137,8 +137,8 @@ func (s *Service) unplug(ctx context.Context, r Record, vm volspec.VMID) error {
 
 // letGo records that nobody has the disk.
 func (s *Service) letGo(ctx context.Context, r Record) error {
-	used := s.allocated(ctx, r)
-	_, err := s.end(ctx, r.ID, func(r *Record) { r.Holder, r.Used = Holder{Epoch: r.Holder.Epoch}, used })
+	used, health := s.condition(ctx, r)
+	_, err := s.end(ctx, r.ID, func(r *Record) { r.Holder, r.Used, r.Health = Holder{Epoch: r.Holder.Epoch}, used, health })
 	if err == nil {
 		s.notifyReleased()
 	}
