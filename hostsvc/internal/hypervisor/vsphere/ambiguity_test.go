@@ -35,11 +35,33 @@ func TestALostReplyIsNoLostDisk(t *testing.T) {
 				t.Cleanup(func() { s.clean(t) })
 				for method, times := range s.calls(t, d) {
 					for i := range times {
-						s.lost(t, d, method, i)
+						s.broken(t, d, control.Fault{Method: method, Skip: i, Count: 1, DropReply: true})
 					}
 				}
 			})
 		}
+	}
+}
+
+// TestACutConnectionIsNoLostDisk cuts the content of each file that a deed reads
+// or writes in its middle, one in each run.
+func TestACutConnectionIsNoLostDisk(t *testing.T) {
+	for _, disk := range []string{FCD, VMDK} {
+		s := newSite(t, disk, control.Options{})
+		cut := 0
+		for _, d := range deeds() {
+			t.Run(disk+": "+d.name, func(t *testing.T) {
+				t.Cleanup(func() { s.clean(t) })
+				made := s.calls(t, d)
+				for _, method := range []string{"PUT", "GET"} {
+					for i := range made[method] {
+						s.broken(t, d, control.Fault{Method: method, Skip: i, Count: 1, CutAfter: 3})
+						cut++
+					}
+				}
+			})
+		}
+		assert.Positive(t, cut)
 	}
 }
 
@@ -55,24 +77,25 @@ func (s *site) calls(t *testing.T, d deed) map[string]int {
 	return made
 }
 
-func (s *site) lost(t *testing.T, d deed, method string, skip int) {
+// broken carries a deed out with a fault, and again if it failed.
+func (s *site) broken(t *testing.T, d deed, f control.Fault) {
 	t.Helper()
 	w := s.prepared(t, d)
-	require.NoError(t, s.sim.Fault(t.Context(), control.Fault{Method: method, Skip: skip, Count: 1, DropReply: true}))
+	require.NoError(t, s.sim.Fault(t.Context(), f))
 	err := d.do(t.Context(), w)
 	require.NoError(t, s.sim.ClearFaults(t.Context()))
 	if err != nil {
-		assert.Equal(t, errkind.Unavailable, errkind.Of(err), "the reply of %s %d: %v", method, skip, err)
+		assert.Equal(t, errkind.Unavailable, errkind.Of(err), "%+v: %v", f, err)
 		err = d.do(t.Context(), w)
 	}
 	if d.once && errkind.Is(err, errkind.Exists) {
 		err = nil
 	}
-	require.NoError(t, err, "the reply of %s %d was lost", method, skip)
+	require.NoError(t, err, "%+v", f)
 	d.check(t, w)
 	w.nothingLeft(t)
 	if t.Failed() {
-		t.Logf("the reply of %s %d was lost", method, skip)
+		t.Logf("%+v", f)
 	}
 }
 

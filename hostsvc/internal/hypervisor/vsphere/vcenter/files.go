@@ -168,12 +168,21 @@ func (f Files) Delete(ctx context.Context, datastore, file string) error {
 }
 
 // Move renames a file within a datastore, in place of one that is there. It is
-// not for disks, which consist of several files.
+// not for disks, which consist of several files. When the answer is lost, the
+// datastore is asked what became of it.
 func (f Files) Move(ctx context.Context, datastore, from, to string) error {
 	a, b := Path(datastore, from), Path(datastore, to)
 	_, err := f.task(ctx, fmt.Sprintf("moving file %s to %s", a, b), func(ctx context.Context, m *object.FileManager, dc *object.Datacenter) (*object.Task, error) {
 		return m.MoveDatastoreFile(ctx, a, dc, b, dc, true)
 	})
+	if !Lost(err) || ctx.Err() != nil {
+		return err
+	}
+	_, left := f.Size(ctx, datastore, from)
+	_, arrived := f.Size(ctx, datastore, to)
+	if errkind.Is(left, errkind.NotFound) && arrived == nil {
+		return nil
+	}
 	return err
 }
 

@@ -2,6 +2,8 @@ package vcenter_test
 
 import (
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -50,4 +52,58 @@ func TestFiles(t *testing.T) {
 	require.NoError(t, f.Delete(ctx, "ds-0", "mooring/x/empty"))
 	_, err = f.Size(ctx, "ds-0", "mooring/x/empty")
 	require.Equal(t, errkind.NotFound, errkind.Of(err), "%v", err)
+}
+
+// An operation whose answer is lost, or whose connection is cut in its middle,
+// can be repeated, and then has happened once.
+func TestFilesWhoseAnswerIsLost(t *testing.T) {
+	sim := start(t, control.Options{})
+	ctx := t.Context()
+	f := connect(t, options(sim)).Files()
+	put := func(name string) error {
+		return f.Put(ctx, "ds-0", name, strings.NewReader("0123456789"), 10)
+	}
+	for _, c := range []struct {
+		name  string
+		fault control.Fault
+		do    func() error
+		left  map[string]string
+	}{
+		{"put", control.Fault{Method: "PUT", DropReply: true}, func() error { return put("mooring/x/a") }, map[string]string{"a": "0123456789"}},
+		{"put cut", control.Fault{Method: "PUT", CutAfter: 3}, func() error { return put("mooring/x/a") }, map[string]string{"a": "0123456789"}},
+		{"move", control.Fault{Method: "MoveDatastoreFile_Task", DropReply: true}, func() error {
+			return f.Move(ctx, "ds-0", "mooring/x/from", "mooring/x/to")
+		}, map[string]string{"to": "0123456789"}},
+		{"delete", control.Fault{Method: "DeleteDatastoreFile_Task", DropReply: true}, func() error {
+			return f.Delete(ctx, "ds-0", "mooring/x/from")
+		}, map[string]string{}},
+		{"folder", control.Fault{Method: "MakeDirectory", DropReply: true}, func() error {
+			return f.MakeFolder(ctx, "ds-0", "mooring/x/y")
+		}, map[string]string{"y": ""}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := filepath.Join(sim.Dir, "ds-0", "mooring", "x")
+			require.NoError(t, os.RemoveAll(dir))
+			require.NoError(t, f.MakeFolder(ctx, "ds-0", "mooring/x"))
+			if c.name == "move" || c.name == "delete" {
+				require.NoError(t, put("mooring/x/from"))
+			}
+			c.fault.Count = 1
+			require.NoError(t, sim.Fault(ctx, c.fault))
+			err := c.do()
+			require.NoError(t, sim.ClearFaults(ctx))
+			if err != nil {
+				require.Equal(t, errkind.Unavailable, errkind.Of(err), "%v", err)
+				require.NoError(t, c.do(), "again")
+			}
+			entries, err := os.ReadDir(dir)
+			require.NoError(t, err)
+			left := map[string]string{}
+			for _, e := range entries {
+				data, _ := os.ReadFile(filepath.Join(dir, e.Name())) // a folder has none
+				left[e.Name()] = string(data)
+			}
+			assert.Equal(t, c.left, left)
+		})
+	}
 }
