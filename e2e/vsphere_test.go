@@ -263,10 +263,19 @@ func vsphereBackup(t *testing.T, s *vsite) {
 	s.mooring(t, "repository", "create", team+"/main", "--type=directory", "--path="+filepath.Join(lab.Dir, "vsphere-backups"))
 	keep(t, s.h1.Guest, "db", "db")
 	s.h1.Docker(t.Context(), "exec", "db", "sh", "-ec", write+"; seq 1 300000 >/vol/numbers; sync").OK(t)
+	file := func() string { // a disk that has a snapshot runs on another one
+		disks, err := s.vc.Disks(t.Context(), s.h1.Guest)
+		require.NoError(t, err)
+		require.Len(t, disks, 1)
+		return disks[0].File
+	}
+	before := file()
 	s.mooring(t, "backup", "run", team+"/db")
+	require.Equal(t, before, file(), "no snapshot is left")
 	require.Contains(t, s.mooring(t, "backup", "ls", team).Stdout, "filesystem", "the plugin held the filesystem still")
 	s.h1.Docker(t.Context(), "exec", "db", "sh", "-ec", "seq 1 1000 >/vol/more; sync").OK(t)
 	require.Contains(t, s.mooring(t, "backup", "run", team+"/db").Stdout, "changed")
+	require.Equal(t, before, file(), "no snapshot is left")
 	sum := s.h1.Docker(t.Context(), "exec", "db", "sh", "-ec", "cd /vol && sha256sum f numbers more").OK(t).Stdout
 	drop(t, s.h1.Guest, "db")
 	create(t, s.h2.Guest, "copy", "restore-from=db@latest")
