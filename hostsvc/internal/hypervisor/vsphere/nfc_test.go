@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/vcenter"
 	"mooring.dev/mooring/pkg/errkind"
@@ -257,13 +258,21 @@ func TestAnExportThatIsRefusedLeavesTheDisk(t *testing.T) {
 }
 
 func TestScratchWithoutRoom(t *testing.T) {
+	require.Zero(t, os.Geteuid(), "this test mounts a filesystem: run it as root")
 	s := newStreams(t, control.Options{})
-	at, err := s.sent(t, "a", 4*volspec.MiB, volspec.Thin, map[int64][]byte{0: []byte("one")})
+	at, err := s.sent(t, "a", 4*volspec.MiB, volspec.Thin, map[int64][]byte{0: noise(t, 3<<20)})
 	require.NoError(t, err)
 	s.v.o.Scratch = filepath.Join(t.TempDir(), "none")
 	_, err = s.t.open(t.Context(), at)
 	requireKind(t, errkind.Unavailable, err)
 	assert.ErrorContains(t, err, "scratch")
+	s.v.o.Scratch = t.TempDir()
+	require.NoError(t, unix.Mount("tmpfs", s.v.o.Scratch, "tmpfs", 0, "size=1m"))
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(s.v.o.Scratch, 0)) })
+	_, err = s.t.open(t.Context(), at)
+	requireKind(t, errkind.Unavailable, err)
+	assert.ErrorContains(t, err, "has no room")
+	s.nothing(t, "a")
 }
 
 func TestLeasesAreKeptAliveAndEndWithTheirContext(t *testing.T) {
