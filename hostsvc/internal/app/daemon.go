@@ -79,7 +79,7 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		AttachWait: time.Duration(cfg.Volume.AttachWait),
 		Reconcile:  time.Duration(cfg.Volume.Reconcile),
 	})
-	if d.backups, err = buildBackup(ctx, cfg, s, c, d.volumes, machinesOf(h, d.store, d.tenants), instance); err != nil {
+	if d.backups, err = buildBackup(ctx, cfg, s, c, d.volumes, machinesOf(h, d.tenants), instance); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	if err := d.buildEnrolment(s, c); err != nil {

@@ -79,7 +79,7 @@ func (p *machineRestoreParams) inPlace(x set, g volspec.VMGroup, machines []Mach
 	}
 	i := slices.IndexFunc(machines, func(m Machine) bool { return m.ID == x.vm.VM })
 	if i < 0 || machines[i].Group.ID != g.ID {
-		return errkind.New(errkind.NotFound, "VM %s of recovery point %s is not in vmgroup %s any more: restore it as a new VM", x.vm.Name, x.id, g.Name)
+		return errkind.New(errkind.NotFound, "VM %s of recovery point %s is not in vmgroup %s any more, nor in a folder of it: restore it as a new VM", x.vm.Name, x.id, g.Name)
 	}
 	p.Name = machines[i].Name
 	wanted := x.vm.Disks

@@ -86,8 +86,8 @@ func (s *Service) runMachineRestore(ctx context.Context, t task) error {
 	})
 }
 
-// build makes a new VM and makes it a member of the vmgroup. That none of its
-// name was there was looked at when it was first begun; if there is one when it
+// build makes a new VM and makes it a member of the vmgroup, unless that may
+// protect it because of its folder. That none of its name was there was looked at when it was first begun; if there is one when it
 // is begun again, an earlier attempt got as far as that.
 func (r *machineRestore) build(ctx context.Context, again bool) error {
 	if !again {
@@ -103,7 +103,11 @@ func (r *machineRestore) build(ctx context.Context, again bool) error {
 		}
 	}
 	crashpoint.Here("backup.vmrestore.noted")
-	b := hypervisor.MachineBuild{Name: r.p.Name, Config: r.x.vm.Config, Datastore: r.p.Datastore, Host: r.p.Host}
+	folder, err := r.folder(ctx)
+	if err != nil {
+		return err
+	}
+	b := hypervisor.MachineBuild{Name: r.p.Name, Config: r.x.vm.Config, Datastore: r.p.Datastore, Host: r.p.Host, Folder: folder}
 	for _, d := range r.x.vm.Disks {
 		b.Disks = append(b.Disks, hypervisor.MachineDisk{Key: d.Key, Label: d.Label, Size: d.Size, Datastore: d.Datastore})
 	}
@@ -128,6 +132,20 @@ func (r *machineRestore) build(ctx context.Context, again bool) error {
 	return nil
 }
 
+// folder is where the new VM is made: where a VM that was no member was, as long as
+// that is the vmgroup's.
+func (r *machineRestore) folder(ctx context.Context) (volspec.Folder, error) {
+	f := r.x.vm.Folder
+	if f == "" {
+		return "", nil
+	}
+	granted, err := r.s.o.Machines.Granted(ctx, r.x.head().Group, f)
+	if err != nil || !granted {
+		return "", err
+	}
+	return f, nil
+}
+
 // called is the VM that has the name of the new one, "" for none.
 func (r *machineRestore) called(ctx context.Context) (volspec.VMID, error) {
 	all, err := r.s.machines(ctx, "")
@@ -145,7 +163,7 @@ func (r *machineRestore) replace(ctx context.Context) error {
 	if r.n.Kept == nil {
 		r.n.Kept = map[string]string{}
 	}
-	if err := r.s.stillIn(ctx, r.x.head().Group, r.x.vm.VM, r.p.Name); err != nil {
+	if _, err := r.s.stillIn(ctx, r.x.head().Group, r.x.vm.VM, r.p.Name); err != nil {
 		return err
 	}
 	for _, key := range r.p.Disks {

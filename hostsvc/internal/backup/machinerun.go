@@ -59,6 +59,7 @@ type machineRun struct {
 	p       machineParams
 	n       machineNotes
 	group   volspec.VMGroup
+	folder  volspec.Folder           // see Machine
 	disks   []hypervisor.MachineDisk // of which there are images
 	left    []leftOut                // the others, with a reason
 	refused error                    // those that should have been backed up
@@ -187,9 +188,11 @@ func (r *machineRun) name() string { return strings.TrimPrefix(r.p.Name, machine
 // look sorts the disks, of the snapshot if there is one, and refuses a VM of
 // which nothing could be stored before it is made to wait for a snapshot.
 func (r *machineRun) look(ctx context.Context) error {
-	if err := r.s.stillIn(ctx, r.row.Group, r.p.VM, r.name()); err != nil {
+	m, err := r.s.stillIn(ctx, r.row.Group, r.p.VM, r.name())
+	if err != nil {
 		return err
 	}
+	r.folder = m.Folder
 	all, err := r.s.o.Machines.MachineDisks(ctx, r.p.VM)
 	if err != nil && r.n.Taken == nil {
 		return err

@@ -17,16 +17,23 @@ import (
 // Machine is a VM as backup sees it.
 type Machine struct {
 	ID    volspec.VMID
-	Group volspec.VMGroup
+	Group volspec.VMGroup // that may protect it
 	Name  string
+	// Folder is where a VM lies that is no member: the vmgroup was granted this
+	// folder, or one above it. "" for a member.
+	Folder volspec.Folder
 }
 
-// Machines are the VMs of the hypervisor with the vmgroups they belong to.
+// Machines are the VMs of the hypervisor with the vmgroups that may protect them.
 type Machines interface {
 	hypervisor.MachineImager
-	// Machines lists the VMs of a vmgroup, by name; "" of all.
+	// Machines lists the VMs that a vmgroup may protect, by name; "" those of all. A
+	// VM is one vmgroup's at most.
 	Machines(ctx context.Context, g volspec.VMGroupID) ([]Machine, error)
-	// Adopt makes a VM a member of a vmgroup. Repeated: nil.
+	// Granted reports whether a folder is there and a vmgroup may protect what is
+	// in it.
+	Granted(ctx context.Context, g volspec.VMGroupID, f volspec.Folder) (bool, error)
+	// Adopt makes a VM a member of a vmgroup that may not protect it already.
 	Adopt(ctx context.Context, c volspec.Caller, group string, vm volspec.VMID) error
 }
 
@@ -57,6 +64,7 @@ type machineMeta struct {
 	Origin  volspec.PointID `json:"-"` // the first set of that moment, of which others are copies
 	VM      volspec.VMID    `json:"vm"`
 	Name    string          `json:"name"`
+	Folder  volspec.Folder  `json:"folder,omitempty"` // see Machine
 	Config  json.RawMessage `json:"config"`
 	Key     string          `json:"key"` // of this disk
 	Change  string          `json:"change,omitempty"`
@@ -106,7 +114,7 @@ type leftOut struct {
 
 var noMachines = errkind.New(errkind.Unsupported, "this hypervisor makes no images of whole VMs: protect the volumes of the VM instead")
 
-// machines lists the VMs of a vmgroup; none where the hypervisor has no images
+// machines lists the VMs that a vmgroup may protect; none where the hypervisor has no images
 // of VMs.
 func (s *Service) machines(ctx context.Context, g volspec.VMGroupID) ([]Machine, error) {
 	if s.o.Machines == nil {
@@ -115,8 +123,8 @@ func (s *Service) machines(ctx context.Context, g volspec.VMGroupID) ([]Machine,
 	return s.o.Machines.Machines(ctx, g)
 }
 
-// findMachine finds a VM of a vmgroup by name or id; another's and none are the
-// same.
+// findMachine finds a VM that a vmgroup may protect by name or id; another's and
+// none are the same.
 func (s *Service) findMachine(ctx context.Context, group, name string) (Machine, error) {
 	if s.o.Machines == nil {
 		return Machine{}, noMachines
@@ -133,24 +141,25 @@ func (s *Service) findMachine(ctx context.Context, group, name string) (Machine,
 	all = slices.DeleteFunc(all, func(m Machine) bool { return m.Name != name && string(m.ID) != name })
 	switch len(all) {
 	case 0:
-		return Machine{}, errkind.New(errkind.NotFound, "VM %s is not in vmgroup %s: see `mooring vmgroup vm ls`", name, group)
+		return Machine{}, errkind.New(errkind.NotFound, "VM %s is not in vmgroup %s: see `mooring vmgroup vm ls` and `mooring vmgroup folder ls`", name, group)
 	case 1:
 		return all[0], nil
 	}
 	return Machine{}, errkind.New(errkind.Invalid, "VM %s is ambiguous in vmgroup %s: %d have that name; give the id of one, see `mooring vm ls`", name, group, len(all))
 }
 
-// stillIn refuses work on a VM that was moved to another vmgroup since it was
-// asked for.
-func (s *Service) stillIn(ctx context.Context, g volspec.VMGroupID, vm volspec.VMID, name string) error {
+// stillIn finds a VM again, and refuses work on one that left the vmgroup or its
+// folders since it was asked for.
+func (s *Service) stillIn(ctx context.Context, g volspec.VMGroupID, vm volspec.VMID, name string) (Machine, error) {
 	all, err := s.machines(ctx, g)
 	if err != nil {
-		return err
+		return Machine{}, err
 	}
-	if !slices.ContainsFunc(all, func(m Machine) bool { return m.ID == vm }) {
-		return errkind.New(errkind.NotFound, "VM %s is not in the vmgroup any more that this was asked for: see `mooring vm ls`", name)
+	i := slices.IndexFunc(all, func(m Machine) bool { return m.ID == vm })
+	if i < 0 {
+		return Machine{}, errkind.New(errkind.NotFound, "VM %s is not in the vmgroup any more that this was asked for, nor in a folder of it: see `mooring vmgroup vm ls` and `mooring vmgroup folder ls`", name)
 	}
-	return nil
+	return all[i], nil
 }
 
 // selectsMachine reports whether a policy protects a VM. Patterns of exclude

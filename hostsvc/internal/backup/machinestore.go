@@ -19,7 +19,7 @@ import (
 func (r *machineRun) describe(d hypervisor.MachineDisk, dec decision) (repository.Point, error) {
 	name := r.name()
 	vm := machineMeta{
-		Set: r.n.Set, VM: r.p.VM, Name: name, Config: r.n.Taken.Config, Key: d.Key, Change: d.Change, LeftOut: r.left,
+		Set: r.n.Set, VM: r.p.VM, Name: name, Folder: r.folder, Config: r.n.Taken.Config, Key: d.Key, Change: d.Change, LeftOut: r.left,
 	}
 	for _, x := range r.disks {
 		vm.Disks = append(vm.Disks, machineDisk{Key: x.Key, Label: x.Label, Size: x.Size, Datastore: x.Datastore, Point: diskPoint(r.n.Set, x.Key)})

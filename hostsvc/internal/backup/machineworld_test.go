@@ -24,6 +24,7 @@ const vmDisk = 2 << 20
 type vms struct {
 	*memory.Memory
 	members   map[volspec.VMID]volspec.VMGroup
+	granted   map[volspec.Folder]volspec.VMGroup
 	forgetful bool // what is written to the disks of a new VM is lost
 }
 
@@ -35,7 +36,7 @@ func (sieve) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
 func newVMs() *vms {
 	return &vms{
 		Memory:  memory.New(memory.Options{Datastores: []hypervisor.Datastore{{Name: "one"}, {Name: "two"}}}),
-		members: map[volspec.VMID]volspec.VMGroup{},
+		members: map[volspec.VMID]volspec.VMGroup{}, granted: map[volspec.Folder]volspec.VMGroup{},
 	}
 }
 
@@ -85,8 +86,14 @@ func (m machines) Machines(ctx context.Context, g volspec.VMGroupID) (out []back
 	err = m.p.do("Machines", func() error {
 		all, err := m.VMs(ctx)
 		for _, v := range all {
-			if have := m.members[v.ID]; g == "" || have.ID == g {
-				out = append(out, backup.Machine{ID: v.ID, Group: have, Name: v.Name})
+			found := backup.Machine{ID: v.ID, Group: m.members[v.ID], Name: v.Name}
+			for f, by := range m.granted {
+				if _, member := m.members[v.ID]; !member && f.Holds(v.Folder) {
+					found.Group, found.Folder = by, v.Folder
+				}
+			}
+			if g == "" || found.Group.ID == g {
+				out = append(out, found)
 			}
 		}
 		return err
@@ -94,8 +101,28 @@ func (m machines) Machines(ctx context.Context, g volspec.VMGroupID) (out []back
 	return out, err
 }
 
-func (m machines) Adopt(_ context.Context, _ volspec.Caller, group string, vm volspec.VMID) error {
+func (m machines) Granted(ctx context.Context, g volspec.VMGroupID, f volspec.Folder) (is bool, err error) {
+	err = m.p.do("Granted", func() error {
+		_, err := m.FindFolder(ctx, f)
+		for have, by := range m.granted {
+			is = is || err == nil && by.ID == g && have.Holds(f)
+		}
+		return nil
+	})
+	return is, err
+}
+
+func (m machines) Adopt(ctx context.Context, _ volspec.Caller, group string, vm volspec.VMID) error {
 	return m.p.do("Adopt", func() error {
+		v, err := m.VM(ctx, vm)
+		if err != nil {
+			return err
+		}
+		for f, by := range m.granted {
+			if by.Name == group && f.Holds(v.Folder) {
+				return nil
+			}
+		}
 		m.members[vm] = volspec.VMGroup{ID: "", Name: group}
 		for _, g := range m.members {
 			if g.Name == group && g.ID != "" {

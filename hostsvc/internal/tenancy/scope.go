@@ -2,8 +2,10 @@ package tenancy
 
 import (
 	"context"
+	"slices"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 )
 
@@ -36,6 +38,25 @@ func (s *Service) Protected(ctx context.Context) ([]Protected, error) {
 		return err
 	})
 	return all, err
+}
+
+// Granted reports whether a folder is there and was granted to a vmgroup, itself
+// or one above it.
+func (s *Service) Granted(ctx context.Context, g volspec.VMGroupID, f volspec.Folder) (bool, error) {
+	found := false
+	err := s.o.Store.View(ctx, func(tx Tx) error {
+		all, err := tx.Folders(g)
+		found = slices.ContainsFunc(all, func(have volspec.FolderGrant) bool { return have.Folder.Holds(f) })
+		return err
+	})
+	if err != nil || !found {
+		return false, err
+	}
+	_, err = s.findFolder(ctx, string(f))
+	if errkind.Is(err, errkind.NotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // scopes are the facts from which follows who may protect a VM.
