@@ -36,5 +36,5 @@ func (t overHotAdd) send(ctx context.Context, n blank, s *scratch) error {
 	}
 	err = p.dev.fill(ctx, s)
 	crashpoint.Here("vsphere.hotadd.written")
-	return errors.Join(err, p.Close())
+	return errors.Join(err, p.close(ctx))
 }

@@ -369,6 +369,23 @@ func TestATransporterThatCannotIsLeftOut(t *testing.T) {
 	}
 }
 
+func TestWhatWasSentThroughATransporterCanBeReadBackWithoutIt(t *testing.T) {
+	s := newTransported(t, VMDK, control.Options{})
+	w := s.world(t)
+	m, err := s.sim.VM(t.Context(), "tp")
+	require.NoError(t, err)
+	require.NoError(t, s.sim.Fault(t.Context(), control.Fault{Method: "ReconfigVM_Task", Object: m.Moref, Kind: "TooManyDevices", InTask: true, Skip: 2}))
+	require.NoError(t, s.sim.ResetCalls(t.Context()))
+	require.NoError(t, w.v.Build(t.Context(), w.dst, small, volspec.Thin, "", word("new")))
+	made, err := s.sim.Calls(t.Context())
+	require.NoError(t, err)
+	assert.Zero(t, made["PUT"])
+	assert.Positive(t, made["GET"])
+	require.NoError(t, s.sim.ClearFaults(t.Context()))
+	w.holds(t, w.dst, "new")
+	s.empty(t)
+}
+
 func TestTheTransporterIsJudged(t *testing.T) {
 	s := newTransported(t, VMDK, control.Options{})
 	named := func(name string) (string, error) {

@@ -128,7 +128,10 @@ func (p *pluggedIn) readAt(ctx context.Context, b []byte, off int64) (int, error
 }
 
 // Close implements content. After an error it can be repeated.
-func (p *pluggedIn) Close() error {
+func (p *pluggedIn) Close() error { return p.close(context.Background()) }
+
+// close is Close, whatever has become of ctx.
+func (p *pluggedIn) close(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.out {
@@ -136,7 +139,7 @@ func (p *pluggedIn) Close() error {
 	}
 	_ = p.dev.f.Close() // all that was written has been flushed
 	crashpoint.Here("vsphere.hotadd.closed")
-	ctx, cancel := context.WithTimeout(context.Background(), takingOut)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takingOut)
 	defer cancel()
 	unlock, err := p.v.slots.Lock(ctx, volspec.VMID(p.m.ID))
 	if err != nil {

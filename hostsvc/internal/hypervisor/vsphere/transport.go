@@ -62,9 +62,10 @@ func (v *VSphere) openDisk(ctx context.Context, s source) (content, error) {
 }
 
 // sendTo gives a disk that was just made, and that nobody has, its content, and
-// reads it back. Another content is corrupt.
+// reads it back. Another content is corrupt. What it was sent on may be full by the
+// time it is read.
 func (v *VSphere) sendTo(ctx context.Context, n blank, s *scratch) error {
-	t, err := onFirst(v.transports(), fmt.Sprintf("%s cannot be written", n.what), func(t transport) (transport, error) { return t, t.send(ctx, n, s) })
+	_, err := onFirst(v.transports(), fmt.Sprintf("%s cannot be written", n.what), func(t transport) (transport, error) { return t, t.send(ctx, n, s) })
 	if err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func (v *VSphere) sendTo(ctx context.Context, n blank, s *scratch) error {
 	if err != nil {
 		return err
 	}
-	written, err := t.open(ctx, source{what: n.what, ds: ds, file: file, size: int64(n.size), ours: true})
+	written, err := v.openDisk(ctx, source{what: n.what, ds: ds, file: file, size: int64(n.size), ours: true})
 	if err != nil {
 		return err
 	}
