@@ -374,6 +374,28 @@ func TestCopyToASecondRepository(t *testing.T) {
 	assert.True(t, bytes.Equal(d.data, proc.content(t, string(list.Points[0].ID))))
 }
 
+// Copies that a policy asks for are kept by rules of their own.
+func TestCopiesAreKeptByTheirRules(t *testing.T) {
+	w := newWorld(t)
+	w.disks.add(w.group, "db", 1<<20)
+	proc := w.start(t, &plug{})
+	proc.makeRepository(t, "main")
+	proc.makeRepository(t, "far")
+	for range 3 {
+		require.Equal(t, job.Done, proc.run(t, "db").State)
+	}
+	_, err := proc.PutPolicy(t.Context(), admin, "Dev", wire.Policy{
+		Name: "nightly", Volumes: []string{"db"}, Repository: "main",
+		Copy: wire.CopyPolicy{Repository: "far", Schedule: "daily", Keep: wire.Keep{Last: 1}},
+	}, false)
+	require.NoError(t, err)
+	require.Equal(t, job.Done, proc.scheduled(t, 2).State)
+	assert.Len(t, proc.in(t, "main"), 3)
+	far := proc.in(t, "far")
+	require.Len(t, far, 1)
+	assert.Equal(t, proc.in(t, "main")[0].ID, far[0].CopyOf)
+}
+
 // Keys: a new master key, the same secrets; a secret of another row does not
 // open.
 func TestRotatedKeyOpensRepositories(t *testing.T) {

@@ -176,8 +176,7 @@ func (s *Service) parts(ctx context.Context, pol Policy, p policyParams) ([]vols
 		}
 	}
 	for _, m := range machines {
-		switch p.Task {
-		case kindBackup:
+		if p.Task == kindBackup {
 			params, err := s.machineBackupOf(ctx, m, &pol, wire.RunBackup{})
 			if err == nil {
 				err = add(kindMachine, string(m.ID), params)
@@ -185,15 +184,15 @@ func (s *Service) parts(ctx context.Context, pol Policy, p policyParams) ([]vols
 			if err != nil {
 				return ids, err
 			}
-		default:
-			todo, err := s.setParts(ctx, pol, p.Task, m)
-			if err != nil {
+			continue
+		}
+		todo, err := s.setParts(ctx, pol, p.Task, m)
+		if err != nil {
+			return ids, err
+		}
+		for _, params := range todo {
+			if err := add(p.Task, objectOf(params), params); err != nil {
 				return ids, err
-			}
-			for _, params := range todo {
-				if err := add(p.Task, objectOf(params), params); err != nil {
-					return ids, err
-				}
 			}
 		}
 	}
