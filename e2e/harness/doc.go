@@ -8,6 +8,10 @@
 // /dev and offers each guest one socket. Power off is the death of a guest's
 // init.
 //
+// A guest can be a VM of a simulated vCenter, see VCenter: that one plugs the
+// nodes, the guest reaches the host service over TLS on the lab's network, and
+// its VM is on as long as the guest is.
+//
 // The harness talks to the product only through its binaries, sockets and
 // files. It needs root, Debian's docker.io, busybox-static, docker-registry,
 // iproute2, util-linux and openssh-server, and what "make peers" builds.
