@@ -63,27 +63,24 @@ func TestDisksAsObjects(t *testing.T) {
 func TestLeasesThatAreForgottenAndCut(t *testing.T) {
 	s := start(t, control.Options{VMs: 1})
 	ctx := t.Context()
-	export := func() (*nfc.Lease, string) {
+	export := func() *nfc.Lease {
 		res, err := methods.ExportVm(ctx, s.vc, &types.ExportVm{This: s.vm("vm-0").Reference()})
 		require.NoError(t, err)
-		l := nfc.NewLease(s.vc, res.Returnval)
-		info, err := l.Wait(ctx, nil)
-		require.NoError(t, err)
-		return l, info.Items[0].URL.String()
+		return nfc.NewLease(s.vc, res.Returnval)
 	}
 	require.NoError(t, s.Power(ctx, "vm-0", false))
-	l, url := export()
-	require.NoError(t, s.Fault(ctx, control.Fault{Method: "GET", Object: "nfc", CutAfter: 1000, Count: 1}))
-	u, err := s.vc.ParseURL(url)
+	l := export()
+	info, err := l.Wait(ctx, nil)
 	require.NoError(t, err)
-	body, _, err := s.vc.Download(ctx, u, &soap.Download{Method: "GET"})
+	require.NoError(t, s.Fault(ctx, control.Fault{Method: "GET", Object: "nfc", CutAfter: 1000, Count: 1}))
+	body, _, err := s.vc.Download(ctx, info.Items[0].URL, &soap.Download{Method: "GET"})
 	if err == nil {
 		_, err = io.Copy(io.Discard, body)
 	}
-	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Error(t, err)
 	require.NoError(t, l.Complete(ctx))
 
 	require.NoError(t, s.SetLeaseTimeout(ctx, 10*time.Millisecond))
-	l, _ = export()
+	l = export()
 	require.Eventually(t, func() bool { return fault.Is(l.Progress(ctx, 1), &types.InvalidState{}) }, time.Minute, 20*time.Millisecond)
 }
