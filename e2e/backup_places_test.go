@@ -22,6 +22,7 @@ const (
 // command line. A second, empty installation has what they hold with their
 // kits alone, and the standard kopia restores the same bytes.
 func TestBackupPlaces(t *testing.T) {
+	localOnly(t, "the service of others is on the guests' network, where the servers of these places are not")
 	both := plains(t, "p1", "p2")
 	s3, sftp := lab.S3(t), lab.SFTP(t)
 	v := newVault(t, "places", nil, both[:1], lab.Bin, nil)

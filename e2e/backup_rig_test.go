@@ -110,10 +110,18 @@ func sound(t *testing.T, fstype, image string) {
 }
 
 // restoring makes a volume of a point with "docker volume create" on g, and
-// removes it at the end of what look does with it.
+// removes it at the end of what look does with it. A copy may take longer than
+// Docker waits: vSphere is sent all of a disk. The repeated command joins it.
 func restoring(t *testing.T, g *plain, point, name string, look func()) {
 	t.Helper()
-	create(t, g.Guest, name, "restore-from="+point)
+	require.NoError(t, harness.Eventually(2*time.Minute, func() error {
+		r := tryCreate(t, g.Guest, name, "restore-from="+point)
+		if r.Code == 0 {
+			return nil
+		}
+		require.Contains(t, r.Stderr, "repeat the command")
+		return fmt.Errorf("%s", r)
+	}))
 	look()
 	remove(t, g.Guest, name)
 }

@@ -24,6 +24,10 @@ func TestBackupWhileWriting(t *testing.T) {
 		sh(t, g.Guest, fs, "dd if=/dev/urandom of=/vol/ballast bs=1M count=100 2>/dev/null").OK(t)
 		writers[fs] = scribes(t, g, fs)
 	}
+	little := int64(80 << 20)
+	if onVSphere { // it tracks blocks of 64 KiB, and btrfs writes a little to many
+		little = 240 << 20
+	}
 	type seen struct{ before, after int }
 	rounds := make([]map[volspec.PointID]seen, 3)
 	for i := range rounds {
@@ -38,7 +42,7 @@ func TestBackupWhileWriting(t *testing.T) {
 				require.Contains(t, p.Tracking, "full read")
 			} else {
 				require.Contains(t, p.Tracking, "changed extents")
-				require.Less(t, p.ReadBytes, int64(80<<20), "an increment reads what was changed: %s", p.Volume)
+				require.Less(t, p.ReadBytes, little, "an increment reads what was changed: %s", p.Volume)
 			}
 			fs, _, _ := strings.Cut(p.Volume, "@")
 			rounds[i][p.ID] = seen{before[fs], writers[fs].lines()}
