@@ -30,8 +30,7 @@ type machineRestoreParams struct {
 // machineRestoreNotes are written before the deeds that they name, and tell
 // what became of them.
 type machineRestoreNotes struct {
-	Begun bool              `json:"begun"`
-	Kept  map[string]string `json:"kept,omitempty"` // by key of the disks that are replaced
+	Kept map[string]string `json:"kept,omitempty"` // by key of the disks that are replaced
 }
 
 // machineRestoreResult is what the restore of a VM leaves for people.
@@ -59,8 +58,7 @@ func (s *Service) runMachineRestore(ctx context.Context, t task) error {
 	if err := t.params(&r.p); err != nil {
 		return err
 	}
-	again, err := t.notes(&r.n)
-	if err != nil {
+	if _, err := t.notes(&r.n); err != nil {
 		return err
 	}
 	if err := t.stage(ctx, "repository"); err != nil {
@@ -82,39 +80,23 @@ func (s *Service) runMachineRestore(ctx context.Context, t task) error {
 		if len(r.p.Disks) > 0 {
 			return r.replace(ctx)
 		}
-		return r.build(ctx, again)
+		return r.build(ctx)
 	})
 }
 
 // build makes a new VM and makes it a member of the vmgroup, unless that may
-// protect it because of its folder. That none of its name was there was looked at when it was first begun; if there is one when it
-// is begun again, an earlier attempt got as far as that.
-func (r *machineRestore) build(ctx context.Context, again bool) error {
-	if !again {
-		if id, err := r.called(ctx); err != nil || id != "" {
-			if err == nil {
-				err = errkind.New(errkind.Exists, "a VM %s exists already: choose another name for the restored one", r.p.Name)
-			}
-			return err
-		}
-		r.n.Begun = true
-		if err := r.t.save(ctx, r.n); err != nil {
-			return err
-		}
-	}
-	crashpoint.Here("backup.vmrestore.noted")
+// protect it because of its folder. The VM knows the job that made it: begun
+// again, that goes on with it.
+func (r *machineRestore) build(ctx context.Context) error {
 	folder, err := r.folder(ctx)
 	if err != nil {
 		return err
 	}
-	b := hypervisor.MachineBuild{Name: r.p.Name, Config: r.x.vm.Config, Datastore: r.p.Datastore, Host: r.p.Host, Folder: folder}
+	b := hypervisor.MachineBuild{ID: string(r.t.id()), Name: r.p.Name, Config: r.x.vm.Config, Datastore: r.p.Datastore, Host: r.p.Host, Folder: folder}
 	for _, d := range r.x.vm.Disks {
 		b.Disks = append(b.Disks, hypervisor.MachineDisk{Key: d.Key, Label: d.Label, Size: d.Size, Datastore: d.Datastore})
 	}
 	vm, err := r.s.o.Machines.BuildMachine(ctx, b, r.fill)
-	if errkind.Is(err, errkind.Exists) && again {
-		vm, err = r.called(ctx)
-	}
 	if err != nil {
 		return err
 	}
@@ -144,17 +126,6 @@ func (r *machineRestore) folder(ctx context.Context) (volspec.Folder, error) {
 		return "", err
 	}
 	return f, nil
-}
-
-// called is the VM that has the name of the new one, "" for none.
-func (r *machineRestore) called(ctx context.Context) (volspec.VMID, error) {
-	all, err := r.s.machines(ctx, "")
-	for _, m := range all {
-		if m.Name == r.p.Name {
-			return m.ID, err
-		}
-	}
-	return "", err
 }
 
 // replace puts disks back into the VM that they are of. What a hypervisor told

@@ -44,6 +44,7 @@ type MachineSnapshotRef struct {
 
 // MachineBuild is a VM to be made.
 type MachineBuild struct {
+	ID        string         // of the deed: repeated, it makes no second VM
 	Name      string         // of the new VM; taken: exists
 	Config    []byte         // of a MachineSnapshot
 	Datastore string         // "": each disk where it was
@@ -79,7 +80,8 @@ type MachineImager interface {
 	// unsupported with the reason, as the only element.
 	ChangedMachineDisk(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID, key, since string) image.Extents
 	// BuildMachine makes a new VM, powered off, with an identity of its own, and
-	// its disks with the content that fill writes. A disk of the Config that Disks
+	// its disks with the content that fill writes. Where the VM of that Name was
+	// made under that ID already, it is that. A disk of the Config that Disks
 	// leaves out is left out of the VM. Until it returns nil there is no such VM,
 	// and after an error nothing is left. A Config that is none: invalid. No room:
 	// quota. No such folder: not-found.

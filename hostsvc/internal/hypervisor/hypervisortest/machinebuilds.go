@@ -22,6 +22,7 @@ var machineBuilds = []sentence{
 	{"BuildMachine", "BuildMachine makes a new VM, powered off, with an identity of its own, and its disks with the content that fill writes.", machineIsBuilt},
 	{"BuildMachine", "A disk of the Config that Disks leaves out is left out of the VM.", machineIsBuilt},
 	{"BuildMachine", "Until it returns nil there is no such VM, and after an error nothing is left.", machineIsNotBuilt},
+	{"BuildMachine", "Where the VM of that Name was made under that ID already, it is that.", machineIsBuiltOnce},
 	{"BuildMachine", "A Config that is none: invalid.", machineConfigIsNone},
 	{"BuildMachine", "No room: quota.", machineNoRoom},
 	{"BuildMachine", "No such folder: not-found.", machineInFolder},
@@ -88,6 +89,29 @@ func machineIsBuilt(t *testing.T, e *env) {
 		return nil
 	})
 	requireKind(t, errkind.Exists, err)
+}
+
+func machineIsBuiltOnce(t *testing.T, e *env) {
+	m, vm := e.machinesWith(t, "whole")
+	b := e.wanted(t, m, vm, "once")
+	b.ID = "deed-1"
+	id, err := m.BuildMachine(e.ctx, b, fillBy(nil))
+	require.NoError(t, err)
+	untouched := func(context.Context, string, image.Target) error {
+		assert.Fail(t, "there was nothing to fill")
+		return nil
+	}
+	again, err := m.BuildMachine(e.ctx, b, untouched)
+	require.NoError(t, err)
+	assert.Equal(t, id, again)
+	assert.Len(t, e.called(t, "once"), 1)
+	b.ID = "deed-2"
+	_, err = m.BuildMachine(e.ctx, b, untouched)
+	requireKind(t, errkind.Exists, err)
+	// What it was made by is no part of it.
+	copied := e.wanted(t, m, id, "once")
+	copied.ID = "deed-1"
+	assert.NotContains(t, string(copied.Config), "deed-1")
 }
 
 func machineIsNotBuilt(t *testing.T, e *env) {

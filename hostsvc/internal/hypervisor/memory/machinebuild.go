@@ -19,11 +19,11 @@ import (
 
 // BuildMachine implements hypervisor.MachineImager.
 func (m *Memory) BuildMachine(ctx context.Context, b hypervisor.MachineBuild, fill func(ctx context.Context, key string, to image.Target) error) (volspec.VMID, error) {
-	c, err := m.buildable(ctx, b)
-	if err != nil {
-		return "", err
+	c, done, err := m.buildable(ctx, b)
+	if err != nil || done != "" {
+		return done, err
 	}
-	v := &machine{VM: hypervisor.VM{ID: volspec.VMID(uuid.NewString()), Name: b.Name, Datastore: c.Datastore, Power: hypervisor.Off, Folder: cmp.Or(b.Folder, AllVMs)}}
+	v := &machine{VM: hypervisor.VM{ID: volspec.VMID(uuid.NewString()), Name: b.Name, Datastore: c.Datastore, Power: hypervisor.Off, Folder: cmp.Or(b.Folder, AllVMs)}, built: b.ID}
 	need := map[string]volspec.Size{}
 	for i, d := range b.Disks {
 		if b.Datastore != "" {
@@ -42,8 +42,8 @@ func (m *Memory) BuildMachine(ctx context.Context, b hypervisor.MachineBuild, fi
 		return "", err
 	}
 	defer unlock()
-	if err := m.unnamed(b.Name); err != nil {
-		return "", err
+	if done, err := m.unnamed(b); err != nil || done != "" {
+		return done, err
 	}
 	if err := m.there(b.Folder); err != nil {
 		return "", err
@@ -57,15 +57,16 @@ func (m *Memory) BuildMachine(ctx context.Context, b hypervisor.MachineBuild, fi
 	return v.ID, nil
 }
 
-// buildable checks what can be known before anything is written.
-func (m *Memory) buildable(ctx context.Context, b hypervisor.MachineBuild) (c config, err error) {
+// buildable checks what can be known before anything is written; done is the VM
+// that is there already.
+func (m *Memory) buildable(ctx context.Context, b hypervisor.MachineBuild) (c config, done volspec.VMID, err error) {
 	unlock, err := m.lock(ctx)
 	if err != nil {
-		return c, err
+		return c, "", err
 	}
 	defer unlock()
 	if json.Unmarshal(b.Config, &c) != nil || c.Datastore == "" {
-		return c, errkind.New(errkind.Invalid, "VM %s cannot be made: its configuration is not one of this hypervisor's", b.Name)
+		return c, "", errkind.New(errkind.Invalid, "VM %s cannot be made: its configuration is not one of this hypervisor's", b.Name)
 	}
 	if b.Datastore != "" {
 		c.Datastore = b.Datastore
@@ -73,7 +74,7 @@ func (m *Memory) buildable(ctx context.Context, b hypervisor.MachineBuild) (c co
 	stores := map[string]bool{c.Datastore: true}
 	for _, d := range b.Disks {
 		if err := hypervisor.CheckSize(d.Size); err != nil {
-			return c, err
+			return c, "", err
 		}
 		if b.Datastore == "" {
 			stores[d.Datastore] = true
@@ -81,13 +82,14 @@ func (m *Memory) buildable(ctx context.Context, b hypervisor.MachineBuild) (c co
 	}
 	for _, name := range slices.Sorted(maps.Keys(stores)) {
 		if _, err := m.store(name, true); err != nil {
-			return c, err
+			return c, "", err
 		}
 	}
 	if err := m.there(b.Folder); err != nil {
-		return c, err
+		return c, "", err
 	}
-	return c, m.unnamed(b.Name)
+	done, err = m.unnamed(b)
+	return c, done, err
 }
 
 // there checks that a new VM can be put into a folder.
@@ -99,13 +101,19 @@ func (m *Memory) there(f volspec.Folder) error {
 }
 
 // unnamed checks that a name is free for a new VM.
-func (m *Memory) unnamed(name string) error {
+// unnamed checks that no VM has the name; one that was made under the same ID is
+// done.
+func (m *Memory) unnamed(b hypervisor.MachineBuild) (done volspec.VMID, err error) {
 	for _, v := range m.vms {
-		if v.Name == name {
-			return errkind.New(errkind.Exists, "a VM %s exists already: choose another name", name)
+		switch {
+		case v.Name != b.Name:
+		case b.ID != "" && v.built == b.ID:
+			return v.ID, nil
+		default:
+			return "", errkind.New(errkind.Exists, "a VM %s exists already: choose another name", b.Name)
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // BuildMachineDisk implements hypervisor.MachineImager.

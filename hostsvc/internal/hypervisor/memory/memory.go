@@ -49,6 +49,7 @@ type machine struct {
 	disks   []*machineDisk
 	frozen  map[volspec.SnapshotID]*machineSnapshot
 	foreign string // name of a snapshot that somebody else took, "" for none
+	built   string // see MachineBuild.ID
 }
 
 type disk struct {

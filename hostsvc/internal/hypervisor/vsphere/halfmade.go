@@ -21,6 +21,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/vsphere/vcenter"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/volspec"
 )
 
 const (
@@ -34,6 +35,8 @@ const (
 	razing = 2 * time.Minute
 	// hasRun is a setting that a host writes when a VM is first powered on.
 	hasRun = "sched.swap.derivedname"
+	// builtBy is a setting of a VM: the deed that made it.
+	builtBy = "mooring.built"
 )
 
 // buildRecord tells what belongs to a VM that is being made. It is written
@@ -63,30 +66,48 @@ func (r buildRecord) ours() bool {
 
 // beginMachine removes what an earlier try has left, checks that the VM can be
 // made, and writes the record. Nobody else in this process makes a VM of that
-// name until end is called.
-func (v *VSphere) beginMachine(ctx context.Context, c *construction) (end func(), err error) {
+// name until end is called. If there is nothing to do it is done already.
+func (v *VSphere) beginMachine(ctx context.Context, c *construction) (done volspec.VMID, end func(), err error) {
 	if _, making := v.making.LoadOrStore(c.Name, true); making {
-		return nil, errkind.New(errkind.InUse, "VM %s is being made already: wait for it, or choose another name", c.Name)
+		return "", nil, errkind.New(errkind.InUse, "VM %s is being made already: wait for it, or choose another name", c.Name)
 	}
 	end = func() { v.making.Delete(c.Name) }
-	if err := v.foundation(ctx, c); err != nil {
-		end()
-		return nil, err
+	done, err = v.earlier(ctx, c)
+	if err == nil && done == "" {
+		err = v.foundation(ctx, c)
 	}
-	return end, nil
+	if err != nil || done != "" {
+		end()
+		return done, nil, err
+	}
+	return "", end, nil
 }
 
-func (v *VSphere) foundation(ctx context.Context, c *construction) error {
+// earlier is the VM that was made by the same deed, if there is one. Another of
+// that name: exists.
+func (v *VSphere) earlier(ctx context.Context, c *construction) (volspec.VMID, error) {
 	if err := v.sweepMachines(ctx, c); err != nil {
-		return err
+		return "", err
 	}
 	vms, err := v.inv.VMs(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if slices.ContainsFunc(vms, func(m vcenter.VM) bool { return m.Name == c.Name }) {
-		return errkind.New(errkind.Exists, "a VM %s exists already: choose another name", c.Name)
+	i := slices.IndexFunc(vms, func(m vcenter.VM) bool { return m.Name == c.Name })
+	if i < 0 {
+		return "", nil
 	}
+	now, err := v.now(ctx, c.what(), vms[i])
+	if err != nil {
+		return "", err
+	}
+	if c.ID != "" && now.extra[builtBy] == c.ID {
+		return volspec.VMID(vms[i].ID), nil
+	}
+	return "", errkind.New(errkind.Exists, "a VM %s exists already: choose another name", c.Name)
+}
+
+func (v *VSphere) foundation(ctx context.Context, c *construction) error {
 	if err := v.site(ctx, c); err != nil {
 		return err
 	}

@@ -52,9 +52,9 @@ func (v *VSphere) BuildMachine(ctx context.Context, b hypervisor.MachineBuild, f
 	if err != nil {
 		return "", err
 	}
-	end, err := v.beginMachine(ctx, c)
-	if err != nil {
-		return "", err
+	done, end, err := v.beginMachine(ctx, c)
+	if err != nil || done != "" {
+		return done, err
 	}
 	defer end()
 	id, err := v.construct(ctx, c, fill)

@@ -37,6 +37,9 @@ func (v *VSphere) machineSpec(ctx context.Context, c *construction) (types.Virtu
 			spec.ExtraConfig = append(spec.ExtraConfig, &types.OptionValue{Key: key, Value: o.Settings[key]})
 		}
 	}
+	if c.ID != "" {
+		spec.ExtraConfig = append(spec.ExtraConfig, &types.OptionValue{Key: builtBy, Value: c.ID})
+	}
 	lost := slices.Clone(o.Lost)
 	cards, missing, err := v.cards(ctx, o.Cards)
 	if err != nil {
