@@ -28,6 +28,11 @@ func (s *Server) freeze(d *disk, owner, changeID string) (*link, types.BaseMetho
 	if used := vmfile.Used(vmfile.Flat(old)); used > st.free() {
 		return nil, &types.NoDiskSpace{Datastore: st.name, FileFault: types.FileFault{File: d.Run}}
 	}
+	goOn, err := vmfile.Still(vmfile.Flat(old))
+	if err != nil {
+		return nil, fileFault(d.Run, err)
+	}
+	defer goOn()
 	tmp := vmfile.Flat(old) + ".frozen"
 	if err := vmfile.CopyFlat(vmfile.Flat(old), tmp); err != nil {
 		_ = os.Remove(tmp)

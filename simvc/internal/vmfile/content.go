@@ -46,6 +46,19 @@ func Used(path string) int64 {
 	return st.Blocks * 512
 }
 
+// Still keeps those out of a file who take a shared flock to write to it, until
+// release is called.
+func Still(path string) (release func(), err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
 // CopyFlat copies an extent with its holes, at once where the file system can
 // share blocks. The destination is made or replaced in place: who has it open
 // sees the new content.

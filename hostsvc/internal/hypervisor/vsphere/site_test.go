@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/hypervisortest"
@@ -164,12 +165,27 @@ func (g guest) open(dev hypervisor.Device, write bool) (*os.File, error) {
 		if errors.Is(err, os.ErrNotExist) && time.Now().Before(deadline) {
 			continue
 		}
-		if again, gone := g.disk(dev); err == nil && gone == nil && again.Path != d.Path {
-			_ = f.Close()
-			continue
+		if err != nil {
+			return nil, err
 		}
-		return f, err
+		if write { // the simulator holds still whose disk it freezes
+			err = unix.Flock(int(f.Fd()), unix.LOCK_SH)
+		}
+		again, gone := g.disk(dev)
+		if err == nil && (gone != nil || again.Path == d.Path && same(f, d.Path)) {
+			return f, nil
+		}
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
 	}
+}
+
+// same reports whether a name is that of an open file.
+func same(f *os.File, name string) bool {
+	is, err := f.Stat()
+	named, err2 := os.Stat(name)
+	return err == nil && err2 == nil && os.SameFile(is, named)
 }
 
 // disk is the device as the VM has it now.
@@ -193,25 +209,7 @@ func (g guest) disk(dev hypervisor.Device) (control.Disk, error) {
 	return control.Disk{}, errNoDevice
 }
 
-// Write writes again what went to a file that is the running one no more: a
-// hypervisor holds a VM still for the moment of a snapshot.
 func (g guest) Write(dev hypervisor.Device, off int64, data []byte) error {
-	for {
-		before, err := g.disk(dev)
-		if err != nil {
-			return err
-		}
-		if err := g.write(dev, off, data); err != nil {
-			return err
-		}
-		after, err := g.disk(dev)
-		if err != nil || after.Path == before.Path {
-			return err
-		}
-	}
-}
-
-func (g guest) write(dev hypervisor.Device, off int64, data []byte) error {
 	f, err := g.open(dev, true)
 	if err != nil {
 		return err
