@@ -269,6 +269,6 @@ func TestPrivilegesAreDocumented(t *testing.T) {
 		assert.False(t, seen[p.ID], p.ID)
 		seen[p.ID] = true
 		assert.NotEmpty(t, p.For)
-		assert.Contains(t, []Scope{OnRoot, OnDatastores, OnVMs, OnFolder, OnPools, OnNetworks}, p.Scope)
+		assert.Contains(t, []Scope{OnRoot, OnDatastores, OnObjects, OnVMs, OnFolder, OnPools, OnNetworks}, p.Scope)
 	}
 }

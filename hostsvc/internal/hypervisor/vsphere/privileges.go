@@ -18,6 +18,7 @@ type Scope string
 const (
 	OnRoot       Scope = "vCenter"    // the root of the inventory
 	OnDatastores Scope = "datastores" // each that is offered
+	OnObjects    Scope = "vSAN, vVol" // those of them that keep disks as objects
 	OnVMs        Scope = "VMs"        // each that is given volumes or is backed up
 	// Those where restored VMs are made.
 	OnFolder   Scope = "VM folder" // of the datacenter
@@ -39,6 +40,7 @@ var Privileges = []Privilege{
 	{"Datastore.AllocateSpace", OnDatastores, "creating and growing volumes"},
 	{"Datastore.Browse", OnDatastores, "listing volumes"},
 	{"Datastore.FileManagement", OnDatastores, "creating and deleting volumes, and the records beside them"},
+	{"Datastore.Config", OnObjects, "making folders, which are objects there"},
 	{"VirtualMachine.Config.AddExistingDisk", OnVMs, "attaching volumes"},
 	{"VirtualMachine.Config.AddNewDisk", OnVMs, "restoring disks of VMs"},
 	{"VirtualMachine.Config.AddRemoveDevice", OnVMs, "attaching volumes that need another SCSI controller"},
@@ -104,10 +106,14 @@ func (v *VSphere) objects(ctx context.Context) (map[Scope]named, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := map[Scope]named{OnRoot: {}, OnDatastores: {}, OnVMs: {}, OnNetworks: {}}
+	out := map[Scope]named{OnRoot: {}, OnDatastores: {}, OnObjects: {}, OnVMs: {}, OnNetworks: {}}
 	for _, d := range stores {
-		if v.offered(d.Name) {
-			out[OnDatastores][d.Ref] = "datastore " + d.Name
+		if !v.offered(d.Name) {
+			continue
+		}
+		out[OnDatastores][d.Ref] = "datastore " + d.Name
+		if keepsObjects(d) {
+			out[OnObjects][d.Ref] = "datastore " + d.Name
 		}
 	}
 	for _, m := range vms {

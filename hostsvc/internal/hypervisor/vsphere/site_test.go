@@ -171,8 +171,7 @@ func (g guest) open(dev hypervisor.Device, write bool) (*os.File, error) {
 		if write { // the simulator holds still whose disk it freezes
 			err = unix.Flock(int(f.Fd()), unix.LOCK_SH)
 		}
-		again, gone := g.disk(dev)
-		if err == nil && (gone != nil || again.Path == d.Path && same(f, d.Path)) {
+		if again, gone := g.disk(dev); err == nil && gone == nil && again.Path == d.Path && same(f, d.Path) {
 			return f, nil
 		}
 		if err := errors.Join(err, f.Close()); err != nil {
