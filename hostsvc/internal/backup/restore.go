@@ -61,9 +61,13 @@ func info(p Point) PointInfo {
 	}
 }
 
+// restoreWait is less than a plugin waits for an answer, or nobody would hear
+// how far a restore is: that waits for 25 seconds, and Docker for 30.
+const restoreWait = 20 * time.Second
+
 // RestoreVolume makes a volume with the option restore-from as a job, and
-// waits for it as long as ctx lives. Repeated while the job runs: the same
-// job. See volume.Points.
+// waits for it, but not longer than restoreWait. Repeated while the job runs: the
+// same job. See volume.Points.
 func (s *Service) RestoreVolume(ctx context.Context, c volspec.Caller, g volspec.VMGroup, req wire.CreateVolume) error {
 	var p Point
 	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
@@ -82,9 +86,11 @@ func (s *Service) RestoreVolume(ctx context.Context, c volspec.Caller, g volspec
 	if err != nil {
 		return err
 	}
-	j, err = s.o.Jobs.Wait(ctx, j.ID)
+	wait, cancel := context.WithTimeout(ctx, restoreWait)
+	defer cancel()
+	j, err = s.o.Jobs.Wait(wait, j.ID)
 	switch {
-	case err != nil && ctx.Err() == nil:
+	case err != nil:
 		return err
 	case !j.Ended():
 		return errkind.New(errkind.Unavailable, "volume %s is still being restored (%s): repeat the command, or watch it with `mooring job watch %s/%s`", req.Name, percent(j), g.Name, j.ID)

@@ -407,7 +407,7 @@ func (v volumes) ChangedSince(_ context.Context, id volspec.VolumeID, moment str
 }
 
 func (v volumes) Restore(context.Context, backup.RestoreTo) (wire.Volume, error) {
-	return wire.Volume{}, errors.New("not in this world")
+	return wire.Volume{}, v.p.do("Restore", func() error { return errors.New("not in this world") })
 }
 
 func (v volumes) RestoreInPlace(ctx context.Context, c volspec.Caller, group, name string, pt backup.PointInfo, keep string) (wire.Volume, error) {
