@@ -78,9 +78,14 @@ NORACE := $(foreach p,$(UNWATCHED),-gcflags=$(p)=-race=false)
 # them a quarter of an hour.
 FAULTS := ^(TestEveryListedPointRestores|TestEveryStepFails|TestEveryStepOfAVMFails|TestKilledAtEveryCall|TestVMBackupKilled|TestVMRestoreKilled|TestVMCopyAndDrillKilled)$$
 
+# Packages that start nothing: nobody races in them, and their long property
+# tests take ten times as long when watched.
+ALONE := mooring.dev/mooring/hostsvc/internal/job/schedule mooring.dev/mooring/hostsvc/internal/job/retention mooring.dev/mooring/pkg/vmdk
+
 .PHONY: race
 race: peers ## tests of the packages with the race detector, all but faults
-	$(GO) test -race $(NORACE) -count=1 -timeout 40m -skip '$(FAULTS)' $(PACKAGES)
+	$(GO) test -race $(NORACE) -count=1 -timeout 40m -skip '$(FAULTS)' $(filter-out $(ALONE),$(PACKAGES))
+	$(GO) test -count=1 $(ALONE)
 
 .PHONY: faults
 faults: ## every call of the backup service fails, or is its last
