@@ -82,9 +82,11 @@ FAULTS := ^(TestEveryListedPointRestores|TestEveryStepFails|TestEveryStepOfAVMFa
 # tests take ten times as long when watched.
 ALONE := mooring.dev/mooring/hostsvc/internal/job/schedule mooring.dev/mooring/hostsvc/internal/job/retention mooring.dev/mooring/pkg/vmdk
 
+# Three packages at a time on two processors: several wait for others, such as
+# the simulator of a vCenter, most of their time.
 .PHONY: race
 race: peers ## tests of the packages with the race detector, all but faults
-	$(GO) test -race $(NORACE) -count=1 -timeout 40m -skip '$(FAULTS)' $(filter-out $(ALONE),$(PACKAGES))
+	$(GO) test -race $(NORACE) -p 3 -count=1 -timeout 40m -skip '$(FAULTS)' $(filter-out $(ALONE),$(PACKAGES))
 	$(GO) test -count=1 $(ALONE)
 
 .PHONY: faults
