@@ -73,10 +73,10 @@ UNWATCHED := crypto/internal/fips140/sha256 crypto/internal/fips140/hmac golang.
 	github.com/zeebo/blake3/... github.com/klauspost/reedsolomon
 NORACE := $(foreach p,$(UNWATCHED),-gcflags=$(p)=-race=false)
 
-# Tests of the backup service that let every call fail, or kill it, in turn, or
-# live through one history after the other: the race detector makes minutes of
-# them a quarter of an hour.
-FAULTS := ^(TestEveryListedPointRestores|TestEveryStepFails|TestEveryStepOfAVMFails|TestKilledAtEveryCall|TestVMBackupKilled|TestVMRestoreKilled|TestVMCopyAndDrillKilled)$$
+# Tests of the backup service and of vSphere that let every call fail, or kill it,
+# in turn, that live through one history after the other, or repeat the contract
+# for one more kind of disk: the race detector makes minutes of them half an hour.
+FAULTS := ^(TestEveryListedPointRestores|TestEveryStepFails|TestEveryStepOfAVMFails|TestKilledAtEveryCall|TestVMBackupKilled|TestVMRestoreKilled|TestVMCopyAndDrillKilled|TestALostReplyIsNoLostDisk|TestACutConnectionIsNoLostDisk|TestWhatWasKilledBetweenStepsIsCompletedByARepeat|TestEachCallForAVMCanFailOrLoseItsReply|TestATransportThatWasKilledIsTakenOut|TestWhatAKilledSendingLeavesIsSwept|TestContractOfVMDKs|TestContractOnESXi|TestContractOfObjects|TestContractOfATransporter)$$
 
 # Packages that start nothing: nobody races in them, and their long property
 # tests take ten times as long when watched.
@@ -90,8 +90,8 @@ race: peers ## tests of the packages with the race detector, all but faults
 	$(GO) test -count=1 $(ALONE)
 
 .PHONY: faults
-faults: ## every call of the backup service fails, or is its last
-	$(GO) test -count=1 -timeout 20m -run '$(FAULTS)' ./hostsvc/internal/backup
+faults: ## every call of the backup service and to vSphere fails, or is its last
+	$(GO) test -count=1 -timeout 20m -run '$(FAULTS)' ./hostsvc/internal/backup ./hostsvc/internal/hypervisor/vsphere
 
 .PHONY: e2e
 e2e: peers ## end-to-end tests; RUN=pattern selects some, HYPERVISOR=vsphere
