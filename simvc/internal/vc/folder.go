@@ -89,6 +89,7 @@ func (s *Server) serveFolder(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the datastore does not do that now", http.StatusServiceUnavailable)
 		return
 	}
+	defer s.publishSoon(st)
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		s.getFile(w, r, name, p)

@@ -110,6 +110,7 @@ func (s *Server) task(ctx *simulator.Context, of mo.Reference, name string, rele
 		if release != nil {
 			defer release()
 		}
+		defer s.publishAllSoon()
 		return f()
 	}).Run(ctx)
 }

@@ -32,6 +32,7 @@ type store struct {
 	thick   map[string]int64 // host path of a flat: what it holds reserved
 	used    int64
 	counted time.Time
+	due     bool // it is published soon
 }
 
 // ownSize is how large the filesystem is that dir is the root of; a directory
@@ -155,12 +156,15 @@ func (s *Server) SetDatastore(name, state string) error {
 	return nil
 }
 
+// recount is how old what was counted of a store may be.
+const recount = time.Second
+
 // free is what is left, counted at most every second: thick disks in full,
 // everything else as much as it takes.
 func (st *store) free() int64 {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if time.Since(st.counted) > time.Second {
+	if time.Since(st.counted) > recount {
 		st.used = 0
 		_ = filepath.WalkDir(st.dir, func(p string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
@@ -207,6 +211,29 @@ func (st *store) release(flat string) {
 	defer st.mu.Unlock()
 	st.used -= st.thick[flat]
 	delete(st.thick, flat)
+}
+
+// publishSoon has a store published when what was counted of it is out of date:
+// what was done since would not show before the next deed.
+func (s *Server) publishSoon(st *store) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.due {
+		return
+	}
+	st.due = true
+	time.AfterFunc(recount+recount/10, func() {
+		st.mu.Lock()
+		st.due = false
+		st.mu.Unlock()
+		s.publishStore(s.ctx(), st)
+	})
+}
+
+func (s *Server) publishAllSoon() {
+	for _, st := range s.stores {
+		s.publishSoon(st)
+	}
 }
 
 // publishStore shows capacity and free space in the inventory.

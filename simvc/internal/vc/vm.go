@@ -78,6 +78,7 @@ func (s *Server) reconfigure(ctx *simulator.Context, vm *simulator.VirtualMachin
 	for _, st := range s.stores {
 		s.publishStore(ctx, st)
 	}
+	s.publishAllSoon()
 	s.changed(vm)
 	return nil
 }
