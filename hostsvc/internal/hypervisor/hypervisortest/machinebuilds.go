@@ -119,7 +119,7 @@ func machineIsBuiltOnce(t *testing.T, e *env) {
 func (e *env) settled(t *testing.T, datastore string) volspec.Size {
 	t.Helper()
 	const enough = 3 * time.Second
-	for free, since := volspec.Size(-1), time.Now(); ; time.Sleep(50 * time.Millisecond) {
+	for free, since := volspec.Size(-1), time.Now(); ; <-time.After(50 * time.Millisecond) {
 		if now := e.store(t, datastore).Free; now != free {
 			free, since = now, time.Now()
 		} else if time.Since(since) > enough {
