@@ -239,6 +239,20 @@ func (s *Service) runMaintain(ctx context.Context, t task) error {
 	})
 }
 
+// places are the repositories that a job reads from and writes to.
+type places struct {
+	Repository volspec.RepositoryID `json:"repository"`
+	To         volspec.RepositoryID `json:"to"`
+}
+
+// placesOf are none where the job is of another kind.
+func placesOf(j job.Job) (p places) {
+	if j.Read(&p) != nil {
+		return places{}
+	}
+	return p
+}
+
 // idle refuses to forget a repository while a job works on it.
 func (s *Service) idle(ctx context.Context, r Repo) error {
 	open, err := s.o.Jobs.List(ctx, job.Query{Group: r.Group, Open: true})
@@ -246,11 +260,7 @@ func (s *Service) idle(ctx context.Context, r Repo) error {
 		return err
 	}
 	for _, j := range open {
-		var p struct {
-			Repository volspec.RepositoryID `json:"repository"`
-			To         volspec.RepositoryID `json:"to"`
-		}
-		if j.State == job.Running && j.Read(&p) == nil && (p.Repository == r.ID || p.To == r.ID) {
+		if p := placesOf(j); j.State == job.Running && (p.Repository == r.ID || p.To == r.ID) {
 			return errkind.New(errkind.InUse, "repository %s is in use by a %s job (%s): wait for it, or cancel it", r.Name, j.Kind, j.ID)
 		}
 	}

@@ -40,28 +40,12 @@ func (s *Service) copySet(ctx context.Context, t task, p pointParams) error {
 	}
 	return s.with(ctx, p.Repository, func(_ Repo, src repository.Repository) error {
 		c.src = src
-		return c.steps(ctx)
+		return c.makeSet(ctx, p.To, c)
 	})
 }
 
-func (c *setCopy) steps(ctx context.Context) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	defer c.end(ctx)
-	if err := c.begin(ctx, c.p.To, stop); err != nil {
-		return err
-	}
-	points, err := c.make(ctx)
-	if err = c.settle(ctx, err); err != nil {
-		if c.t.stopping(ctx) {
-			return err
-		}
-		clean, cancel := briefly(ctx)
-		defer cancel()
-		return joined(err, c.forget(clean, c.n.Made))
-	}
-	return c.keep(ctx, points)
-}
+// undo implements setMaker.
+func (c *setCopy) undo(ctx context.Context) error { return c.forget(ctx, c.n.Made) }
 
 // diskCopy is one disk: its point and what that becomes.
 type diskCopy struct {
@@ -238,15 +222,12 @@ func (s *Service) leaveOpen(ctx context.Context, r Repo, there []repository.Poin
 		return err
 	}
 	for _, j := range open {
-		var p struct {
-			Repository volspec.RepositoryID `json:"repository"`
-			To         volspec.RepositoryID `json:"to"`
-		}
-		if j.Read(&p) != nil || (j.Kind != kindMachine || p.Repository != r.ID) && (j.Kind != kindCopy || p.To != r.ID) {
-			continue
-		}
-		for _, id := range part {
-			delete(found, id)
+		p := placesOf(j)
+		if j.Kind == kindMachine && p.Repository == r.ID || j.Kind == kindCopy && p.To == r.ID {
+			for _, id := range part {
+				delete(found, id)
+			}
+			break
 		}
 	}
 	return nil

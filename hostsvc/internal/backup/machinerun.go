@@ -96,7 +96,7 @@ func (s *Service) runMachine(ctx context.Context, t task) error {
 		}
 	}
 	crashpoint.Here("backup.vm.noted")
-	err = r.steps(ctx)
+	err = r.makeSet(ctx, r.p.Repository, r)
 	if t.stopping(ctx) {
 		return err
 	}
@@ -118,25 +118,6 @@ func (r *machineRun) drop(ctx context.Context) error {
 	err := r.s.o.Machines.DeleteMachineSnapshot(ctx, r.p.VM, r.n.Snapshot)
 	r.dropped = err == nil
 	return err
-}
-
-func (r *machineRun) steps(ctx context.Context) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	defer r.end(ctx)
-	if err := r.begin(ctx, r.p.Repository, stop); err != nil {
-		return err
-	}
-	points, err := r.make(ctx)
-	if err = r.settle(ctx, err); err != nil {
-		if r.t.stopping(ctx) {
-			return err
-		}
-		clean, cancel := briefly(ctx)
-		defer cancel()
-		return joined(err, r.undo(clean))
-	}
-	return r.keep(ctx, points)
 }
 
 // make takes the snapshot and stores each disk of it. What an earlier attempt

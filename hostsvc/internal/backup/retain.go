@@ -88,34 +88,32 @@ func (s *Service) rulesFor(ctx context.Context, id volspec.PolicyID, r Repo, rp 
 }
 
 // remove drops the points that are not kept.
-func (s *Service) remove(ctx context.Context, rp repository.Repository, points []Point, decisions []retention.Decision) (removed int, err error) {
-	whole := make([][]Point, len(points))
-	for i, p := range points {
-		whole[i] = []Point{p}
+func (s *Service) remove(ctx context.Context, rp repository.Repository, points []Point, decisions []retention.Decision) (int, error) {
+	whole := map[string][]Point{}
+	for _, p := range points {
+		whole[string(p.ID)] = []Point{p}
 	}
-	return s.removeAll(ctx, rp, whole, func(i int) string { return string(points[i].ID) }, decisions)
+	return s.removeAll(ctx, rp, whole, decisions)
 }
 
 // removeSets drops the sets that are not kept.
 func (s *Service) removeSets(ctx context.Context, rp repository.Repository, sets []set, decisions []retention.Decision) (int, error) {
-	whole := make([][]Point, len(sets))
-	for i, x := range sets {
-		whole[i] = x.points
+	whole := map[string][]Point{}
+	for _, x := range sets {
+		whole[string(x.id)] = x.points
 	}
-	return s.removeAll(ctx, rp, whole, func(i int) string { return string(sets[i].id) }, decisions)
+	return s.removeAll(ctx, rp, whole, decisions)
 }
 
-func (s *Service) removeAll(ctx context.Context, rp repository.Repository, whole [][]Point, id func(int) string, decisions []retention.Decision) (removed int, err error) {
-	at := map[string]int{}
-	for i := range whole {
-		at[id(i)] = i
-	}
+// removeAll drops what is not kept; whole are the points that go together, by
+// the id that the decision is about.
+func (s *Service) removeAll(ctx context.Context, rp repository.Repository, whole map[string][]Point, decisions []retention.Decision) (removed int, err error) {
 	for _, d := range decisions {
-		i, known := at[d.ID]
+		points, known := whole[d.ID]
 		if d.Keep || !known {
 			continue
 		}
-		err := s.dropPoints(ctx, rp, whole[i], func(Tx) error { return nil })
+		err := s.dropPoints(ctx, rp, points, func(Tx) error { return nil })
 		if errkind.Is(err, errkind.InUse) {
 			continue // held or shown since
 		}

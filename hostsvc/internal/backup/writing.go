@@ -74,6 +74,35 @@ func (w *writing) settle(ctx context.Context, err error) error {
 	return err
 }
 
+// setMaker makes a set of points in one repository, whole or not at all.
+type setMaker interface {
+	make(ctx context.Context) ([]repository.Point, error)
+	keep(ctx context.Context, points []repository.Point) error
+	// undo removes what make has stored.
+	undo(ctx context.Context) error
+}
+
+// makeSet opens the repository and has m make and keep a set. What fails is
+// undone; what is stopped goes on in the next attempt.
+func (w *writing) makeSet(ctx context.Context, id volspec.RepositoryID, m setMaker) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	defer w.end(ctx)
+	if err := w.begin(ctx, id, stop); err != nil {
+		return err
+	}
+	points, err := m.make(ctx)
+	if err = w.settle(ctx, err); err == nil {
+		return m.keep(ctx, points)
+	}
+	if w.t.stopping(ctx) {
+		return err
+	}
+	clean, cancel := briefly(ctx)
+	defer cancel()
+	return joined(err, m.undo(clean))
+}
+
 // facts are what the catalog knows for the plan of an image's backup.
 func (w *writing) facts(ctx context.Context, id volspec.VolumeID) (f facts, err error) {
 	err = w.s.o.Store.View(ctx, func(tx Tx) error {
