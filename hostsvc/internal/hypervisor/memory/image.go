@@ -76,16 +76,21 @@ func yieldAll(ctx context.Context, all []image.Extent) image.Extents {
 	}
 }
 
-// Changed implements hypervisor.Imager.
-func (m *Memory) Changed(ctx context.Context, r hypervisor.Ref, base, id volspec.SnapshotID) image.Extents {
+// yieldFound yields what find finds, or its error.
+func yieldFound(ctx context.Context, find func() ([]image.Extent, error)) image.Extents {
 	return func(yield func(image.Extent, error) bool) {
-		all, err := m.changed(ctx, r, base, id)
+		all, err := find()
 		if err != nil {
 			yield(image.Extent{}, err)
 			return
 		}
 		yieldAll(ctx, all)(yield)
 	}
+}
+
+// Changed implements hypervisor.Imager.
+func (m *Memory) Changed(ctx context.Context, r hypervisor.Ref, base, id volspec.SnapshotID) image.Extents {
+	return yieldFound(ctx, func() ([]image.Extent, error) { return m.changed(ctx, r, base, id) })
 }
 
 func (m *Memory) changed(ctx context.Context, r hypervisor.Ref, base, id volspec.SnapshotID) ([]image.Extent, error) {

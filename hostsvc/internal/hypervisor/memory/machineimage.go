@@ -195,14 +195,7 @@ func (m *Memory) OpenMachineDisk(ctx context.Context, vm volspec.VMID, id volspe
 
 // ChangedMachineDisk implements hypervisor.MachineImager.
 func (m *Memory) ChangedMachineDisk(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID, key, since string) image.Extents {
-	return func(yield func(image.Extent, error) bool) {
-		all, err := m.changedSince(ctx, vm, id, key, since)
-		if err != nil {
-			yield(image.Extent{}, err)
-			return
-		}
-		yieldAll(ctx, all)(yield)
-	}
+	return yieldFound(ctx, func() ([]image.Extent, error) { return m.changedSince(ctx, vm, id, key, since) })
 }
 
 func (m *Memory) changedSince(ctx context.Context, vm volspec.VMID, id volspec.SnapshotID, key, since string) ([]image.Extent, error) {

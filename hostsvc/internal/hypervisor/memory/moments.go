@@ -36,14 +36,7 @@ func (m *Memory) Moment(ctx context.Context, r hypervisor.Ref, id volspec.Snapsh
 
 // ChangedSince implements hypervisor.Moments.
 func (m *Memory) ChangedSince(ctx context.Context, r hypervisor.Ref, moment string, id volspec.SnapshotID) image.Extents {
-	return func(yield func(image.Extent, error) bool) {
-		all, err := m.changedSinceMoment(ctx, r, moment, id)
-		if err != nil {
-			yield(image.Extent{}, err)
-			return
-		}
-		yieldAll(ctx, all)(yield)
-	}
+	return yieldFound(ctx, func() ([]image.Extent, error) { return m.changedSinceMoment(ctx, r, moment, id) })
 }
 
 func (m *Memory) changedSinceMoment(ctx context.Context, r hypervisor.Ref, moment string, id volspec.SnapshotID) ([]image.Extent, error) {
