@@ -256,21 +256,28 @@ func TestEveryListedPointRestores(t *testing.T) {
 	})
 }
 
-// A change tracking that lies is caught by the sample and not believed.
+// Tracking that does not tell of a change is caught by the sample and not
+// believed: the job warns, and the point is whole.
 func TestTrackingThatLies(t *testing.T) {
-	w := newWorld(t)
-	d := w.disks.add(w.group, "db", 4<<20)
-	w.disks.write(d, 0, noise(1, 4<<20))
-	proc := w.start(t, &plug{})
-	proc.makeRepository(t, "main")
-	require.Equal(t, job.Done, proc.run(t, "db").State)
-	w.disks.write(d, 0, noise(2, 4<<20)) // every sample is another block now
-	w.disks.lies = true
-	j := proc.run(t, "db")
-	require.Equal(t, job.Done, j.State, j.Error)
-	require.NotEmpty(t, j.Warnings)
-	assert.Contains(t, j.Warnings[0], "did not tell of a change")
-	assert.True(t, bytes.Equal(d.data, proc.content(t, "db@latest")))
+	for _, c := range storages {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.disks.track(c.tracks)
+			d := w.disks.add(w.group, "db", 8<<20)
+			w.disks.write(d, 0, noise(1, 8<<20))
+			proc := w.start(t, &plug{})
+			proc.makeRepository(t, "main")
+			require.Equal(t, job.Done, proc.run(t, "db").State)
+			w.disks.write(d, 0, noise(2, 8<<20)) // every sample is another block now
+			w.disks.lies = true
+			j := proc.run(t, "db")
+			require.Equal(t, job.Done, j.State, j.Error)
+			require.NotEmpty(t, j.Warnings)
+			assert.Contains(t, j.Warnings[0], "did not tell of a change")
+			assert.True(t, bytes.Equal(d.data, proc.content(t, "db@latest")))
+			assert.Equal(t, c.kept, w.disks.snapshots())
+		})
+	}
 }
 
 // A storage that cannot tell changes keeps no snapshot, and says why it reads

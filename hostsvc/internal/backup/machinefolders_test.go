@@ -99,31 +99,6 @@ func TestVMsOfLostFolders(t *testing.T) {
 	}
 }
 
-// A VM that was moved out of its folder while its job waited is left alone.
-func TestVMsMovedOutOfFoldersMeanwhile(t *testing.T) {
-	w := newWorld(t)
-	web := w.addVMIn(ofDev, "web")
-	w.vms.granted[ofDev] = w.group
-	proc := w.start(t, &plug{})
-	proc.makeRepository(t, "main")
-	require.Equal(t, job.Done, proc.runVM(t, "web").State)
-	w.vms.SetPower(web, hypervisor.Off)
-	proc.end() // what is asked for now waits
-	jobs, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"web"}})
-	require.NoError(t, err)
-	wj, err := proc.RestorePoint(t.Context(), admin, "Dev", "vm/web@latest", wire.RunRestore{InPlace: true})
-	require.NoError(t, err)
-	w.vms.MoveVM(web, "")
-	w.vms.WriteMachineDisk(web, "2000", 0, []byte("theirs"))
-	next := w.start(t, &plug{})
-	for _, id := range []volspec.JobID{jobs[0].ID, wj.ID} {
-		j := next.finish(t, id)
-		assert.Equal(t, job.Failed, j.State)
-		assert.Contains(t, j.Error, "is not in the vmgroup any more that this was asked for, nor in a folder of it")
-	}
-	assert.Equal(t, "theirs", string(w.disksOf(t, web)["2000"][:6]))
-}
-
 // refusedAlike: a VM of others and one that never was are refused in the same
 // words.
 func refusedAlike(t *testing.T, err error, name string) {

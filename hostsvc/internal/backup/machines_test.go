@@ -357,31 +357,51 @@ func TestVMsOfOtherTenants(t *testing.T) {
 	assert.Equal(t, errkind.Denied, errkind.Of(err))
 }
 
-// A VM that was moved to another tenant while its job waited is left alone.
+// A VM that was moved to another tenant, or out of a folder that was granted,
+// while its job waited is left alone.
 func TestVMsMovedMeanwhile(t *testing.T) {
-	w := newWorld(t)
-	vm := w.addVM(w.group, "web", "")
-	proc := w.start(t, &plug{})
-	proc.makeRepository(t, "main")
-	require.Equal(t, job.Done, proc.runVM(t, "web").State)
-	w.vms.SetPower(vm, hypervisor.Off)
-	proc.end() // what is asked for now waits
-	jobs, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"web"}})
-	require.NoError(t, err)
-	wj, err := proc.RestorePoint(t.Context(), admin, "Dev", "vm/web@latest", wire.RunRestore{InPlace: true})
-	require.NoError(t, err)
-	w.vms.members[vm] = volspec.VMGroup{ID: "other", Name: "Test"}
-	w.vms.WriteMachineDisk(vm, "2000", 0, []byte("theirs"))
-	next := w.start(t, &plug{})
-	for _, id := range []volspec.JobID{jobs[0].ID, wj.ID} {
-		j := next.finish(t, id)
-		assert.Equal(t, job.Failed, j.State)
-		assert.Contains(t, j.Error, "is not in the vmgroup any more")
+	for name, c := range map[string]struct {
+		add  func(*world) volspec.VMID
+		move func(*vms, volspec.VMID)
+	}{
+		"to another vmgroup": {
+			func(w *world) volspec.VMID { return w.addVM(w.group, "web", "") },
+			func(v *vms, vm volspec.VMID) { v.members[vm] = volspec.VMGroup{ID: "other", Name: "Test"} },
+		},
+		"out of its folder": {
+			func(w *world) volspec.VMID {
+				w.vms.granted[ofDev] = w.group
+				return w.addVMIn(ofDev, "web")
+			},
+			func(v *vms, vm volspec.VMID) { v.MoveVM(vm, "") },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			vm := c.add(w)
+			proc := w.start(t, &plug{})
+			proc.makeRepository(t, "main")
+			require.Equal(t, job.Done, proc.runVM(t, "web").State)
+			w.vms.SetPower(vm, hypervisor.Off)
+			proc.end() // what is asked for now waits
+			jobs, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"web"}})
+			require.NoError(t, err)
+			wj, err := proc.RestorePoint(t.Context(), admin, "Dev", "vm/web@latest", wire.RunRestore{InPlace: true})
+			require.NoError(t, err)
+			c.move(w.vms, vm)
+			w.vms.WriteMachineDisk(vm, "2000", 0, []byte("theirs"))
+			next := w.start(t, &plug{})
+			for _, id := range []volspec.JobID{jobs[0].ID, wj.ID} {
+				j := next.finish(t, id)
+				assert.Equal(t, job.Failed, j.State)
+				assert.Contains(t, j.Error, "is not in the vmgroup any more that this was asked for, nor in a folder of it")
+			}
+			assert.Equal(t, "theirs", string(w.disksOf(t, vm)["2000"][:6]))
+			assert.Len(t, next.pointsOf(t, ""), 1)
+			_, err = next.RestorePoint(t.Context(), admin, "Dev", "vm/web@latest", wire.RunRestore{InPlace: true})
+			assert.Equal(t, errkind.NotFound, errkind.Of(err))
+		})
 	}
-	assert.Equal(t, "theirs", string(w.disksOf(t, vm)["2000"][:6]))
-	assert.Len(t, next.pointsOf(t, ""), 1)
-	_, err = next.RestorePoint(t.Context(), admin, "Dev", "vm/web@latest", wire.RunRestore{InPlace: true})
-	assert.Equal(t, errkind.NotFound, errkind.Of(err))
 }
 
 // With the recovery kit alone a VM comes back: what a point of a VM is stands

@@ -111,9 +111,7 @@ func TestVMSnapshotsAreSwept(t *testing.T) {
 	p := &plug{}
 	proc := w.start(t, p)
 	proc.makeRepository(t, "main")
-	p.mu.Lock()
-	p.name, p.at, p.dead, p.calls = "DeleteMachineSnapshot", 1, true, 0
-	p.mu.Unlock()
+	p.armCall("DeleteMachineSnapshot", true)
 	_, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"web"}})
 	require.NoError(t, err)
 	require.Eventually(t, p.died, 20*time.Second, time.Millisecond)

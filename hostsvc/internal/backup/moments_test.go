@@ -105,20 +105,6 @@ func TestMomentsThatAreNotBelieved(t *testing.T) {
 	}
 }
 
-// Tracking that does not tell of a change is caught by the sample: the job
-// warns, and the point is whole.
-func TestAMomentThatLies(t *testing.T) {
-	w, d, proc := tracked(t, &plug{})
-	w.disks.write(d, 0, noise(2, 8<<20)) // every sample is another block now
-	w.disks.lies = true
-	j := proc.run(t, "db")
-	require.Equal(t, job.Done, j.State, j.Error)
-	require.NotEmpty(t, j.Warnings)
-	assert.Contains(t, j.Warnings[0], "did not tell of a change")
-	assert.True(t, bytes.Equal(d.data, proc.content(t, "db@latest")))
-	assert.Zero(t, w.disks.snapshots())
-}
-
 // A snapshot that an earlier version kept is the start of one more increment;
 // then it goes, and a moment is in its place.
 func TestTheLastSnapshotThatWasKept(t *testing.T) {
@@ -151,9 +137,7 @@ func TestAMomentThatIsNotTold(t *testing.T) {
 	w, d, proc := tracked(t, &plug{})
 	before := base(t, w)
 	w.disks.write(d, 1<<20, noise(2, 8192))
-	proc.plug.mu.Lock()
-	proc.plug.name, proc.plug.calls, proc.plug.at = "Moment", 0, 1
-	proc.plug.mu.Unlock()
+	proc.plug.armCall("Moment", false)
 	j := proc.run(t, "db")
 	proc.plug.disarm()
 	require.Equal(t, job.Done, j.State, j.Error)

@@ -68,6 +68,14 @@ func (p *plug) arm(i int, dead bool) {
 	p.calls, p.at, p.dead, p.after, p.last = 0, i, dead, i%2 == 0, ""
 }
 
+// armCall lets the next call of that name fail before it is carried out. With
+// dead it is the process's last.
+func (p *plug) armCall(name string, dead bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.name, p.calls, p.at, p.dead = name, 0, 1, dead
+}
+
 // disarm lets no call fail any more, and names the one that did, "" for none.
 func (p *plug) disarm() string {
 	p.mu.Lock()
