@@ -56,7 +56,7 @@ func readTable(r io.ReaderAt, size int64) ([]part, error) {
 			parts = append(parts, e.part(0, i+1))
 		}
 	}
-	return ordered(parts, size), nil
+	return bounded(parts, size), nil
 }
 
 // entry is one of the four of a partition table of the elder kind, in sectors.
@@ -135,7 +135,7 @@ func readGPT(r io.ReaderAt, size int64) ([]part, error) {
 		for _, at := range []int64{sector, size/sector*sector - sector} {
 			parts, found, err := readGPTAt(r, sector, at, size)
 			if err != nil || found {
-				return ordered(parts, size), err
+				return bounded(parts, size), err
 			}
 		}
 	}
@@ -189,8 +189,8 @@ func readGPTAt(r io.ReaderAt, sector, at, size int64) (parts []part, found bool,
 	return parts, true, nil
 }
 
-// ordered says of what is beyond the end of the disk that it is.
-func ordered(parts []part, size int64) []part {
+// bounded says of what is beyond the end of the disk that it is.
+func bounded(parts []part, size int64) []part {
 	for i, p := range parts {
 		if p.Length <= 0 || p.End() > size {
 			parts[i].holds = "a range beyond the end of the disk"

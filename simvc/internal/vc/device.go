@@ -148,6 +148,16 @@ func checkUnit(have object.VirtualDeviceList, d *types.VirtualDisk, i int32) typ
 	return nil
 }
 
+// flatDisks are the disks among devices whose files the simulator knows.
+func flatDisks(devices []types.BaseVirtualDevice) (disks []*types.VirtualDisk) {
+	for _, dev := range devices {
+		if d, ok := dev.(*types.VirtualDisk); ok && flatBacking(d) != nil {
+			disks = append(disks, d)
+		}
+	}
+	return disks
+}
+
 func flatBacking(d *types.VirtualDisk) *types.VirtualDiskFlatVer2BackingInfo {
 	b, _ := d.Backing.(*types.VirtualDiskFlatVer2BackingInfo)
 	return b

@@ -66,11 +66,7 @@ func (s *Server) newLease(ctx *simulator.Context, vm *simulator.VirtualMachine, 
 		host = "*" // the one that was asked
 	}
 	n := 0
-	for _, dev := range devices {
-		d, ok := dev.(*types.VirtualDisk)
-		if !ok || flatBacking(d) == nil {
-			continue
-		}
+	for _, d := range flatDisks(devices) {
 		_, p, fault := s.resolve(flatBacking(d).FileName)
 		if fault != nil {
 			continue

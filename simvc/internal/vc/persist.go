@@ -99,11 +99,9 @@ func (s *Server) saveVM(vm *simulator.VirtualMachine) {
 		c := s.frozenConfig(sn)
 		v.Configs[sn.Ref.Value] = encode(&c)
 	}
-	for _, dev := range vm.Config.Hardware.Device {
-		if d, ok := dev.(*types.VirtualDisk); ok && flatBacking(d) != nil {
-			if held := s.find(flatBacking(d).FileName); len(held.Holders) > 0 {
-				v.Disks = append(v.Disks, held)
-			}
+	for _, d := range flatDisks(vm.Config.Hardware.Device) {
+		if held := s.find(flatBacking(d).FileName); len(held.Holders) > 0 {
+			v.Disks = append(v.Disks, held)
 		}
 	}
 	save(s.stateFile("vm", vm.Self.Value), v)

@@ -107,11 +107,7 @@ func (s *Server) setOn(ref types.ManagedObjectReference, on bool) {
 
 // lockAll takes the locks of a machine's disks for its start.
 func (s *Server) lockAll(vm *simulator.VirtualMachine) types.BaseMethodFault {
-	for _, dev := range vm.Config.Hardware.Device {
-		d, ok := dev.(*types.VirtualDisk)
-		if !ok || flatBacking(d) == nil {
-			continue
-		}
+	for _, d := range flatDisks(vm.Config.Hardware.Device) {
 		if _, fault := s.readDisk(flatBacking(d).FileName); fault != nil {
 			return fault
 		}

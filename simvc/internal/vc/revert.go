@@ -56,11 +56,7 @@ func (s *Server) revertVM(ctx *simulator.Context, vm *simulator.VirtualMachine, 
 // dropLater lets go of disks that the machine got after the snapshot.
 func (s *Server) dropLater(vm *simulator.VirtualMachine, sn *vmSnapshot) {
 	then := object.VirtualDeviceList(sn.Config.Hardware.Device)
-	for _, dev := range vm.Config.Hardware.Device {
-		d, ok := dev.(*types.VirtualDisk)
-		if !ok || flatBacking(d) == nil {
-			continue
-		}
+	for _, d := range flatDisks(vm.Config.Hardware.Device) {
 		s.mu.Lock()
 		held := s.holding(vm.Self, d.Key, flatBacking(d).FileName)
 		s.mu.Unlock()

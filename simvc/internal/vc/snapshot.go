@@ -61,11 +61,7 @@ func (s *Server) tracksFrom(vm *simulator.VirtualMachine) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := s.machine(vm.Self)
-	for _, dev := range vm.Config.Hardware.Device {
-		d, ok := dev.(*types.VirtualDisk)
-		if !ok || flatBacking(d) == nil {
-			continue
-		}
+	for _, d := range flatDisks(vm.Config.Hardware.Device) {
 		t := m.Track[d.Key]
 		if t == nil {
 			t = &tracking{}
@@ -152,9 +148,8 @@ func (s *Server) stunned(vm *simulator.VirtualMachine) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, dev := range vm.Config.Hardware.Device {
-		d, ok := dev.(*types.VirtualDisk)
-		if !ok || flatBacking(d) == nil || !dependent(flatBacking(d).DiskMode) {
+	for _, d := range flatDisks(vm.Config.Hardware.Device) {
+		if !dependent(flatBacking(d).DiskMode) {
 			continue
 		}
 		t := s.machine(vm.Self).Track[d.Key]

@@ -78,11 +78,7 @@ func (a *vmAPI) ConsolidateVMDisksTask(ctx *simulator.Context, req *types.Consol
 	body := &methods.ConsolidateVMDisks_TaskBody{}
 	ref, fault := a.s.vmTask(ctx, req.This, "consolidateVMDisks", func(vm *simulator.VirtualMachine) (types.AnyType, types.BaseMethodFault) {
 		left := false
-		for _, dev := range vm.Config.Hardware.Device {
-			d, ok := dev.(*types.VirtualDisk)
-			if !ok || flatBacking(d) == nil {
-				continue
-			}
+		for _, d := range flatDisks(vm.Config.Hardware.Device) {
 			a.s.mu.Lock()
 			held := a.s.holding(vm.Self, d.Key, flatBacking(d).FileName)
 			a.s.mu.Unlock()

@@ -74,11 +74,7 @@ func (s *Server) disksToMove(vm *simulator.VirtualMachine, spec *types.VirtualMa
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, dev := range vm.Config.Hardware.Device {
-		d, ok := dev.(*types.VirtualDisk)
-		if !ok || flatBacking(d) == nil {
-			continue
-		}
+	for _, d := range flatDisks(vm.Config.Hardware.Device) {
 		ref, named := target[d.Key]
 		if !named && spec.Datastore != nil {
 			ref, named = *spec.Datastore, true
@@ -208,10 +204,8 @@ func (s *Server) moveFile(from, to, parent string) types.BaseMethodFault {
 // storesOf are the datastores that a machine has files on.
 func (s *Server) storesOf(vm *simulator.VirtualMachine) (refs []types.ManagedObjectReference) {
 	names := []string{vm.Config.Files.VmPathName}
-	for _, dev := range vm.Config.Hardware.Device {
-		if d, ok := dev.(*types.VirtualDisk); ok && flatBacking(d) != nil {
-			names = append(names, flatBacking(d).FileName)
-		}
+	for _, d := range flatDisks(vm.Config.Hardware.Device) {
+		names = append(names, flatBacking(d).FileName)
 	}
 	for _, name := range names {
 		if st, _, _ := s.resolve(name); st != nil && !slices.Contains(refs, st.ref) {

@@ -114,19 +114,6 @@ func (o old) Users(ctx context.Context, folder string) (map[string]string, error
 	return users, err
 }
 
-// filesOf are the files of a device's disk, with those it is a child of.
-func filesOf(dev types.BaseVirtualDevice) (files []string) {
-	d, ok := dev.(*types.VirtualDisk)
-	if !ok {
-		return nil
-	}
-	b, _ := d.Backing.(*types.VirtualDiskFlatVer2BackingInfo)
-	for ; b != nil; b = b.Parent {
-		files = append(files, b.FileName)
-	}
-	return files
-}
-
 // Take implements dockvols.Store. A disk is moved by its name alone, within the
 // datastore.
 func (o old) Take(ctx context.Context, file string, r hypervisor.Ref) error {

@@ -163,10 +163,7 @@ func (v *VSphere) unplug(ctx context.Context, vm volspec.VMID, r hypervisor.Ref,
 				return nil, err
 			}
 		}
-		spec := &types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{&types.VirtualDeviceConfigSpec{
-			Operation: types.VirtualDeviceConfigSpecOperationRemove,
-			Device:    &types.VirtualDisk{VirtualDevice: types.VirtualDevice{Key: p.key}},
-		}}}
+		spec := &types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{withoutDisk(p.key)}}
 		if now.extra[placeKey+p.Serial] != "" {
 			spec.ExtraConfig = append(spec.ExtraConfig, remember(vm, p.Serial, ""))
 		}
@@ -237,11 +234,7 @@ func (v *VSphere) change(ctx context.Context, what string, m vcenter.VM, prepare
 		}
 		spec.ChangeVersion = now.version
 		_, err = v.c.Task(ctx, what, func(ctx context.Context, vc *vim25.Client) (types.ManagedObjectReference, error) {
-			t, err := object.NewVirtualMachine(vc, m.Ref).Reconfigure(ctx, *spec)
-			if err != nil {
-				return types.ManagedObjectReference{}, err
-			}
-			return t.Reference(), nil
+			return started(object.NewVirtualMachine(vc, m.Ref).Reconfigure(ctx, *spec))
 		})
 		if !vcenter.Is[*types.ConcurrentAccess](err) || round == rounds || ctx.Err() != nil {
 			return err

@@ -75,6 +75,7 @@ func dataOf(ctx context.Context, what string, size int64, c content, r read) (da
 
 // find reads everything. In memory is one window, and where the data are.
 func find(ctx context.Context, what string, size int64, r read) (data []image.Extent, err error) {
+	j := image.NewJoiner(func(e image.Extent, _ error) bool { data = append(data, e); return true })
 	buf, zeros := make([]byte, min(window, size)), make([]byte, grain)
 	for at := int64(0); at < size; at += int64(len(buf)) {
 		if ctx.Err() != nil {
@@ -86,17 +87,12 @@ func find(ctx context.Context, what string, size int64, r read) (data []image.Ex
 		}
 		for i := 0; i < len(buf); i += grain {
 			part := buf[i:min(i+grain, len(buf))]
-			if bytes.Equal(part, zeros[:len(part)]) {
-				continue
-			}
-			e := image.Extent{Offset: at + int64(i), Length: int64(len(part))}
-			if last := len(data) - 1; last >= 0 && data[last].End() == e.Offset {
-				data[last].Length += e.Length
-			} else {
-				data = append(data, e)
+			if !bytes.Equal(part, zeros[:len(part)]) {
+				j.Add(image.Extent{Offset: at + int64(i), Length: int64(len(part))})
 			}
 		}
 	}
+	j.Flush()
 	return data, nil
 }
 

@@ -170,19 +170,12 @@ func (v *VSphere) readDevices(ctx context.Context, what string, vms []vcenter.VM
 // ours are those of a VM's devices that are disks of ours. What the transporter
 // has plugged in for its content is attached to nobody.
 func (v *VSphere) ours(m vcenter.VM, all []types.BaseVirtualDevice, places places) (out []plugged) {
-	for _, dev := range all {
-		d, ok := dev.(*types.VirtualDisk)
-		if !ok {
-			continue
-		}
+	for _, d := range disksAmong(all) {
 		b, ok := d.Backing.(*types.VirtualDiskFlatVer2BackingInfo)
 		if !ok || v.isTransporter(m) && independent(b.DiskMode) {
 			continue
 		}
-		base := b
-		for base.Parent != nil {
-			base = base.Parent
-		}
+		base := baseOf(b)
 		r, away, ok := places.whose(base, b, d.VDiskId)
 		if !ok {
 			continue

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/mo"
@@ -209,19 +208,10 @@ func (v *VSphere) destroy(ctx context.Context, r buildRecord, ref types.ManagedO
 	if err != nil {
 		return false, err
 	}
-	if vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOff || now.extra[hasRun] != "" {
+	if now.used(vm.Runtime.PowerState) {
 		return true, nil
 	}
-	_, err = v.c.Task(ctx, what, func(ctx context.Context, vc *vim25.Client) (types.ManagedObjectReference, error) {
-		t, err := object.NewVirtualMachine(vc, ref).Destroy(ctx)
-		if err != nil {
-			return types.ManagedObjectReference{}, err
-		}
-		return t.Reference(), nil
-	})
-	if errkind.Is(err, errkind.NotFound) {
-		return false, nil
-	}
+	err = v.destroyVM(ctx, what, ref)
 	if vcenter.Lost(err) {
 		if ref, again := v.machineAt(ctx, r.VMX); again == nil && ref == nil {
 			return false, nil

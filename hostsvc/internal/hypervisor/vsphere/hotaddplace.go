@@ -40,47 +40,15 @@ func (now machineNow) noted(id string) *types.VirtualDisk {
 		return nil
 	}
 	for _, c := range now.controllers() {
-		for _, dev := range now.devices {
-			d, ok := dev.(*types.VirtualDisk)
-			if !ok || c.Bus != p.bus || d.ControllerKey != c.Key || slot(d) != p.unit {
+		for _, d := range disksAmong(now.devices) {
+			if c.Bus != p.bus || d.ControllerKey != c.Key || slot(d) != p.unit {
 				continue
 			}
-			kept := keptAs(d)
-			if independent(kept.mode) && slices.ContainsFunc(kept.files, func(at string) bool { return path.Base(at) == path.Base(p.file) }) {
+			mode, _ := keptAs(d)
+			if independent(mode) && slices.ContainsFunc(filesOf(d), func(at string) bool { return path.Base(at) == path.Base(p.file) }) {
 				return d
 			}
 		}
 	}
 	return nil
-}
-
-// backing is how vSphere keeps a disk that a VM has.
-type backing struct {
-	files      []string // as vSphere writes them: it, and those of which it is a child
-	mode, uuid string
-}
-
-// keptAs is the backing of a device, empty for one that is no disk.
-func keptAs(dev types.BaseVirtualDevice) (k backing) {
-	d, ok := dev.(*types.VirtualDisk)
-	if !ok {
-		return k
-	}
-	switch b := d.Backing.(type) {
-	case *types.VirtualDiskFlatVer2BackingInfo:
-		for k.mode, k.uuid = b.DiskMode, b.Uuid; b != nil; b = b.Parent {
-			k.files = append(k.files, b.FileName)
-		}
-	case *types.VirtualDiskSeSparseBackingInfo:
-		for k.mode, k.uuid = b.DiskMode, b.Uuid; b != nil; b = b.Parent {
-			k.files = append(k.files, b.FileName)
-		}
-	case *types.VirtualDiskSparseVer2BackingInfo:
-		for k.mode, k.uuid = b.DiskMode, b.Uuid; b != nil; b = b.Parent {
-			k.files = append(k.files, b.FileName)
-		}
-	case types.BaseVirtualDeviceFileBackingInfo:
-		k.files = []string{b.GetVirtualDeviceFileBackingInfo().FileName}
-	}
-	return k
 }

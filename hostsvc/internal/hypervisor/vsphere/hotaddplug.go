@@ -85,7 +85,7 @@ func (now machineNow) plugIn(m vcenter.VM, d plug, id string) (*types.VirtualMac
 	if err := now.unfit(m); err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(now.devices, func(dev types.BaseVirtualDevice) bool { return slices.Contains(keptAs(dev).files, d.at()) }) {
+	if slices.ContainsFunc(now.devices, func(dev types.BaseVirtualDevice) bool { return slices.Contains(filesOf(dev), d.at()) }) {
 		return nil, errkind.New(errkind.Unsupported, "transporter VM %s has disk %s itself", m.Name, d.at())
 	}
 	changes, slot, ok := now.seat(&types.VirtualDisk{VirtualDevice: types.VirtualDevice{Backing: &types.VirtualDiskFlatVer2BackingInfo{
@@ -108,9 +108,13 @@ func (p *pluggedIn) open(ctx context.Context, what string, d plug) error {
 	if disk == nil {
 		return errkind.New(errkind.Unavailable, "%s: vSphere says that it is done, but the VM does not have it; repeat it", what)
 	}
-	id := keptAs(disk).uuid
-	if slices.ContainsFunc(now.devices, func(dev types.BaseVirtualDevice) bool {
-		return dev != types.BaseVirtualDevice(disk) && serial(keptAs(dev).uuid) == serial(id)
+	_, id := keptAs(disk)
+	if id == "" {
+		return errkind.New(errkind.Unsupported, "transporter VM %s does not show a serial of %s", p.m.Name, d.at())
+	}
+	if slices.ContainsFunc(disksAmong(now.devices), func(d *types.VirtualDisk) bool {
+		_, other := keptAs(d)
+		return d != disk && serial(other) == serial(id)
 	}) {
 		return errkind.New(errkind.Unsupported, "transporter VM %s has another disk with the serial of %s", p.m.Name, d.at())
 	}
@@ -161,13 +165,9 @@ func (p *pluggedIn) takingOut() string {
 // it does not have it yet: an addition that is under way is over then. The caller
 // holds the lock of the VM.
 func (p *pluggedIn) takeOut(ctx context.Context) error {
-	prepare := func(now machineNow) (*types.VirtualMachineConfigSpec, error) {
+	err := p.v.insist(ctx, p.takingOut(), p.m, func(now machineNow) (*types.VirtualMachineConfigSpec, error) {
 		return now.takeOut(p.id), nil
-	}
-	err := p.v.change(ctx, p.takingOut(), p.m, prepare)
-	if vcenter.Lost(err) && ctx.Err() == nil {
-		err = p.v.change(ctx, p.takingOut(), p.m, prepare)
-	}
+	})
 	if errkind.Is(err, errkind.NotFound) { // the VM is
 		err = nil
 	}
@@ -183,10 +183,7 @@ func (now machineNow) takeOut(ids ...string) *types.VirtualMachineConfigSpec {
 	spec := &types.VirtualMachineConfigSpec{}
 	for _, id := range ids {
 		if d := now.noted(id); d != nil {
-			spec.DeviceChange = append(spec.DeviceChange, &types.VirtualDeviceConfigSpec{
-				Operation: types.VirtualDeviceConfigSpecOperationRemove,
-				Device:    &types.VirtualDisk{VirtualDevice: types.VirtualDevice{Key: d.Key}},
-			})
+			spec.DeviceChange = append(spec.DeviceChange, withoutDisk(d.Key))
 		}
 		spec.ExtraConfig = append(spec.ExtraConfig, note(id, "")...)
 	}

@@ -160,8 +160,7 @@ func (v *VSphere) site(ctx context.Context, c *construction) error {
 		if c.Host != "" && h.Name != c.Host {
 			continue
 		}
-		reaches := !slices.ContainsFunc(refs, func(r types.ManagedObjectReference) bool { return !slices.Contains(h.Datastores, r) })
-		if h.Connected && !h.Maintenance && reaches {
+		if canRun(h, refs...) {
 			c.host = h
 			return nil
 		}
@@ -245,31 +244,13 @@ func (v *VSphere) createMachine(ctx context.Context, c *construction, spec types
 	if err != nil {
 		return types.ManagedObjectReference{}, err
 	}
-	info, err := v.c.Task(ctx, c.what(), func(ctx context.Context, vc *vim25.Client) (types.ManagedObjectReference, error) {
-		host := object.NewHostSystem(vc, c.host.Ref)
-		pool, err := host.ResourcePool(ctx)
-		if err != nil {
-			return types.ManagedObjectReference{}, err
-		}
-		t, err := object.NewFolder(vc, folder).CreateVM(ctx, spec, pool, host)
-		if err != nil {
-			return types.ManagedObjectReference{}, err
-		}
-		return t.Reference(), nil
-	})
+	ref, err := v.createVM(ctx, c.what(), folder, c.host.Ref, spec)
 	if vcenter.Lost(err) {
 		if ref, again := v.machineAt(ctx, c.record.VMX); again == nil && ref != nil {
 			return *ref, nil
 		}
 	}
-	if err != nil {
-		return types.ManagedObjectReference{}, err
-	}
-	ref, ok := info.Result.(types.ManagedObjectReference)
-	if !ok {
-		return ref, errkind.New(errkind.Internal, "%s was answered with %T", c.what(), info.Result)
-	}
-	return ref, nil
+	return ref, err
 }
 
 // folderFor is the folder for a new VM.
@@ -278,11 +259,16 @@ func (v *VSphere) folderFor(ctx context.Context, c *construction) (ref types.Man
 		found, err := v.inv.Folder(ctx, c.Folder)
 		return found.Ref, errkind.Wrap(errkind.Of(err), err, "%s", c.what())
 	}
+	return v.folderOfVMs(ctx, c.what())
+}
+
+// folderOfVMs is the datacenter's folder of all VMs.
+func (v *VSphere) folderOfVMs(ctx context.Context, what string) (ref types.ManagedObjectReference, err error) {
 	dc, err := v.c.Datacenter(ctx)
 	if err != nil {
 		return ref, err
 	}
-	err = v.c.Read(ctx, c.what(), func(ctx context.Context, vc *vim25.Client) error {
+	err = v.c.Read(ctx, what, func(ctx context.Context, vc *vim25.Client) error {
 		ref, err = vmFolder(ctx, vc, dc.Reference())
 		return err
 	})

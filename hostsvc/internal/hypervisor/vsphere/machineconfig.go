@@ -188,9 +188,7 @@ func formatOf(d *types.VirtualDisk) string {
 	if !ok {
 		return volspec.Thin
 	}
-	for b.Parent != nil { // a child is always thin
-		b = b.Parent
-	}
+	b = baseOf(b) // a child is always thin
 	switch {
 	case b.ThinProvisioned == nil || *b.ThinProvisioned:
 		return volspec.Thin

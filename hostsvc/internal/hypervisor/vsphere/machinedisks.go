@@ -61,11 +61,7 @@ func (v *VSphere) machineDisks(ctx context.Context, devices []types.BaseVirtualD
 		return nil, err
 	}
 	var all []machineDisk
-	for _, dev := range devices {
-		d, ok := dev.(*types.VirtualDisk)
-		if !ok {
-			continue
-		}
+	for _, d := range disksAmong(devices) {
 		m := v.machineDisk(d)
 		if r, ok := places.volume(d); ok {
 			m.Volume = r.Volume

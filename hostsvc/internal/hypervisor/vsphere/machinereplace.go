@@ -173,11 +173,7 @@ func (r *replacement) change(ctx context.Context, prepare func(machineNow) (*typ
 		return vcenter.Translate(err, r.what())
 	}
 	defer unlock()
-	err = r.v.change(ctx, r.what(), r.m, prepare)
-	if vcenter.Lost(err) && ctx.Err() == nil {
-		err = r.v.change(ctx, r.what(), r.m, prepare)
-	}
-	return err
+	return r.v.insist(ctx, r.what(), r.m, prepare)
 }
 
 // swap gives the VM the new file in the place of the old one, which stays. What
@@ -205,10 +201,7 @@ func (r *replacement) swap(ctx context.Context, old machineDisk, file string) er
 		return &types.VirtualMachineConfigSpec{
 			ExtraConfig: r.note(""),
 			DeviceChange: []types.BaseVirtualDeviceConfigSpec{
-				&types.VirtualDeviceConfigSpec{
-					Operation: types.VirtualDeviceConfigSpecOperationRemove,
-					Device:    &types.VirtualDisk{VirtualDevice: types.VirtualDevice{Key: d.device.Key}},
-				},
+				withoutDisk(d.device.Key),
 				&types.VirtualDeviceConfigSpec{
 					Operation: types.VirtualDeviceConfigSpecOperationAdd,
 					Device: &types.VirtualDisk{VirtualDevice: types.VirtualDevice{
@@ -226,11 +219,7 @@ func (r *replacement) swap(ctx context.Context, old machineDisk, file string) er
 
 // has reports whether the VM has the file as a disk.
 func (r *replacement) has(now machineNow, file string) bool {
-	return slices.ContainsFunc(now.devices, func(dev types.BaseVirtualDevice) bool {
-		d, ok := dev.(*types.VirtualDisk)
-		if !ok {
-			return false
-		}
+	return slices.ContainsFunc(disksAmong(now.devices), func(d *types.VirtualDisk) bool {
 		b, ok := d.Backing.(types.BaseVirtualDeviceFileBackingInfo)
 		return ok && b.GetVirtualDeviceFileBackingInfo().FileName == file
 	})

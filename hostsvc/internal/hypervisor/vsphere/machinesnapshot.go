@@ -172,11 +172,7 @@ func unquiesced(err error) bool {
 // takeMachine makes a snapshot. When the answer is lost it is looked for.
 func (v *VSphere) takeMachine(ctx context.Context, what string, m vcenter.VM, id volspec.SnapshotID, words string, quiesce bool) (machineSnapshot, error) {
 	_, err := v.c.Task(ctx, what, func(ctx context.Context, vc *vim25.Client) (types.ManagedObjectReference, error) {
-		t, err := object.NewVirtualMachine(vc, m.Ref).CreateSnapshot(ctx, machineLabel+string(id), words, false, quiesce)
-		if err != nil {
-			return types.ManagedObjectReference{}, err
-		}
-		return t.Reference(), nil
+		return started(object.NewVirtualMachine(vc, m.Ref).CreateSnapshot(ctx, machineLabel+string(id), words, false, quiesce))
 	})
 	if err != nil && (!vcenter.Lost(err) || ctx.Err() != nil) {
 		return machineSnapshot{}, err
@@ -199,15 +195,9 @@ func (v *VSphere) trackMachine(ctx context.Context, what string, m vcenter.VM, i
 	if now.Config != nil && isTrue(now.Config.ChangeTrackingEnabled) || !now.Capability.ChangeTrackingSupported || now.Snapshot != nil {
 		return nil
 	}
-	enable := func() error {
-		return v.change(ctx, what, m, func(machineNow) (*types.VirtualMachineConfigSpec, error) {
-			return &types.VirtualMachineConfigSpec{ChangeTrackingEnabled: types.NewBool(true)}, nil
-		})
-	}
-	err := enable()
-	if vcenter.Lost(err) && ctx.Err() == nil {
-		err = enable()
-	}
+	err := v.insist(ctx, what, m, func(machineNow) (*types.VirtualMachineConfigSpec, error) {
+		return &types.VirtualMachineConfigSpec{ChangeTrackingEnabled: types.NewBool(true)}, nil
+	})
 	if err != nil || !now.on() {
 		return err
 	}

@@ -91,20 +91,3 @@ func (v *VSphere) devicesAsGiven(ctx context.Context, devices []types.BaseVirtua
 	}
 	return nil
 }
-
-// filesBehind are the file of a disk and those that it is a child of.
-func filesBehind(backing types.BaseVirtualDeviceBackingInfo) (files []*types.VirtualDeviceFileBackingInfo) {
-	switch b := backing.(type) {
-	case *types.VirtualDiskFlatVer2BackingInfo:
-		for ; b != nil; b = b.Parent {
-			files = append(files, &b.VirtualDeviceFileBackingInfo)
-		}
-	case *types.VirtualDiskSeSparseBackingInfo:
-		for ; b != nil; b = b.Parent {
-			files = append(files, &b.VirtualDeviceFileBackingInfo)
-		}
-	case types.BaseVirtualDeviceFileBackingInfo:
-		files = append(files, b.GetVirtualDeviceFileBackingInfo())
-	}
-	return files
-}

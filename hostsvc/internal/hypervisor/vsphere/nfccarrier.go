@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/mo"
@@ -54,37 +53,19 @@ func (v *VSphere) newCarrier(ctx context.Context, what string, ds vcenter.Datast
 
 func (c *carrier) name() string { return carrierPrefix + c.id }
 
-// placement is where a VM is made.
-type placement struct{ folder, pool, host types.ManagedObjectReference }
-
-// placement is on the first host that reaches the datastore.
-func (c *carrier) placement(ctx context.Context) (p placement, err error) {
+// placement is the folder and the host of the VM: the first that reaches the
+// datastore.
+func (c *carrier) placement(ctx context.Context) (folder, host types.ManagedObjectReference, err error) {
 	hosts, err := c.v.inv.Hosts(ctx)
 	if err != nil {
-		return p, err
+		return folder, host, err
 	}
-	i := slices.IndexFunc(hosts, func(h vcenter.Host) bool {
-		return h.Connected && !h.Maintenance && slices.Contains(h.Datastores, c.ds.Ref)
-	})
+	i := slices.IndexFunc(hosts, func(h vcenter.Host) bool { return canRun(h, c.ds.Ref) })
 	if i < 0 {
-		return p, errkind.New(errkind.Unavailable, "%s: no host that reaches datastore %s is connected and not in maintenance; bring one back and repeat", c.what, c.ds.Name)
+		return folder, host, errkind.New(errkind.Unavailable, "%s: no host that reaches datastore %s is connected and not in maintenance; bring one back and repeat", c.what, c.ds.Name)
 	}
-	dc, err := c.v.c.Datacenter(ctx)
-	if err != nil {
-		return p, err
-	}
-	p.host = hosts[i].Ref
-	err = c.v.c.Read(ctx, c.what, func(ctx context.Context, vc *vim25.Client) error {
-		if p.folder, err = vmFolder(ctx, vc, dc.Reference()); err != nil {
-			return err
-		}
-		pool, err := object.NewHostSystem(vc, p.host).ResourcePool(ctx)
-		if err == nil {
-			p.pool = pool.Reference()
-		}
-		return err
-	})
-	return p, err
+	folder, err = c.v.folderOfVMs(ctx, c.what)
+	return folder, hosts[i].Ref, err
 }
 
 // spec is the VM with its disk, as vSphere is asked for it.
@@ -110,35 +91,21 @@ func (c *carrier) create(ctx context.Context, at string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), creation)
 	defer cancel()
-	p, err := c.placement(ctx)
+	folder, host, err := c.placement(ctx)
 	if err != nil {
 		return err
 	}
 	spec := c.spec("", &types.VirtualDisk{VirtualDevice: types.VirtualDevice{Backing: &types.VirtualDiskFlatVer2BackingInfo{
 		VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{FileName: at}, DiskMode: writableMode,
 	}}})
-	info, err := c.v.c.Task(ctx, c.what, func(ctx context.Context, vc *vim25.Client) (types.ManagedObjectReference, error) {
-		t, err := object.NewFolder(vc, p.folder).CreateVM(ctx, spec, object.NewResourcePool(vc, p.pool), object.NewHostSystem(vc, p.host))
-		if err != nil {
-			return types.ManagedObjectReference{}, err
-		}
-		return t.Reference(), nil
-	})
-	if err != nil {
-		return err
-	}
-	ref, ok := info.Result.(types.ManagedObjectReference)
-	if !ok {
-		return errkind.New(errkind.Internal, "%s was answered with %T", c.what, info.Result)
-	}
-	c.m.Ref = ref
-	return nil
+	c.m.Ref, err = c.v.createVM(ctx, c.what, folder, host, spec)
+	return err
 }
 
 // empty takes the disks off the VM, which does not have them when it is read again,
 // and keeps their files, which it returns.
 func (c *carrier) empty(ctx context.Context) (files []string, err error) {
-	prepare := func(now machineNow) (*types.VirtualMachineConfigSpec, error) {
+	err = c.v.insist(ctx, c.what, c.m, func(now machineNow) (*types.VirtualMachineConfigSpec, error) {
 		disks := disksAmong(now.devices)
 		if len(disks) == 0 {
 			return nil, nil
@@ -147,17 +114,10 @@ func (c *carrier) empty(ctx context.Context) (files []string, err error) {
 		files = nil
 		for _, d := range disks {
 			files = append(files, c.v.machineDisk(d).at)
-			spec.DeviceChange = append(spec.DeviceChange, &types.VirtualDeviceConfigSpec{
-				Operation: types.VirtualDeviceConfigSpecOperationRemove,
-				Device:    &types.VirtualDisk{VirtualDevice: types.VirtualDevice{Key: d.Key}},
-			})
+			spec.DeviceChange = append(spec.DeviceChange, withoutDisk(d.Key))
 		}
 		return spec, nil
-	}
-	err = c.v.change(ctx, c.what, c.m, prepare)
-	if vcenter.Lost(err) && ctx.Err() == nil {
-		err = c.v.change(ctx, c.what, c.m, prepare)
-	}
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -166,15 +126,6 @@ func (c *carrier) empty(ctx context.Context) (files []string, err error) {
 		err = errkind.New(errkind.Unavailable, "%s: vSphere says that the disk is taken off VM %s, but the VM still has it; repeat it", c.what, c.name())
 	}
 	return files, err
-}
-
-func disksAmong(devices []types.BaseVirtualDevice) (disks []*types.VirtualDisk) {
-	for _, dev := range devices {
-		if d, ok := dev.(*types.VirtualDisk); ok {
-			disks = append(disks, d)
-		}
-	}
-	return disks
 }
 
 // remove removes the VM, whatever has become of ctx, without the disk that was
@@ -225,17 +176,7 @@ func (c *carrier) raze(ctx context.Context) (on bool, err error) {
 			return false, err
 		}
 	}
-	_, err = c.v.c.Task(ctx, c.what, func(ctx context.Context, vc *vim25.Client) (types.ManagedObjectReference, error) {
-		t, err := object.NewVirtualMachine(vc, c.m.Ref).Destroy(ctx)
-		if err != nil {
-			return types.ManagedObjectReference{}, err
-		}
-		return t.Reference(), nil
-	})
-	if errkind.Is(err, errkind.NotFound) {
-		err = nil
-	}
-	return false, err
+	return false, c.v.destroyVM(ctx, c.what, c.m.Ref)
 }
 
 // look finds the VM's own file, and whether somebody has made the VM theirs.
@@ -256,7 +197,6 @@ func (c *carrier) look(ctx context.Context) (home string, theirs bool, err error
 	}
 	id, _, _ := strings.Cut(now.extra[carrying], " ")
 	home = vm.Config.Files.VmPathName
-	theirs = id != c.id || path.Base(home) != c.name()+".vmx" ||
-		vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOff || now.extra[hasRun] != ""
+	theirs = id != c.id || path.Base(home) != c.name()+".vmx" || now.used(vm.Runtime.PowerState)
 	return home, theirs, nil
 }

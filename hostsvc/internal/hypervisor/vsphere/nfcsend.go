@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
@@ -77,7 +78,7 @@ func (t overNFC) sendWith(ctx context.Context, c *carrier, n blank, s *scratch, 
 
 // fillCarrier makes the carrier with a disk that has the content.
 func (t overNFC) fillCarrier(ctx context.Context, c *carrier, n blank, s *scratch, length int64) error {
-	p, err := c.placement(ctx)
+	folder, host, err := c.placement(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,8 +91,12 @@ func (t overNFC) fillCarrier(ctx context.Context, c *carrier, n blank, s *scratc
 		CapacityInBytes: int64(n.size), CapacityInKB: int64(n.size) >> 10,
 	})
 	l, err := t.v.c.Lease(ctx, c.what, func(ctx context.Context, vc *vim25.Client) (ref types.ManagedObjectReference, err error) {
+		pool, err := object.NewHostSystem(vc, host).ResourcePool(ctx)
+		if err != nil {
+			return ref, err
+		}
 		res, err := methods.ImportVApp(ctx, vc, &types.ImportVApp{
-			This: p.pool, Folder: &p.folder, Host: &p.host, Spec: &types.VirtualMachineImportSpec{ConfigSpec: spec},
+			This: pool.Reference(), Folder: &folder, Host: &host, Spec: &types.VirtualMachineImportSpec{ConfigSpec: spec},
 		})
 		if err == nil {
 			ref = res.Returnval

@@ -66,11 +66,7 @@ func (p places) volume(d *types.VirtualDisk) (hypervisor.Ref, bool) {
 	if !ok {
 		return hypervisor.Ref{}, false
 	}
-	base := b
-	for base.Parent != nil {
-		base = base.Parent
-	}
-	r, _, ok := p.whose(base, b, d.VDiskId)
+	r, _, ok := p.whose(baseOf(b), b, d.VDiskId)
 	return r, ok
 }
 

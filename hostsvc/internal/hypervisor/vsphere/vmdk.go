@@ -39,11 +39,7 @@ func (v *VSphere) onDisk(ctx context.Context, what string, start diskManager) er
 		return err
 	}
 	_, err = v.c.Task(ctx, what, func(ctx context.Context, vc *vim25.Client) (types.ManagedObjectReference, error) {
-		t, err := start(ctx, object.NewVirtualDiskManager(vc), dc)
-		if err != nil {
-			return types.ManagedObjectReference{}, err
-		}
-		return t.Reference(), nil
+		return started(start(ctx, object.NewVirtualDiskManager(vc), dc))
 	})
 	return err
 }
