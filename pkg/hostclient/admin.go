@@ -18,6 +18,10 @@ type Admin struct{ *core }
 // yet. Close lets go of idle connections.
 func NewAdmin(url string, o Options) *Admin { return &Admin{newCore(url, o)} }
 
+// NewAdminInside makes a client whose requests go through rt, for other parts of
+// the service's own process.
+func NewAdminInside(rt http.RoundTripper, o Options) *Admin { return &Admin{newCoreInside(rt, o)} }
+
 func get[T any](ctx context.Context, a *Admin, q url.Values, path ...string) (into T, err error) {
 	_, err = a.do(ctx, call{method: http.MethodGet, path: path, query: q, into: &into})
 	return into, err

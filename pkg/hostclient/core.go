@@ -41,6 +41,8 @@ type Options struct {
 	// TLS is how a tls:// channel is opened, asked for every connection. Its
 	// errors are those of the call.
 	TLS func() (*tls.Config, error)
+	// Token is a bearer token, for https:// channels.
+	Token string
 	// UserAgent names the program and its version in the service's log.
 	UserAgent string
 }
@@ -61,6 +63,16 @@ type core struct {
 func newCore(channel string, o Options) *core {
 	return newCoreOver(channel, o, dialOf(channel, o))
 }
+
+// newCoreInside makes a core whose requests go through rt. It has no
+// connections.
+func newCoreInside(rt http.RoundTripper, o Options) *core {
+	c := &core{url: "this process", opts: o}
+	c.http.Store(&http.Client{Transport: rt, CheckRedirect: noRedirect})
+	return c
+}
+
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 func newCoreOver(channel string, o Options, dial func(ctx context.Context) (net.Conn, error)) *core {
 	if o.Conns <= 0 {
@@ -86,7 +98,7 @@ func (c *core) newHTTP() *http.Client {
 			IdleConnTimeout:     time.Minute,
 			DisableCompression:  true,
 		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		CheckRedirect: noRedirect,
 	}
 }
 
@@ -198,6 +210,9 @@ func (c *core) send(ctx context.Context, method, target string, body []byte) (*h
 	req.Header.Set(wire.HeaderRequest, log.Request(ctx))
 	if c.opts.UserAgent != "" {
 		req.Header.Set("User-Agent", c.opts.UserAgent)
+	}
+	if c.opts.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.opts.Token)
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")

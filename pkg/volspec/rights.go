@@ -1,15 +1,41 @@
 package volspec
 
-// Caller is who makes a request, as the channel proved it. Exactly one of VM,
-// Admin and Stranger is set.
+// Caller is who asks: exactly one of a VM, an administrator on the service's own
+// machine, a user, a stranger or a visitor.
 type Caller struct {
 	VM          VMID
 	VMName      string
 	VMDatastore string // where the VM itself lives: what _VM_DS means
-	Admin       bool
-	Stranger    bool   // nobody yet: may only enrol
-	Actor       string // for the audit log: vm:NAME, admin:UID or stranger:ADDRESS
+	Stranger    bool   // a machine that is nobody yet: may only enrol
+	Visitor     bool   // a person who is nobody yet: may only log in
+
+	// Role is that of a user, MasterAdmin also for the administrator on the
+	// service's own machine, "" for VMs and strangers.
+	Role Role
+	// Admin holds for every role of the master that does not act for a tenant:
+	// it names vmgroups, and needs no access rows. What it may do follows from
+	// its Role.
+	Admin bool
+	// Group is the vmgroup of a tenant's user, or the one for which a master's
+	// user acts; "" for all others. GroupName is its name now.
+	Group     VMGroupID
+	GroupName string
+	// GuestFiles lets a TenantGuest recover files.
+	GuestFiles bool
+	User       UserID // "" for the administrator on the service's own machine
+	Scope      Scope  // of a token; "": all of Role
+
+	Actor string // for the audit log: vm:NAME, admin:UID, user:NAME, user:TENANT/NAME or stranger:ADDRESS
+	As    string // the vmgroup for which a master's user acts, "" for none
+	From  string // network address, "" on this machine
 }
+
+// Names tells whether the caller names the vmgroup that a request is about: any
+// as an Admin, no other than Group as a tenant's user, see Confine.
+func (c Caller) Names() bool { return c.Admin || c.Group != "" }
+
+// Audited is the part of an audit line that says who acted.
+func (c Caller) Audited() Audit { return Audit{Actor: c.Actor, As: c.As, From: c.From} }
 
 // VMGroup is a tenant: VMs, a default datastore and access rows.
 type VMGroup struct {

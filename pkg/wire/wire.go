@@ -343,7 +343,9 @@ type Finding struct {
 // AuditEntry is one line of the audit log.
 type AuditEntry struct {
 	Time    time.Time `json:"time"`
-	Actor   string    `json:"actor"` // vm:NAME or admin:UID
+	Actor   string    `json:"actor"`          // vm:NAME, admin:UID, user:NAME or user:TENANT/NAME
+	As      string    `json:"as,omitempty"`   // the vmgroup for which a master's user acted
+	From    string    `json:"from,omitempty"` // network address
 	VMGroup string    `json:"vmgroup"`
 	Action  string    `json:"action"`
 	Object  string    `json:"object"`

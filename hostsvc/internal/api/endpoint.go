@@ -13,62 +13,23 @@ import (
 	"mooring.dev/mooring/pkg/wire"
 )
 
-// audience says on which channels an endpoint exists. On all others it is as
-// unknown as one that was never written.
+// audience says for whom an endpoint exists. For all others it is as unknown as
+// one that was never written.
 type audience string
 
 const (
 	guests audience = "guest" // callers that are a VM
-	admins audience = "admin"
-	both   audience = "both" // those two
+	admins audience = "admin" // users of the master, and the administrator on this machine
+	users  audience = "user"  // those, and users of tenants
+	both   audience = "both"  // users and VMs
 	// strangers are peers of a channel on which a VM shows a certificate, and
 	// have none.
 	strangers audience = "stranger"
+	// visitors are peers of the channel for people who have not logged in.
+	visitors audience = "visitor"
+	// everybody on the channel for people: visitors and users.
+	people audience = "people"
 )
-
-// permission is the right that an endpoint needs; see roles.
-type permission string
-
-const (
-	helloRead     permission = "hello.read"
-	enroll        permission = "enroll"
-	enrolRenew    permission = "enroll.renew"
-	volumeRead    permission = "volume.read"
-	volumeCreate  permission = "volume.create"
-	volumeRemove  permission = "volume.remove"
-	volumeAttach  permission = "volume.attach" // attach, detach, format, heartbeat, freezes
-	volumeManage  permission = "volume.manage" // set, resize, undelete, snapshots, forced detach
-	vmgroupRead   permission = "vmgroup.read"
-	vmgroupManage permission = "vmgroup.manage"
-	serviceRead   permission = "service.read" // status, doctor, VMs, datastores
-	serviceManage permission = "service.manage"
-	auditRead     permission = "audit.read"
-	backupRead    permission = "backup.read"
-	backupRun     permission = "backup.run"     // backups, verifications, drills, copies
-	backupRestore permission = "backup.restore" // whatever shows the content of a recovery point
-	backupManage  permission = "backup.manage"  // repositories and their keys, policies, holds, removal of points
-)
-
-// rolesOf lists who has a permission. What is not listed nobody has.
-var rolesOf = map[permission]audience{
-	helloRead:     both,
-	enroll:        strangers,
-	enrolRenew:    guests,
-	volumeRead:    both,
-	volumeCreate:  both,
-	volumeRemove:  both,
-	volumeAttach:  guests,
-	volumeManage:  admins,
-	vmgroupRead:   admins,
-	vmgroupManage: admins,
-	serviceRead:   admins,
-	serviceManage: admins,
-	auditRead:     admins,
-	backupRead:    admins,
-	backupRun:     admins,
-	backupRestore: admins,
-	backupManage:  admins,
-}
 
 // tenantRule says whose data an endpoint touches.
 type tenantRule string
@@ -76,15 +37,26 @@ type tenantRule string
 const (
 	noTenant   tenantRule = "none"    // nobody's
 	ofChannel  tenantRule = "channel" // of the vmgroup of the calling VM; guests only
-	ofPath     tenantRule = "path"    // of the vmgroup that the path names; admins only
+	ofPath     tenantRule = "path"    // of the vmgroup that the path names, for a tenant's users only their own
+	ofScope    tenantRule = "scope"   // of the vmgroup of a tenant's user, of every vmgroup for users of the master
+	ofUser     tenantRule = "user"    // of the calling user alone
 	allTenants tenantRule = "all"     // of every vmgroup; admins only
 )
 
 func (a audience) includes(c volspec.Caller) bool {
-	if c.Stranger || a == strangers {
-		return c.Stranger && a == strangers
+	switch {
+	case c.VM != "":
+		return a == guests || a == both
+	case c.Stranger:
+		return a == strangers
+	case c.Visitor:
+		return a == visitors || a == people
+	case c.Admin:
+		return a == admins || a == users || a == both || a == people
+	case c.Group != "":
+		return a == users || a == both || a == people
 	}
-	return a == both || (a == admins) == c.Admin
+	return false
 }
 
 // endpoint is one row of the table.
@@ -112,7 +84,17 @@ type call struct {
 }
 
 func (c *call) group() string { return c.vars["vmgroup"] }
-func (c *call) name() string  { return c.vars["name"] }
+
+// scope is the vmgroup that a listing is about: a tenant's user has only one,
+// a user of the master may name one in the query; "" is all.
+func (c *call) scope() string {
+	if c.caller.Admin {
+		return c.query.Get("vmgroup")
+	}
+	return c.caller.GroupName
+}
+
+func (c *call) name() string { return c.vars["name"] }
 
 func (c *call) flag(name string) (bool, error) {
 	v := c.query.Get(name)

@@ -11,17 +11,17 @@ type Row struct {
 // GuestRows is the part of the table that guests see.
 func GuestRows() (rows []Row) {
 	for _, e := range endpoints {
-		if e.audience != admins {
+		if e.audience == guests || e.audience == both {
 			rows = append(rows, Row{e.method, e.path, e.in})
 		}
 	}
 	return rows
 }
 
-// AdminRows is the part of the table that is the administrator's alone.
+// AdminRows is the part of the table that is not for guests.
 func AdminRows() (rows []Row) {
 	for _, e := range endpoints {
-		if e.audience == admins {
+		if e.audience == admins || e.audience == users {
 			rows = append(rows, Row{e.method, e.path, e.in})
 		}
 	}

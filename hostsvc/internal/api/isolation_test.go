@@ -42,7 +42,7 @@ import (
 // anybody else contains it, unless the request did.
 const word = "zzsecret"
 
-var admin = volspec.Caller{Admin: true, Actor: "admin:0"}
+var admin = volspec.Caller{Admin: true, Role: volspec.MasterAdmin, Actor: "admin:0"}
 
 // vm is a fixed VM of the test's world.
 func vm(n int, name string) volspec.Caller {
@@ -123,7 +123,7 @@ func (w *world) serve(srv *api.Server, c volspec.Caller) string {
 	ctx, stop := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- srv.Serve(ctx, l, func(context.Context, net.Conn) (volspec.Caller, error) { return c, nil })
+		done <- srv.Serve(ctx, l, func(context.Context, *http.Request) (volspec.Caller, error) { return c, nil })
 	}()
 	w.t.Cleanup(func() {
 		stop()

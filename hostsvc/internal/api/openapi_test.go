@@ -130,7 +130,7 @@ func operation(t *testing.T, s *schemas, rows []endpoint) object {
 	for _, r := range rows {
 		require.Equal(t, []any{e.in, e.out, e.media, e.later}, []any{r.in, r.out, r.media, r.later}, "one operation, one form: %s", e.name())
 		if r.audience == both {
-			audiences = append(audiences, string(guests), string(admins))
+			audiences = append(audiences, string(guests), string(users))
 		} else {
 			audiences = append(audiences, string(r.audience))
 		}

@@ -83,7 +83,7 @@ func guarded(do func() ([]byte, error)) (body []byte, err error) {
 // answer is the way of every request: who, which version, what, may he, with
 // what, do it. That of a stream ends before the last step.
 func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Request, id Identity, x *exchange) ([]byte, error) {
-	c, err := id(ctx, connOf(ctx))
+	c, err := id(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -101,16 +101,19 @@ func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return nil, noEndpoint
 	}
 	e := x.endpoint
-	if !rolesOf[e.permission].includes(c) {
-		return nil, errkind.New(errkind.Denied, "%s needs the permission %s, which this channel does not give", e.name(), e.permission)
+	if e.tenant == ofPath && c.Group != "" && x.vars["vmgroup"] != c.GroupName {
+		return nil, errkind.New(errkind.NotFound, "Vmgroup %s does not exist", x.vars["vmgroup"])
 	}
-	query, err := e.checkQuery(r.URL.RawQuery, c.Admin)
+	if !e.permission.allows(c) {
+		return nil, refuse(e, c)
+	}
+	query, err := e.checkQuery(r.URL.RawQuery, strict(c))
 	if err != nil {
 		return nil, err
 	}
 	var in any
 	if e.in != nil {
-		if in, err = readBody(w, r, e.in, c.Admin); err != nil {
+		if in, err = readBody(w, r, e.in, strict(c)); err != nil {
 			return nil, err
 		}
 	}
@@ -135,7 +138,26 @@ func (x *exchange) named(ctx context.Context) context.Context {
 	if x.caller.VM != "" {
 		ctx = log.With(ctx, log.VM, x.caller.VMName)
 	}
+	if x.caller.Group != "" {
+		ctx = volspec.Confine(log.With(ctx, log.VMGroup, x.caller.GroupName), x.caller.Group)
+	}
 	return ctx
+}
+
+// strict tells whether words that an endpoint does not know are refused: right
+// for people, whose typing error must not be obeyed half, wrong for machines,
+// whose plugin may be one version ahead of the service.
+func strict(c volspec.Caller) bool { return c.Names() || c.Visitor }
+
+// refuse says why a caller may not, in words that fit who it is.
+func refuse(e *endpoint, c volspec.Caller) error {
+	switch {
+	case c.Role == "":
+		return errkind.New(errkind.Denied, "%s needs the permission %s, which this channel does not give", e.name(), e.permission)
+	case !c.Scope.Has(string(e.permission)):
+		return errkind.New(errkind.Denied, "this needs the permission %s, which the token does not have: use one with it", e.permission)
+	}
+	return errkind.New(errkind.Denied, "this needs the permission %s, which the role %s does not have: ask an administrator", e.permission, c.Role)
 }
 
 // checkProtocol compares the peer's version with ours. A peer that states

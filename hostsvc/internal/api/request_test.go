@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -294,7 +293,7 @@ func TestIdentityIsRequired(t *testing.T) {
 		p := ask(t, g.channel(id), "GET", wire.Prefix+"/hello", "").problem(t)
 		assert.Equal(t, "internal", p.Kind, name)
 	}
-	refuse := func(context.Context, net.Conn) (volspec.Caller, error) {
+	refuse := func(context.Context, *http.Request) (volspec.Caller, error) {
 		return callerAdmin, errkind.New(errkind.Denied, "not you")
 	}
 	socket := g.channel(refuse)

@@ -83,7 +83,7 @@ func (s *Server) serveTo(ctx context.Context, l net.Listener, id Identity) error
 	return s.listen(ctx, l, func(w http.ResponseWriter, r *http.Request) {
 		// For others than an admin /healthz and the like do not exist.
 		if h := s.observer(r.URL.Path); h != nil {
-			if c, err := id(r.Context(), connOf(r.Context())); err == nil && c.Admin {
+			if c, err := id(r.Context(), r); err == nil && c.Admin {
 				h(w, r)
 				return
 			}

@@ -287,7 +287,7 @@ func TestPeerIdentities(t *testing.T) {
 	a, b := net.Pipe()
 	defer func() { assert.NoError(t, a.Close()); assert.NoError(t, b.Close()) }()
 	for _, id := range []Identity{AdminPeers(0), GuestPeers(vm)} {
-		_, err := id(t.Context(), a)
+		_, err := id(withConn(t.Context(), a), nil)
 		assert.Equal(t, errkind.Unsupported, errkind.Of(err), "without credentials nobody is anybody")
 	}
 }

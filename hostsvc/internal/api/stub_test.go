@@ -275,12 +275,20 @@ type rig struct {
 var nobody volspec.Caller
 
 var (
-	callerAdmin   = volspec.Caller{Admin: true, Actor: "admin:0"}
+	callerAdmin   = volspec.Caller{Admin: true, Role: volspec.MasterAdmin, Actor: "admin:0"}
 	callerA       = volspec.Caller{VM: "aaaaaaaa-0000-4000-8000-000000000001", VMName: "vm a", Actor: "vm:vm a"}
 	callerB       = volspec.Caller{VM: "bbbbbbbb-0000-4000-8000-000000000002", VMName: "vmb", Actor: "vm:vmb"}
+	callerViewer  = volspec.Caller{Admin: true, Role: volspec.MasterViewer, User: "u1", Actor: "user:viewer", From: "192.0.2.1"}
+	callerTenant  = ofX(volspec.TenantAdmin)
+	callerVisitor = volspec.Caller{Visitor: true, Actor: "visitor:192.0.2.1", From: "192.0.2.1"}
 	callerStray   = volspec.Caller{Stranger: true, Actor: "stranger:192.0.2.1:5"}
 	callerUnknown = volspec.Caller{VM: "cccccccc-0000-4000-8000-000000000003", VMName: "stray", Actor: "vm:stray"}
 )
+
+// ofX is a user of the tenant x.
+func ofX(r volspec.Role) volspec.Caller {
+	return volspec.Caller{Role: r, Group: "id-of-x", GroupName: "x", User: "u-" + volspec.UserID(r), Actor: "user:x/" + string(r), From: "192.0.2.1"}
+}
 
 func newRig(t *testing.T, change ...func(*Options)) *rig {
 	u := &stub{}
@@ -296,7 +304,7 @@ func newRig(t *testing.T, change ...func(*Options)) *rig {
 
 // as fixes a channel's caller.
 func as(c volspec.Caller) Identity {
-	return func(context.Context, net.Conn) (volspec.Caller, error) { return c, nil }
+	return func(context.Context, *http.Request) (volspec.Caller, error) { return c, nil }
 }
 
 // channel serves one more socket until the test ends, and returns its path.

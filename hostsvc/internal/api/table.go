@@ -105,7 +105,7 @@ var serviceEndpoints = []endpoint{
 		give(func(ctx context.Context, s *Server, _ *call) ([]wire.Finding, error) { return s.o.System.Doctor(ctx) }),
 	},
 	{
-		http.MethodGet, "/audit", admins, auditRead, allTenants,
+		http.MethodGet, "/audit", users, auditRead, ofScope,
 		"The audit log, newest first",
 		[]param{
 			{"vmgroup", "string", "only of this vmgroup"},
@@ -116,7 +116,7 @@ var serviceEndpoints = []endpoint{
 			if err != nil {
 				return nil, err
 			}
-			return s.o.Volumes.Audit(ctx, c.query.Get("vmgroup"), limit)
+			return s.o.Volumes.Audit(ctx, c.scope(), limit)
 		}),
 	},
 	{

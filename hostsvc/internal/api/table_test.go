@@ -21,14 +21,17 @@ import (
 func TestEveryEndpointDeclaresPermissionAndTenantRule(t *testing.T) {
 	for _, e := range endpoints {
 		t.Run(string(e.audience)+" "+e.name(), func(t *testing.T) {
-			assert.Contains(t, []audience{guests, admins, both, strangers}, e.audience)
-			holders, known := rolesOf[e.permission]
+			assert.Contains(t, []audience{guests, admins, users, both, strangers, visitors, people}, e.audience)
+			holders, known := holdersOf[e.permission]
 			require.True(t, known, "permission %q is not declared", e.permission)
-			for _, c := range []volspec.Caller{callerA, callerAdmin, callerStray} {
-				if e.audience.includes(c) {
-					assert.True(t, holders.includes(c), "nobody of the audience could use it")
-				}
+			for _, h := range holders {
+				assert.True(t, h.Known() || h == aVM || h == aStranger || h == aVisitor, "%q is nobody", h)
 			}
+			used := false
+			for _, c := range allCallers {
+				used = used || e.audience.includes(c) && e.permission.allows(c)
+			}
+			assert.True(t, used, "nobody of the audience could use it")
 			named := strings.Contains(e.path, "{vmgroup}")
 			switch e.tenant {
 			case noTenant:
@@ -37,8 +40,14 @@ func TestEveryEndpointDeclaresPermissionAndTenantRule(t *testing.T) {
 				assert.Equal(t, guests, e.audience)
 				assert.False(t, named, "a guest's vmgroup is that of its channel")
 			case ofPath:
-				assert.Equal(t, admins, e.audience)
+				assert.Contains(t, []audience{admins, users}, e.audience)
 				assert.True(t, named)
+			case ofScope:
+				assert.Equal(t, users, e.audience)
+				assert.False(t, named)
+			case ofUser:
+				assert.Equal(t, users, e.audience)
+				assert.False(t, named)
 			case allTenants:
 				assert.Equal(t, admins, e.audience)
 				assert.False(t, named)
@@ -74,7 +83,7 @@ func TestEveryEndpointDeclaresPermissionAndTenantRule(t *testing.T) {
 // words selects a tenant or a VM.
 func TestTableIsUnambiguous(t *testing.T) {
 	seen := map[string]bool{}
-	for _, c := range []volspec.Caller{callerA, callerAdmin, callerStray} {
+	for _, c := range []volspec.Caller{callerA, callerAdmin, callerTenant, callerStray, callerVisitor} {
 		for _, e := range endpoints {
 			if !e.audience.includes(c) {
 				continue
@@ -88,7 +97,7 @@ func TestTableIsUnambiguous(t *testing.T) {
 		}
 	}
 	for _, e := range endpoints {
-		if e.audience == admins {
+		if e.audience != guests && e.audience != both && e.audience != strangers {
 			continue
 		}
 		if e.in != nil {
@@ -125,7 +134,9 @@ func (e *endpoint) sample(t *testing.T) string {
 	return strings.ReplaceAll(string(b), `"0b"`, `"1gb"`)
 }
 
-var allCallers = map[string]volspec.Caller{"admin": callerAdmin, "guest A": callerA, "guest B": callerB, "unknown VM": callerUnknown, "stranger": callerStray}
+var allCallers = map[string]volspec.Caller{"admin": callerAdmin, "guest A": callerA, "guest B": callerB, "unknown VM": callerUnknown, "stranger": callerStray,
+	"master viewer": callerViewer, "tenant admin": callerTenant, "operator": ofX(volspec.Operator), "restore operator": ofX(volspec.RestoreOperator),
+	"tenant guest": ofX(volspec.TenantGuest), "visitor": callerVisitor}
 
 // Every endpoint as everybody: for its audience it reaches the use case, with
 // the caller of the channel and no other; for all others it is, to the byte,
@@ -143,10 +154,15 @@ func TestEveryEndpointAsEverybody(t *testing.T) {
 				g.uses.take()
 				got := ask(t, socket, e.method, wire.Prefix+fill(e.path, "x"), e.sample(t), id)
 				calls := g.uses.take()
+				if e.audience.includes(c) && !e.permission.allows(c) {
+					assert.Equal(t, http.StatusForbidden, got.status, got.body)
+					assert.Empty(t, calls, "nothing was done")
+					return
+				}
 				if e.audience.includes(c) {
 					assert.Equal(t, e.status(), got.status, got.body)
 					for _, call := range calls {
-						if !c.Admin || call.caller != nobody {
+						if c.VM != "" || call.caller != nobody {
 							assert.Equal(t, c, call.caller)
 						}
 					}

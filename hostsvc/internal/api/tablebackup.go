@@ -56,10 +56,10 @@ func (c *call) job() volspec.JobID { return volspec.JobID(c.vars["job"]) }
 
 var repositoryEndpoints = []endpoint{
 	{
-		http.MethodGet, "/repositories", admins, backupRead, allTenants,
+		http.MethodGet, "/repositories", users, backupRead, ofScope,
 		"Repositories of all vmgroups, and prepared ones", []param{{"vmgroup", "string", "only of this vmgroup"}},
 		give(func(ctx context.Context, s *Server, c *call) ([]wire.Repository, error) {
-			return s.o.Backups.Repositories(ctx, c.query.Get("vmgroup"))
+			return s.o.Backups.Repositories(ctx, c.scope())
 		}),
 	},
 	{
@@ -84,56 +84,56 @@ var repositoryEndpoints = []endpoint{
 		}),
 	},
 	{
-		http.MethodGet, ofGroup + "/repositories", admins, backupRead, ofPath,
+		http.MethodGet, ofGroup + "/repositories", users, backupRead, ofPath,
 		"The repositories of a vmgroup", nil,
 		give(func(ctx context.Context, s *Server, c *call) ([]wire.Repository, error) {
 			return s.o.Backups.Repositories(ctx, c.group())
 		}),
 	},
 	{
-		http.MethodPost, ofGroup + "/repositories", admins, backupManage, ofPath,
+		http.MethodPost, ofGroup + "/repositories", users, backupManage, ofPath,
 		"Make a repository, or attach one that exists", nil,
 		take(func(ctx context.Context, s *Server, c *call, in wire.CreateRepository) (wire.Repository, error) {
 			return s.o.Backups.CreateRepository(ctx, c.caller, c.group(), in)
 		}),
 	},
 	{
-		http.MethodGet, oneRepository, admins, backupRead, ofPath,
+		http.MethodGet, oneRepository, users, backupRead, ofPath,
 		"One repository", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.Repository, error) {
 			return s.o.Backups.Repository(ctx, c.group(), c.repository())
 		}),
 	},
 	{
-		http.MethodDelete, oneRepository, admins, backupManage, ofPath,
+		http.MethodDelete, oneRepository, users, backupManage, ofPath,
 		"Detach a repository: it is forgotten here, its data stay where they are", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.Message, error) {
 			return said(s.o.Backups.DetachRepository(ctx, c.caller, c.group(), c.repository()), "repository", c.repository(), "is detached")
 		}),
 	},
 	{
-		http.MethodPost, oneRepository + "/check", admins, backupRun, ofPath,
+		http.MethodPost, oneRepository + "/check", users, backupRun, ofPath,
 		"Look at a repository's identity and status now", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.Repository, error) {
 			return s.o.Backups.CheckRepository(ctx, c.group(), c.repository())
 		}),
 	},
 	{
-		http.MethodPost, oneRepository + "/kit", admins, backupManage, ofPath,
+		http.MethodPost, oneRepository + "/kit", users, backupManage, ofPath,
 		"The recovery kit of a repository: what opens it without this installation", nil,
 		take(func(ctx context.Context, s *Server, c *call, in wire.KitOptions) (wire.Kit, error) {
 			return s.o.Backups.Kit(ctx, c.caller, c.group(), c.repository(), in)
 		}),
 	},
 	{
-		http.MethodPut, oneRepository + "/credentials", admins, backupManage, ofPath,
+		http.MethodPut, oneRepository + "/credentials", users, backupManage, ofPath,
 		"Change the credentials of a repository's place", nil,
 		take(func(ctx context.Context, s *Server, c *call, in wire.Credentials) (wire.Repository, error) {
 			return s.o.Backups.SetCredentials(ctx, c.caller, c.group(), c.repository(), in)
 		}),
 	},
 	{
-		http.MethodGet, ofGroup + "/backup-usage", admins, backupRead, ofPath,
+		http.MethodGet, ofGroup + "/backup-usage", users, backupRead, ofPath,
 		"What a vmgroup stores in its repositories", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.BackupUsage, error) {
 			return s.o.Backups.BackupUsage(ctx, c.group())
@@ -150,24 +150,24 @@ var repositoryEndpoints = []endpoint{
 
 var protectionEndpoints = []endpoint{
 	{
-		http.MethodGet, ofGroup + "/protection", admins, backupRead, ofPath,
+		http.MethodGet, ofGroup + "/protection", users, backupRead, ofPath,
 		"How the volumes and VMs of a vmgroup are protected", nil,
 		give(func(ctx context.Context, s *Server, c *call) ([]wire.Protection, error) {
 			return s.o.Backups.Protection(ctx, c.group())
 		}),
 	},
 	{
-		http.MethodGet, ofGroup + "/alarms", admins, backupRead, ofPath,
+		http.MethodGet, ofGroup + "/alarms", users, backupRead, ofPath,
 		"What somebody must look at in a vmgroup", nil,
 		give(func(ctx context.Context, s *Server, c *call) ([]wire.Alarm, error) {
 			return s.o.Backups.Alarms(ctx, c.group())
 		}),
 	},
 	{
-		http.MethodGet, "/alarms", admins, backupRead, allTenants,
-		"What somebody must look at, in all vmgroups", nil,
-		give(func(ctx context.Context, s *Server, _ *call) ([]wire.Alarm, error) {
-			return s.o.Backups.Alarms(ctx, "")
+		http.MethodGet, "/alarms", users, backupRead, ofScope,
+		"What somebody must look at, in all vmgroups", []param{{"vmgroup", "string", "only of this vmgroup"}},
+		give(func(ctx context.Context, s *Server, c *call) ([]wire.Alarm, error) {
+			return s.o.Backups.Alarms(ctx, c.scope())
 		}),
 	},
 	{

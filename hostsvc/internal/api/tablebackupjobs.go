@@ -11,54 +11,54 @@ import (
 
 var policyEndpoints = []endpoint{
 	{
-		http.MethodGet, ofGroup + "/policies", admins, backupRead, ofPath,
+		http.MethodGet, ofGroup + "/policies", users, backupRead, ofPath,
 		"The backup policies of a vmgroup", nil,
 		give(func(ctx context.Context, s *Server, c *call) ([]wire.Policy, error) {
 			return s.o.Backups.Policies(ctx, c.group())
 		}),
 	},
 	{
-		http.MethodPost, ofGroup + "/policies", admins, backupManage, ofPath,
+		http.MethodPost, ofGroup + "/policies", users, backupManage, ofPath,
 		"Make a backup policy", nil,
 		take(func(ctx context.Context, s *Server, c *call, in wire.Policy) (wire.Policy, error) {
 			return s.o.Backups.PutPolicy(ctx, c.caller, c.group(), in, false)
 		}),
 	},
 	{
-		http.MethodGet, onePolicy, admins, backupRead, ofPath,
+		http.MethodGet, onePolicy, users, backupRead, ofPath,
 		"One backup policy", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.Policy, error) {
 			return s.o.Backups.Policy(ctx, c.group(), c.policy())
 		}),
 	},
 	{
-		http.MethodPut, onePolicy, admins, backupManage, ofPath,
+		http.MethodPut, onePolicy, users, backupManage, ofPath,
 		"Replace a backup policy", nil,
 		take(putPolicy),
 	},
 	{
-		http.MethodDelete, onePolicy, admins, backupManage, ofPath,
+		http.MethodDelete, onePolicy, users, backupManage, ofPath,
 		"Remove a backup policy; the recovery points stay", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.Message, error) {
 			return said(s.o.Backups.RemovePolicy(ctx, c.caller, c.group(), c.policy()), "policy", c.policy(), "is removed")
 		}),
 	},
 	{
-		http.MethodGet, onePolicy + "/preview", admins, backupRead, ofPath,
+		http.MethodGet, onePolicy + "/preview", users, backupRead, ofPath,
 		"What a backup policy protects, when it runs next and what it would remove", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.PolicyPreview, error) {
 			return s.o.Backups.PreviewPolicy(ctx, c.group(), c.policy())
 		}),
 	},
 	{
-		http.MethodPost, ofGroup + "/policy-preview", admins, backupRead, ofPath,
+		http.MethodPost, ofGroup + "/policy-preview", users, backupRead, ofPath,
 		"What a backup policy that is not stored yet would do", nil,
 		take(func(ctx context.Context, s *Server, c *call, in wire.Policy) (wire.PolicyPreview, error) {
 			return s.o.Backups.PreviewNew(ctx, c.group(), in)
 		}),
 	},
 	{
-		http.MethodPost, ofGroup + "/prune", admins, backupManage, ofPath,
+		http.MethodPost, ofGroup + "/prune", users, backupManage, ofPath,
 		"Apply the retention of policies now, or only tell what it would remove", nil,
 		take(func(ctx context.Context, s *Server, c *call, in wire.Prune) (wire.Pruned, error) {
 			return s.o.Backups.Prune(ctx, c.caller, c.group(), in)
@@ -84,19 +84,21 @@ var jobParams = slices.Concat([]param{
 
 var jobEndpoints = []endpoint{
 	{
-		http.MethodGet, "/jobs", admins, backupRead, allTenants,
-		"The jobs of all vmgroups, newest first", jobParams,
-		give(func(ctx context.Context, s *Server, c *call) (wire.JobList, error) { return listJobs(ctx, s, c, "") }),
+		http.MethodGet, "/jobs", users, backupRead, ofScope,
+		"The jobs of all vmgroups, newest first", append([]param{{"vmgroup", "string", "only of this vmgroup"}}, jobParams...),
+		give(func(ctx context.Context, s *Server, c *call) (wire.JobList, error) {
+			return listJobs(ctx, s, c, c.scope())
+		}),
 	},
 	{
-		http.MethodGet, ofGroup + "/jobs", admins, backupRead, ofPath,
+		http.MethodGet, ofGroup + "/jobs", users, backupRead, ofPath,
 		"The jobs of a vmgroup, newest first", jobParams,
 		give(func(ctx context.Context, s *Server, c *call) (wire.JobList, error) {
 			return listJobs(ctx, s, c, c.group())
 		}),
 	},
 	{
-		http.MethodGet, oneJob, admins, backupRead, ofPath,
+		http.MethodGet, oneJob, users, backupRead, ofPath,
 		"One job", []param{{"wait_ms", "integer", "answer when the job has ended, or after this many milliseconds"}},
 		give(func(ctx context.Context, s *Server, c *call) (wire.Job, error) {
 			wait, err := c.number("wait_ms")
@@ -109,14 +111,14 @@ var jobEndpoints = []endpoint{
 		}),
 	},
 	{
-		http.MethodPost, oneJob + "/cancel", admins, backupRun, ofPath,
+		http.MethodPost, oneJob + "/cancel", users, backupRun, ofPath,
 		"Ask a job to end", nil,
 		accept(give(func(ctx context.Context, s *Server, c *call) (wire.Job, error) {
 			return s.o.Backups.CancelJob(ctx, c.caller, c.group(), c.job())
 		})),
 	},
 	{
-		http.MethodGet, oneJob + "/events", admins, backupRead, ofPath,
+		http.MethodGet, oneJob + "/events", users, backupRead, ofPath,
 		"A job's progress as server-sent events, each the job as JSON, at most two a second, until it has ended", nil,
 		events(),
 	},

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -16,7 +17,7 @@ const (
 
 var pointEndpoints = []endpoint{
 	{
-		http.MethodGet, ofGroup + "/points", admins, backupRead, ofPath,
+		http.MethodGet, ofGroup + "/points", users, backupRead, ofPath,
 		"The recovery points of a vmgroup, newest first",
 		slices.Concat([]param{
 			{"volume", "string", "only of this volume, or of the VM vm/NAME"},
@@ -33,56 +34,59 @@ var pointEndpoints = []endpoint{
 		}),
 	},
 	{
-		http.MethodGet, onePoint, admins, backupRead, ofPath,
+		http.MethodGet, onePoint, users, backupRead, ofPath,
 		"One recovery point, by id, volume@time, volume@latest, vm/NAME@time or vm/NAME@latest", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.Point, error) {
 			return s.o.Backups.Point(ctx, c.group(), c.point())
 		}),
 	},
 	{
-		http.MethodPatch, onePoint, admins, backupManage, ofPath,
+		http.MethodPatch, onePoint, users, backupManage, ofPath,
 		"Hold a recovery point, or let go of it", nil,
 		take(func(ctx context.Context, s *Server, c *call, in wire.SetPoint) (wire.Point, error) {
 			return s.o.Backups.SetPoint(ctx, c.caller, c.group(), c.point(), in)
 		}),
 	},
 	{
-		http.MethodDelete, onePoint, admins, backupManage, ofPath,
+		http.MethodDelete, onePoint, users, backupManage, ofPath,
 		"Delete a recovery point", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.Message, error) {
 			return said(s.o.Backups.DeletePoint(ctx, c.caller, c.group(), c.point()), "recovery point", c.point(), "is deleted")
 		}),
 	},
 	{
-		http.MethodPost, onePoint + "/verify", admins, backupRun, ofPath,
+		http.MethodPost, onePoint + "/verify", users, backupRun, ofPath,
 		"Read a recovery point back and check it", nil,
 		accept(take(func(ctx context.Context, s *Server, c *call, in wire.RunVerify) (wire.Job, error) {
 			return s.o.Backups.Verify(ctx, c.caller, c.group(), c.point(), in)
 		})),
 	},
 	{
-		http.MethodPost, onePoint + "/drill", admins, backupRun, ofPath,
+		http.MethodPost, onePoint + "/drill", users, backupRun, ofPath,
 		"Restore a recovery point to scratch, check and mount it, clean up", nil,
 		accept(give(func(ctx context.Context, s *Server, c *call) (wire.Job, error) {
 			return s.o.Backups.Drill(ctx, c.caller, c.group(), c.point())
 		})),
 	},
 	{
-		http.MethodPost, onePoint + "/restore", admins, backupRestore, ofPath,
+		http.MethodPost, onePoint + "/restore", users, backupRestore, ofPath,
 		"Bring a recovery point back, as a new volume or VM or in place", nil,
 		accept(take(func(ctx context.Context, s *Server, c *call, in wire.RunRestore) (wire.Job, error) {
+			if in.InPlace && !backupManage.allows(c.caller) {
+				return wire.Job{}, errkind.New(errkind.Denied, "restoring in place replaces what is there, which needs the permission %s: restore as new, or ask an administrator of the tenant", backupManage)
+			}
 			return s.o.Backups.RestorePoint(ctx, c.caller, c.group(), c.point(), in)
 		})),
 	},
 	{
-		http.MethodPost, onePoint + "/copy", admins, backupRun, ofPath,
+		http.MethodPost, onePoint + "/copy", users, backupRun, ofPath,
 		"Copy a recovery point to another repository of the vmgroup", nil,
 		accept(take(func(ctx context.Context, s *Server, c *call, in wire.RunCopy) (wire.Job, error) {
 			return s.o.Backups.CopyPoint(ctx, c.caller, c.group(), c.point(), in)
 		})),
 	},
 	{
-		http.MethodPost, ofGroup + "/backups", admins, backupRun, ofPath,
+		http.MethodPost, ofGroup + "/backups", users, backupRun, ofPath,
 		"Back volumes up now: a job for each", nil,
 		accept(take(func(ctx context.Context, s *Server, c *call, in wire.RunBackup) ([]wire.Job, error) {
 			return s.o.Backups.Backup(ctx, c.caller, c.group(), in)
@@ -93,7 +97,7 @@ var pointEndpoints = []endpoint{
 // fileEndpoints show the content of recovery points.
 var fileEndpoints = []endpoint{
 	{
-		http.MethodGet, onePoint + "/files", admins, backupRestore, ofPath,
+		http.MethodGet, onePoint + "/files", users, backupContent, ofPath,
 		"A folder inside a recovery point, by name",
 		slices.Concat([]param{{"path", "string", "of the folder; without it the uppermost one"}}, pageParams),
 		give(func(ctx context.Context, s *Server, c *call) (wire.FileList, error) {
@@ -105,14 +109,14 @@ var fileEndpoints = []endpoint{
 		}),
 	},
 	{
-		http.MethodGet, onePoint + "/file", admins, backupRestore, ofPath,
+		http.MethodGet, onePoint + "/file", users, backupContent, ofPath,
 		"The content of one file inside a recovery point", []param{{"path", "string", "of the file"}},
 		send(mediaBytes, func(ctx context.Context, s *Server, c *call, w *streamWriter) error {
 			return s.o.Backups.File(ctx, c.caller, c.group(), c.point(), c.query.Get("path"), w.start, w)
 		}),
 	},
 	{
-		http.MethodGet, onePoint + "/tar", admins, backupRestore, ofPath,
+		http.MethodGet, onePoint + "/tar", users, backupContent, ofPath,
 		"Files and folders inside a recovery point as a tar archive, with owners, modes and extended attributes",
 		[]param{{"path", "list", "of a file or folder; may be repeated; without it everything"}},
 		send(mediaTar, func(ctx context.Context, s *Server, c *call, w *streamWriter) error {
@@ -120,7 +124,7 @@ var fileEndpoints = []endpoint{
 		}),
 	},
 	{
-		http.MethodGet, onePoint + "/image", admins, backupRestore, ofPath,
+		http.MethodGet, onePoint + "/image", users, backupContent, ofPath,
 		"A recovery point as the raw bytes of its disk", nil,
 		send(mediaBytes, func(ctx context.Context, s *Server, c *call, w *streamWriter) error {
 			return s.o.Backups.Image(ctx, c.caller, c.group(), c.point(), w.start, w)

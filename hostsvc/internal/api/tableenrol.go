@@ -60,7 +60,7 @@ var enrolEndpoints = []endpoint{
 
 // bindingOf is the peer's address and the binding of a TLS channel.
 func bindingOf(ctx context.Context) (host string, binding []byte, err error) {
-	conn, ok := transport.TLSOf(connOf(ctx))
+	conn, ok := transport.TLSOf(ConnOf(ctx))
 	if !ok {
 		return "", nil, nil
 	}
@@ -71,7 +71,7 @@ func bindingOf(ctx context.Context) (host string, binding []byte, err error) {
 
 // chainOf is what the peer of a TLS channel has shown.
 func chainOf(ctx context.Context) []*x509.Certificate {
-	conn, ok := transport.TLSOf(connOf(ctx))
+	conn, ok := transport.TLSOf(ConnOf(ctx))
 	if !ok {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 
 var vmgroupEndpoints = []endpoint{
 	{
-		http.MethodGet, "/vmgroups", admins, vmgroupRead, allTenants,
+		http.MethodGet, "/vmgroups", users, vmgroupRead, ofScope,
 		"All vmgroups", nil,
 		give(func(ctx context.Context, s *Server, _ *call) ([]wire.VMGroup, error) { return s.o.Tenants.List(ctx) }),
 	},
@@ -22,7 +22,7 @@ var vmgroupEndpoints = []endpoint{
 		}),
 	},
 	{
-		http.MethodGet, "/vmgroups/{vmgroup}", admins, vmgroupRead, ofPath,
+		http.MethodGet, "/vmgroups/{vmgroup}", users, vmgroupRead, ofPath,
 		"One vmgroup", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.VMGroup, error) {
 			return s.o.Tenants.Get(ctx, c.group())
@@ -53,7 +53,7 @@ var vmgroupEndpoints = []endpoint{
 		}),
 	},
 	{
-		http.MethodGet, "/vmgroups/{vmgroup}/vms", admins, vmgroupRead, ofPath,
+		http.MethodGet, "/vmgroups/{vmgroup}/vms", users, vmgroupRead, ofPath,
 		"The VMs of a vmgroup", nil,
 		give(func(ctx context.Context, s *Server, c *call) ([]wire.VM, error) {
 			return s.o.Tenants.VMs(ctx, c.group())
@@ -81,7 +81,7 @@ var vmgroupEndpoints = []endpoint{
 		}),
 	},
 	{
-		http.MethodGet, "/vmgroups/{vmgroup}/access", admins, vmgroupRead, ofPath,
+		http.MethodGet, "/vmgroups/{vmgroup}/access", users, vmgroupRead, ofPath,
 		"The access rows of a vmgroup", nil,
 		give(func(ctx context.Context, s *Server, c *call) ([]wire.Access, error) {
 			g, err := s.o.Tenants.Get(ctx, c.group())
@@ -108,7 +108,7 @@ var vmgroupEndpoints = []endpoint{
 		}),
 	},
 	{
-		http.MethodGet, "/vmgroups/{vmgroup}/folders", admins, vmgroupRead, ofPath,
+		http.MethodGet, "/vmgroups/{vmgroup}/folders", users, vmgroupRead, ofPath,
 		"The folders of VMs that a vmgroup may protect, with the VMs", nil,
 		give(func(ctx context.Context, s *Server, c *call) ([]wire.Folder, error) {
 			return s.o.Tenants.Folders(ctx, c.group())

@@ -14,7 +14,7 @@ const onePath = "/vmgroups/{vmgroup}/volumes/{name}"
 
 var volumeEndpoints = []endpoint{
 	{
-		http.MethodGet, "/volumes", admins, volumeRead, allTenants,
+		http.MethodGet, "/volumes", users, volumeRead, ofScope,
 		"Volumes of all vmgroups",
 		slices.Concat([]param{
 			{"vmgroup", "string", "glob pattern of vmgroup names"},
@@ -24,28 +24,28 @@ var volumeEndpoints = []endpoint{
 		give(listAll),
 	},
 	{
-		http.MethodPost, "/vmgroups/{vmgroup}/volumes", admins, volumeCreate, ofPath,
+		http.MethodPost, "/vmgroups/{vmgroup}/volumes", users, volumeCreate, ofPath,
 		"Make a volume in a vmgroup", nil,
 		take(func(ctx context.Context, s *Server, c *call, in wire.CreateVolume) (wire.Volume, error) {
 			return s.o.Volumes.Create(ctx, c.caller, c.group(), in)
 		}),
 	},
 	{
-		http.MethodGet, onePath, admins, volumeRead, ofPath,
+		http.MethodGet, onePath, users, volumeRead, ofPath,
 		"One volume", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.Volume, error) {
 			return s.o.Volumes.Get(ctx, c.caller, c.group(), c.name())
 		}),
 	},
 	{
-		http.MethodPatch, onePath, admins, volumeManage, ofPath,
+		http.MethodPatch, onePath, users, volumeManage, ofPath,
 		"Change what is given of a volume's options", nil,
 		take(func(ctx context.Context, s *Server, c *call, in wire.SetVolume) (wire.Volume, error) {
 			return s.o.Volumes.Set(ctx, c.caller, c.group(), c.name(), in)
 		}),
 	},
 	{
-		http.MethodDelete, onePath, admins, volumeRemove, ofPath,
+		http.MethodDelete, onePath, users, volumeRemove, ofPath,
 		"Move a volume into the trash, or destroy it",
 		[]param{{"purge", "boolean", "destroy it at once; then the name may be that of a trashed volume's id"}},
 		give(func(ctx context.Context, s *Server, c *call) (wire.Message, error) {
@@ -57,42 +57,42 @@ var volumeEndpoints = []endpoint{
 		}),
 	},
 	{
-		http.MethodPost, onePath + "/resize", admins, volumeManage, ofPath,
+		http.MethodPost, onePath + "/resize", users, volumeManage, ofPath,
 		"Grow a volume", nil,
 		take(func(ctx context.Context, s *Server, c *call, in wire.Resize) (wire.Volume, error) {
 			return s.o.Volumes.Resize(ctx, c.caller, c.group(), c.name(), in)
 		}),
 	},
 	{
-		http.MethodPost, onePath + "/detach", admins, volumeManage, ofPath,
+		http.MethodPost, onePath + "/detach", users, volumeManage, ofPath,
 		"Take a volume's disk away from the VM that has it", nil,
 		take(func(ctx context.Context, s *Server, c *call, in wire.DetachVolume) (wire.Message, error) {
 			return said(s.o.Volumes.ForceDetach(ctx, c.caller, c.group(), c.name(), in), "volume", c.name(), "is detached")
 		}),
 	},
 	{
-		http.MethodPost, onePath + "/undelete", admins, volumeManage, ofPath,
+		http.MethodPost, onePath + "/undelete", users, volumeManage, ofPath,
 		"Take a volume out of the trash; the name may be its id", nil,
 		take(func(ctx context.Context, s *Server, c *call, in wire.Undelete) (wire.Volume, error) {
 			return s.o.Volumes.Undelete(ctx, c.caller, c.group(), c.name(), in)
 		}),
 	},
 	{
-		http.MethodGet, onePath + "/snapshots", admins, volumeRead, ofPath,
+		http.MethodGet, onePath + "/snapshots", users, volumeRead, ofPath,
 		"The snapshots of a volume", nil,
 		give(func(ctx context.Context, s *Server, c *call) ([]wire.Snapshot, error) {
 			return s.o.Volumes.Snapshots(ctx, c.caller, c.group(), c.name())
 		}),
 	},
 	{
-		http.MethodPost, onePath + "/snapshots", admins, volumeManage, ofPath,
+		http.MethodPost, onePath + "/snapshots", users, volumeManage, ofPath,
 		"Freeze a volume's content under a name", nil,
 		take(func(ctx context.Context, s *Server, c *call, in wire.CreateSnapshot) (wire.Snapshot, error) {
 			return s.o.Volumes.CreateSnapshot(ctx, c.caller, c.group(), c.name(), in)
 		}),
 	},
 	{
-		http.MethodDelete, onePath + "/snapshots/{snapshot}", admins, volumeManage, ofPath,
+		http.MethodDelete, onePath + "/snapshots/{snapshot}", users, volumeManage, ofPath,
 		"Remove a snapshot", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.Message, error) {
 			return said(s.o.Volumes.DeleteSnapshot(ctx, c.caller, c.group(), c.name(), c.vars["snapshot"]), "snapshot", c.vars["snapshot"], "is removed")

@@ -2,7 +2,7 @@ package app
 
 import (
 	"context"
-	"net"
+	"net/http"
 	"sync/atomic"
 
 	"mooring.dev/mooring/hostsvc/internal/api"
@@ -27,10 +27,10 @@ func (g *gate) check() error {
 
 // before puts the gate before an identity: nobody is anybody until it opens.
 func (g *gate) before(id api.Identity) api.Identity {
-	return func(ctx context.Context, conn net.Conn) (volspec.Caller, error) {
+	return func(ctx context.Context, r *http.Request) (volspec.Caller, error) {
 		if err := g.check(); err != nil {
 			return volspec.Caller{}, err
 		}
-		return id(ctx, conn)
+		return id(ctx, r)
 	}
 }

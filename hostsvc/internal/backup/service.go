@@ -89,7 +89,9 @@ func (s *Service) groupNames(ctx context.Context) (map[volspec.VMGroupID]string,
 }
 
 func entry(ctx context.Context, c volspec.Caller, group, action, object string) volspec.Audit {
-	return volspec.Audit{Time: now(), Actor: c.Actor, VMGroup: group, Action: action, Object: object, Outcome: "ok", Request: log.Request(ctx)}
+	a := c.Audited()
+	a.Time, a.VMGroup, a.Action, a.Object, a.Outcome, a.Request = now(), group, action, object, "ok", log.Request(ctx)
+	return a
 }
 
 // audit writes one line outside any other transaction.

@@ -12,12 +12,20 @@ func scanGroup(s scanner) (g volspec.VMGroup, err error) {
 	return g, err
 }
 
+// Groups and GroupByName know only the vmgroup that the transaction is confined
+// to, if it is.
 func (t *tx) Groups() ([]volspec.VMGroup, error) {
+	if id, ok := volspec.Confined(t.ctx); ok {
+		return list(t, scanGroup, "SELECT "+groupCols+" FROM vmgroups WHERE id = ?", id)
+	}
 	return list(t, scanGroup, "SELECT "+groupCols+" FROM vmgroups ORDER BY name")
 }
 
 func (t *tx) GroupByName(name string) (volspec.VMGroup, error) {
 	g, found, err := one(t, scanGroup, "SELECT "+groupCols+" FROM vmgroups WHERE name = ?", name)
+	if id, ok := volspec.Confined(t.ctx); ok && g.ID != id {
+		g, found = volspec.VMGroup{}, false
+	}
 	if err == nil && !found {
 		err = errkind.New(errkind.NotFound, "Vmgroup %s does not exist", name)
 	}

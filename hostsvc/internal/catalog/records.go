@@ -111,17 +111,17 @@ func (t *tx) Renew(instance, installation string, ttl time.Duration) error {
 	return err
 }
 
-const auditCols = "time, actor, vmgroup, action, object, outcome, detail, request"
+const auditCols = "time, actor, acting_as, origin, vmgroup, action, object, outcome, detail, request"
 
 func (t *tx) AddAudit(a volspec.Audit) error {
-	_, err := t.exec("INSERT INTO audit (seq, "+auditCols+") VALUES ((SELECT COALESCE(MAX(seq), 0) + 1 FROM audit), "+marks(8)+")",
-		fromTime(a.Time), a.Actor, a.VMGroup, a.Action, a.Object, a.Outcome, a.Detail, a.Request)
+	_, err := t.exec("INSERT INTO audit (seq, "+auditCols+") VALUES ((SELECT COALESCE(MAX(seq), 0) + 1 FROM audit), "+marks(10)+")",
+		fromTime(a.Time), a.Actor, a.As, a.From, a.VMGroup, a.Action, a.Object, a.Outcome, a.Detail, a.Request)
 	return err
 }
 
 func scanAudit(s scanner) (a volspec.Audit, err error) {
 	var at int64
-	err = s.Scan(&at, &a.Actor, &a.VMGroup, &a.Action, &a.Object, &a.Outcome, &a.Detail, &a.Request)
+	err = s.Scan(&at, &a.Actor, &a.As, &a.From, &a.VMGroup, &a.Action, &a.Object, &a.Outcome, &a.Detail, &a.Request)
 	a.Time = toTime(at)
 	return a, err
 }

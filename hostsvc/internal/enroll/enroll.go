@@ -74,8 +74,8 @@ func (s *Service) audit(ctx context.Context, tx Tx, c volspec.Caller, action str
 	if err != nil && !absent(err) {
 		return err
 	}
-	return tx.AddAudit(volspec.Audit{
-		Time: s.o.Now().UTC(), Actor: c.Actor, VMGroup: group.Name, Action: action, Object: name,
-		Outcome: outcome, Detail: detail, Request: log.Request(ctx),
-	})
+	a := c.Audited()
+	a.Time, a.VMGroup, a.Action, a.Object = s.o.Now().UTC(), group.Name, action, name
+	a.Outcome, a.Detail, a.Request = outcome, detail, log.Request(ctx)
+	return tx.AddAudit(a)
 }

@@ -74,7 +74,9 @@ func (s *Service) verb(ctx context.Context, a volspec.Audit, prepare func() erro
 
 // line begins the audit line of a verb.
 func line(ctx context.Context, c volspec.Caller, group, action, object string) volspec.Audit {
-	return volspec.Audit{Time: now(), Actor: c.Actor, VMGroup: group, Action: action, Object: object, Outcome: "ok", Request: log.Request(ctx)}
+	a := c.Audited()
+	a.Time, a.VMGroup, a.Action, a.Object, a.Outcome, a.Request = now(), group, action, object, "ok", log.Request(ctx)
+	return a
 }
 
 // auditLimit bounds the writing of a line whose request may be over.

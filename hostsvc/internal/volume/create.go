@@ -87,7 +87,7 @@ func (s *Service) understand(ctx context.Context, c volspec.Caller, group string
 		} else if !errkind.Is(err, errkind.NotFound) {
 			return err
 		}
-		if c.Admin {
+		if c.Names() {
 			return nil
 		}
 		return s.sameAsWritten(tx, c, req.Name, t, q.stores)
@@ -181,8 +181,11 @@ func (s *Service) newRecord(c volspec.Caller, spec volspec.Spec, op OpKind) Reco
 		Op: Op{Kind: op, Instance: s.o.Instance, Started: now()},
 	}
 	rec.Size = rec.Spec.Size
-	if c.Admin {
+	switch {
+	case c.Admin:
 		rec.CreatedBy = "admin"
+	case c.Names():
+		rec.CreatedBy = c.Actor
 	}
 	return rec
 }

@@ -24,7 +24,7 @@ type target struct {
 // group finds the caller's vmgroup: that of the VM, or the one the admin
 // names.
 func callerGroup(tx Tx, c volspec.Caller, group string) (volspec.VMGroup, error) {
-	if c.Admin {
+	if c.Names() {
 		g, err := tx.GroupByName(group)
 		if errkind.Is(err, errkind.NotFound) {
 			err = errkind.New(errkind.NotFound, "Vmgroup %s does not exist", group)
@@ -269,5 +269,7 @@ func (s *Service) stores(ctx context.Context) ([]hypervisor.Datastore, error) {
 }
 
 func (s *Service) entry(ctx context.Context, c volspec.Caller, group, action, object string) Audit {
-	return Audit{Time: now(), Actor: c.Actor, VMGroup: group, Action: action, Object: object, Outcome: "ok", Request: log.Request(ctx)}
+	a := c.Audited()
+	a.Time, a.VMGroup, a.Action, a.Object, a.Outcome, a.Request = now(), group, action, object, "ok", log.Request(ctx)
+	return a
 }

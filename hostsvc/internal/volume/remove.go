@@ -25,7 +25,7 @@ func (s *Service) Remove(ctx context.Context, c volspec.Caller, group, name stri
 	case errkind.Denied:
 		s.audit(ctx, c, group, "volume rm", name, err)
 	case errkind.NotFound:
-		if !c.Admin {
+		if !c.Names() {
 			return nil
 		}
 	}
@@ -34,7 +34,7 @@ func (s *Service) Remove(ctx context.Context, c volspec.Caller, group, name stri
 
 func (s *Service) remove(ctx context.Context, c volspec.Caller, group, name string, purge bool) error {
 	r, _, unlock, err := s.findLocked(ctx, c, group, name, volspec.DoRemove)
-	if errkind.Is(err, errkind.NotFound) && c.Admin && purge {
+	if errkind.Is(err, errkind.NotFound) && c.Names() && purge {
 		return s.purgeTrashed(ctx, c, group, name, err)
 	}
 	if err != nil {

@@ -310,8 +310,8 @@ func (s *Service) audit(ctx context.Context, c volspec.Caller, group, action, ob
 	if err != nil {
 		outcome, detail = string(errkind.Of(err)), errkind.Text(err)
 	}
-	a := Audit{Time: now(), Actor: c.Actor, VMGroup: group, Action: action, Object: object,
-		Outcome: outcome, Detail: detail, Request: log.Request(ctx)}
+	a := s.entry(ctx, c, group, action, object)
+	a.Outcome, a.Detail = outcome, detail
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	e := s.o.Store.Update(ctx, func(tx Tx) error {

@@ -31,7 +31,7 @@ func (s *Service) Get(ctx context.Context, c volspec.Caller, group, name string)
 	if errkind.Is(err, errkind.Denied) && s.unknown(ctx, t.key) {
 		err = absent(t.name)
 	}
-	if errkind.Is(err, errkind.NotFound) && c.Admin {
+	if errkind.Is(err, errkind.NotFound) && c.Names() {
 		if t, e := s.trashed(ctx, c, group, name); e == nil {
 			r, err = t, nil
 		}
@@ -127,7 +127,7 @@ func (c Cursor) encode() string {
 // visible are the vmgroups whose volumes the caller may list.
 func visible(tx Tx, c volspec.Caller, glob string) (map[volspec.VMGroupID]volspec.VMGroup, error) {
 	out := map[volspec.VMGroupID]volspec.VMGroup{}
-	if !c.Admin {
+	if !c.Names() {
 		g, err := tx.GroupOfVM(c.VM)
 		if errkind.Is(err, errkind.NotFound) || g.Removing {
 			return out, nil

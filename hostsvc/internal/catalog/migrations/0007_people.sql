@@ -1,0 +1,100 @@
+-- People: what a tenant says of itself and what it may have, users with their
+-- sessions and tokens, transporters, who is told what, and an audit log whose
+-- lines hang together. Documents are JSON in "body".
+
+-- --- audit: one chain of lines for each vmgroup, and one of the service ---
+ALTER TABLE audit ADD COLUMN acting_as TEXT NOT NULL DEFAULT '';
+ALTER TABLE audit ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+ALTER TABLE audit ADD COLUMN group_id TEXT NOT NULL DEFAULT ''; -- names are used again, ids are not
+ALTER TABLE audit ADD COLUMN link BIGINT NOT NULL DEFAULT 0;    -- number in its chain; 0: older than chains
+ALTER TABLE audit ADD COLUMN hash TEXT NOT NULL DEFAULT '';     -- of the line and the hash before it
+UPDATE audit SET group_id = COALESCE((SELECT id FROM vmgroups WHERE name = audit.vmgroup), '');
+CREATE INDEX audit_by_group ON audit (group_id, seq);
+
+-- --- tenants ---
+ALTER TABLE vmgroups ADD COLUMN state TEXT NOT NULL DEFAULT 'enabled'; -- enabled, disabled, deleted
+ALTER TABLE vmgroups ADD COLUMN deleted BIGINT NOT NULL DEFAULT 0;     -- when, for the grace period
+ALTER TABLE vmgroups ADD COLUMN body TEXT NOT NULL DEFAULT '';
+CREATE INDEX vmgroups_by_state ON vmgroups (state, name);
+
+-- --- users ---
+CREATE TABLE users (
+    id       TEXT COLLATE BINARY NOT NULL PRIMARY KEY,
+    group_id TEXT COLLATE BINARY NOT NULL, -- '': of the master
+    name     TEXT COLLATE BINARY NOT NULL,
+    role     TEXT COLLATE BINARY NOT NULL,
+    enabled  BIGINT NOT NULL,
+    subject  TEXT COLLATE BINARY NOT NULL, -- of an OIDC provider: issuer and subject; '' for none
+    body     TEXT NOT NULL,
+    UNIQUE (group_id, name)
+);
+CREATE UNIQUE INDEX users_by_subject ON users (group_id, subject) WHERE subject > '';
+
+-- A session and a token are known by the hash of their secret.
+CREATE TABLE sessions (
+    hash    TEXT COLLATE BINARY NOT NULL PRIMARY KEY,
+    user_id TEXT COLLATE BINARY NOT NULL REFERENCES users (id),
+    expires BIGINT NOT NULL,
+    body    TEXT NOT NULL
+);
+CREATE INDEX sessions_by_user ON sessions (user_id);
+CREATE INDEX sessions_by_end ON sessions (expires);
+
+CREATE TABLE tokens (
+    id      TEXT COLLATE BINARY NOT NULL PRIMARY KEY,
+    hash    TEXT COLLATE BINARY NOT NULL UNIQUE,
+    user_id TEXT COLLATE BINARY NOT NULL REFERENCES users (id),
+    name    TEXT COLLATE BINARY NOT NULL,
+    expires BIGINT NOT NULL,
+    used    BIGINT NOT NULL,
+    body    TEXT NOT NULL,
+    UNIQUE (user_id, name)
+);
+
+-- Log-in by an OIDC provider: '' for the master, else of one vmgroup.
+CREATE TABLE oidc (
+    group_id TEXT COLLATE BINARY NOT NULL PRIMARY KEY,
+    body     TEXT NOT NULL,
+    sealed   TEXT NOT NULL
+);
+
+-- --- allowances: what of the pool is delegated to a vmgroup; -1: no bound ---
+CREATE TABLE allowances (
+    group_id TEXT COLLATE BINARY NOT NULL PRIMARY KEY REFERENCES vmgroups (id),
+    sockets  BIGINT NOT NULL,
+    vms      BIGINT NOT NULL,
+    volumes  BIGINT NOT NULL,
+    storage  BIGINT NOT NULL
+);
+
+-- --- transporters, and the vmgroups they work for ---
+CREATE TABLE transporters (
+    name     TEXT COLLATE BINARY NOT NULL PRIMARY KEY,
+    instance TEXT COLLATE BINARY NOT NULL, -- of mooringd that last ran it
+    seen     BIGINT NOT NULL,              -- on the catalog's clock
+    body     TEXT NOT NULL
+);
+CREATE TABLE group_transporters (
+    group_id    TEXT COLLATE BINARY NOT NULL REFERENCES vmgroups (id),
+    transporter TEXT COLLATE BINARY NOT NULL REFERENCES transporters (name),
+    PRIMARY KEY (group_id, transporter)
+);
+
+-- --- who is told: '' is the master ---
+CREATE TABLE notify_targets (
+    group_id TEXT COLLATE BINARY NOT NULL PRIMARY KEY,
+    body     TEXT NOT NULL,
+    sealed   TEXT NOT NULL
+);
+
+-- --- answers to requests with an idempotency key ---
+CREATE TABLE idempotency (
+    caller  TEXT COLLATE BINARY NOT NULL,
+    key     TEXT COLLATE BINARY NOT NULL,
+    request TEXT COLLATE BINARY NOT NULL, -- hash of method, path and body
+    status  BIGINT NOT NULL,              -- 0 while it is being worked on
+    answer  TEXT NOT NULL,
+    expires BIGINT NOT NULL,
+    PRIMARY KEY (caller, key)
+);
+CREATE INDEX idempotency_by_end ON idempotency (expires);
