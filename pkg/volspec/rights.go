@@ -23,6 +23,7 @@ type Caller struct {
 	// GuestFiles lets a TenantGuest recover files.
 	GuestFiles bool
 	User       UserID // "" for the administrator on the service's own machine
+	Session    string // id of the session that the request shows, "" for none
 	Scope      Scope  // of a token; "": all of Role
 
 	Actor string // for the audit log: vm:NAME, admin:UID, user:NAME, user:TENANT/NAME or stranger:ADDRESS
