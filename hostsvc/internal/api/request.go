@@ -121,7 +121,12 @@ func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if e.stream != nil {
 		return nil, nil
 	}
-	out, err := e.run(x.named(ctx), s, x.call, in)
+	return s.once(ctx, r, x, in, func() ([]byte, error) { return s.run(ctx, x, in) })
+}
+
+// run does the work of an endpoint and encodes its answer.
+func (s *Server) run(ctx context.Context, x *exchange, in any) ([]byte, error) {
+	out, err := x.endpoint.run(x.named(ctx), s, x.call, in)
 	if err != nil {
 		return nil, err
 	}

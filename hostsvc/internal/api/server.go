@@ -27,6 +27,8 @@ type Options struct {
 
 	Enrolment Enrolment
 
+	Answers Answers // nil: idempotency keys are not looked at
+
 	Version      string
 	Capabilities []string
 

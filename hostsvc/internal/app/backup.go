@@ -36,15 +36,11 @@ type backups struct {
 
 // buildBackup makes the parts and introduces them to each other and to the
 // volume service.
-func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Catalog, v *volume.Service, machines backup.Machines, instance string) (*backups, error) {
+func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Catalog, v *volume.Service, machines backup.Machines, ring *keyring.Ring, instance string) (*backups, error) {
 	for _, dir := range []string{cfg.Backup.CacheDir, cfg.Backup.ScratchDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, errkind.Wrap(errkind.Unavailable, err, "cannot make the directory %s", dir)
 		}
-	}
-	ring, err := openRing(ctx, cfg, c)
-	if err != nil {
-		return nil, err
 	}
 	zone, err := config.Zone(cfg.Backup.Timezone)
 	if err != nil {

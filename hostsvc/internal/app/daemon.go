@@ -14,6 +14,8 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/enroll"
 	"mooring.dev/mooring/hostsvc/internal/freeze"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/hostsvc/internal/idempotency"
+	"mooring.dev/mooring/hostsvc/internal/keyring"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/volspec"
@@ -45,6 +47,8 @@ type daemon struct {
 	freezes   *freeze.Broker
 	authority *enroll.Authority
 	guests    *enroll.Service
+	ring      *keyring.Ring // seals every secret in the catalog
+	answers   *idempotency.Keys
 	backups   *backups
 	listeners *listeners
 	gate      gate
@@ -79,13 +83,18 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		AttachWait: time.Duration(cfg.Volume.AttachWait),
 		Reconcile:  time.Duration(cfg.Volume.Reconcile),
 	})
-	if d.backups, err = buildBackup(ctx, cfg, s, c, d.volumes, machinesOf(h, d.tenants), instance); err != nil {
+	if d.ring, err = openRing(ctx, cfg, c); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	d.answers = idempotency.New(idempotency.Options{Store: c.Idempotency(), Sealer: d.ring})
+	if d.backups, err = buildBackup(ctx, cfg, s, c, d.volumes, machinesOf(h, d.tenants), d.ring, instance); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	if err := d.buildEnrolment(s, c); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	d.listeners = newListeners(api.New(api.Options{
+		Answers: d.answers,
 		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests,
 		System:     &system{d: d, started: time.Now()},
 		Version:    o.Version,

@@ -61,7 +61,7 @@ func Fleet(tb testing.TB, c *Catalog, groups int) {
 		require.NoError(tb, x.PutGroup(volspec.VMGroup{ID: "template", Name: "template"}))
 		require.NoError(tb, x.PutVolume(template))
 		_, err := x.exec("INSERT INTO vmgroups ("+groupCols+") "+numbers+
-			"SELECT 'g' || CAST(i AS TEXT), 'group' || CAST(i AS TEXT), '', '', '', 0 FROM numbers", groups)
+			"SELECT 'g' || CAST(i AS TEXT), 'group' || CAST(i AS TEXT), '', '', '', 0, 'enabled' FROM numbers", groups)
 		require.NoError(tb, err)
 		_, err = x.exec("INSERT INTO volumes ("+volumeCols+") "+numbers+
 			"SELECT "+strings.Join(values, ", ")+" FROM numbers, volumes WHERE id = 'template'", 10*groups)

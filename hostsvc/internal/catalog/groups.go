@@ -1,16 +1,25 @@
 package catalog
 
 import (
+	"cmp"
+	"strings"
+
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 )
 
-const groupCols = "id, name, description, default_datastore, source, removing"
+const groupCols = "id, name, description, default_datastore, source, removing, state"
 
 func scanGroup(s scanner) (g volspec.VMGroup, err error) {
-	err = s.Scan(&g.ID, &g.Name, &g.Description, &g.DefaultDatastore, &g.Source, &g.Removing)
+	err = s.Scan(&g.ID, &g.Name, &g.Description, &g.DefaultDatastore, &g.Source, &g.Removing, &g.State)
+	if g.State == stateEnabled {
+		g.State = volspec.GroupEnabled
+	}
 	return g, err
 }
+
+// stateEnabled is how the catalog writes volspec.GroupEnabled.
+const stateEnabled = "enabled"
 
 // Groups and GroupByName know only the vmgroup that the transaction is confined
 // to, if it is.
@@ -42,7 +51,7 @@ func (t *tx) group(id volspec.VMGroupID) (volspec.VMGroup, error) {
 
 func (t *tx) GroupOfVM(vm volspec.VMID) (volspec.VMGroup, error) {
 	g, found, err := one(t, scanGroup,
-		`SELECT g.id, g.name, g.description, g.default_datastore, g.source, g.removing
+		`SELECT g.id, g.name, g.description, g.default_datastore, g.source, g.removing, g.state
 		   FROM members m JOIN vmgroups g ON g.id = m.group_id WHERE m.vm = ?`, vm)
 	if err != nil || found {
 		return g, err
@@ -72,8 +81,8 @@ func (t *tx) PutGroup(g volspec.VMGroup) error {
 	if n > 0 {
 		return errkind.New(errkind.Exists, "Vmgroup %s already exists", g.Name)
 	}
-	_, err = t.exec(upsert("vmgroups", groupCols, "id"),
-		g.ID, g.Name, g.Description, g.DefaultDatastore, g.Source, g.Removing)
+	_, err = t.exec(upsert("vmgroups", groupCols+", words", "id"),
+		g.ID, g.Name, g.Description, g.DefaultDatastore, g.Source, g.Removing, cmp.Or(g.State, stateEnabled), strings.ToLower(g.Name+"\n"+g.Description))
 	return err
 }
 
@@ -100,6 +109,14 @@ func (t *tx) DeleteGroup(id volspec.VMGroupID) error {
 		"DELETE FROM policies WHERE group_id = ?",
 		"DELETE FROM backup_limits WHERE group_id = ?",
 		"DELETE FROM alarms WHERE group_id = ?",
+		"DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE group_id = ?)",
+		"DELETE FROM tokens WHERE user_id IN (SELECT id FROM users WHERE group_id = ?)",
+		"DELETE FROM users WHERE group_id = ?",
+		"DELETE FROM oidc WHERE group_id = ?",
+		"DELETE FROM notify_targets WHERE group_id = ?",
+		"DELETE FROM allowances WHERE group_id = ?",
+		"DELETE FROM group_transporters WHERE group_id = ?",
+		"DELETE FROM labels WHERE group_id = ?",
 		"DELETE FROM vmgroups WHERE id = ?",
 	} {
 		if _, err := t.exec(s, id); err != nil {

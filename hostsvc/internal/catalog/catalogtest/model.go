@@ -124,6 +124,7 @@ func (m machine) putGroup(r *rapid.T) {
 	g := volspec.VMGroup{
 		ID: draw(r, groupIDs), Name: draw(r, names), Description: draw(r, names), DefaultDatastore: someOrNone(r, stores),
 		Removing: rapid.Bool().Draw(r, "removing"),
+		State:    draw(r, []volspec.GroupState{volspec.GroupEnabled, volspec.GroupDisabled, volspec.GroupDeleted}),
 	}
 	var want errkind.Kind
 	for _, other := range m.s.groups {

@@ -12,6 +12,7 @@ import (
 
 	"mooring.dev/mooring/hostsvc/internal/backup"
 	"mooring.dev/mooring/hostsvc/internal/enroll"
+	"mooring.dev/mooring/hostsvc/internal/idempotency"
 	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/volume"
@@ -25,6 +26,7 @@ type Catalog interface {
 	Jobs() job.Store
 	Backup() backup.Store
 	Enrolment() enroll.Store
+	Idempotency() idempotency.Store
 	Check(ctx context.Context) error
 	Close() error
 }
@@ -57,6 +59,7 @@ func Run(t *testing.T, b Backend) {
 	t.Run("lists of jobs", func(t *testing.T) { jobLists(t, b) })
 	t.Run("old jobs", func(t *testing.T) { jobTrim(t, b) })
 	t.Run("marks of schedules", func(t *testing.T) { jobMarks(t, b) })
+	t.Run("remembered answers", func(t *testing.T) { rememberedAnswers(t, b) })
 	t.Run("enrolment", func(t *testing.T) { enrolmentRecords(t, b) })
 	t.Run("runners", func(t *testing.T) { runners(t, b) })
 	t.Run("schedulers", func(t *testing.T) { schedulers(t, b) })

@@ -15,7 +15,16 @@ CREATE INDEX audit_by_group ON audit (group_id, seq);
 ALTER TABLE vmgroups ADD COLUMN state TEXT NOT NULL DEFAULT 'enabled'; -- enabled, disabled, deleted
 ALTER TABLE vmgroups ADD COLUMN deleted BIGINT NOT NULL DEFAULT 0;     -- when, for the grace period
 ALTER TABLE vmgroups ADD COLUMN body TEXT NOT NULL DEFAULT '';
+ALTER TABLE vmgroups ADD COLUMN words TEXT NOT NULL DEFAULT '';   -- name and description in lower case
+ALTER TABLE vmgroups ADD COLUMN contact TEXT NOT NULL DEFAULT ''; -- e-mail in lower case
+UPDATE vmgroups SET words = LOWER(name || ' ' || description);
 CREATE INDEX vmgroups_by_state ON vmgroups (state, name);
+CREATE TABLE labels (
+    group_id TEXT COLLATE BINARY NOT NULL REFERENCES vmgroups (id),
+    label    TEXT COLLATE BINARY NOT NULL,
+    PRIMARY KEY (group_id, label)
+);
+CREATE INDEX labels_by_label ON labels (label, group_id);
 
 -- --- users ---
 CREATE TABLE users (
@@ -91,9 +100,8 @@ CREATE TABLE notify_targets (
 CREATE TABLE idempotency (
     caller  TEXT COLLATE BINARY NOT NULL,
     key     TEXT COLLATE BINARY NOT NULL,
-    request TEXT COLLATE BINARY NOT NULL, -- hash of method, path and body
-    status  BIGINT NOT NULL,              -- 0 while it is being worked on
-    answer  TEXT NOT NULL,
+    request TEXT COLLATE BINARY NOT NULL, -- hash of what was asked
+    answer  TEXT NOT NULL,                -- sealed; '' while it is being worked on
     expires BIGINT NOT NULL,
     PRIMARY KEY (caller, key)
 );
