@@ -38,6 +38,17 @@ func (c Caller) Names() bool { return c.Admin || c.Group != "" }
 // Audited is the part of an audit line that says who acted.
 func (c Caller) Audited() Audit { return Audit{Actor: c.Actor, As: c.As, From: c.From} }
 
+// GroupState says what may begin in a vmgroup. Detach and the reading of what is
+// there are never touched by it.
+type GroupState string
+
+// The states of a vmgroup.
+const (
+	GroupEnabled  GroupState = ""
+	GroupDisabled GroupState = "disabled" // no log-ins, no schedules, no new jobs or volumes
+	GroupDeleted  GroupState = "deleted"  // that, and no attachments, until it is removed for good
+)
+
 // VMGroup is a tenant: VMs, a default datastore and access rows.
 type VMGroup struct {
 	ID               VMGroupID
@@ -46,6 +57,7 @@ type VMGroup struct {
 	DefaultDatastore string // a datastore, VMDatastore, or "" which means VMDatastore
 	Source           string // file that declares it, "" when made by hand
 	Removing         bool   // its removal has begun: only rm may touch it
+	State            GroupState
 }
 
 // Access is one access row of a vmgroup. Zero limits mean unlimited.
