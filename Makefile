@@ -50,12 +50,20 @@ setup: ## install the Debian packages the tests need
 # Programs that tests compare with and run against, built from the versions in
 # tools/peers/go.mod; nothing of them is in the product's go.mod.
 PEERS := .cache/bin/kopia .cache/bin/versitygw
+# What the browser tests look at pages with.
+AXE   := .cache/axe/node_modules/axe-core/axe.min.js
 
 .PHONY: peers
-peers: $(PEERS) ## the programs that tests run against: kopia, an S3 server
+peers: $(PEERS) $(AXE) ## the programs that tests run against: kopia, an S3 server, axe-core
 
 $(PEERS) &: tools/peers/go.mod tools/peers/go.sum
 	cd tools/peers && CGO_ENABLED=0 $(GO) build -o ../../.cache/bin/ github.com/kopia/kopia github.com/versity/versitygw/cmd/versitygw
+
+$(AXE): tools/axe/package.json tools/axe/package-lock.json
+	mkdir -p .cache/axe
+	cp tools/axe/package.json tools/axe/package-lock.json .cache/axe/
+	cd .cache/axe && npm ci --no-audit --no-fund
+	touch $@
 
 .PHONY: test
 test: setup peers race faults e2e ## all tests: packages with the race detector, faults, then end to end (root)

@@ -40,6 +40,9 @@ if [ "$purpose" = test ]; then
 	need postgresql initdb postgres
 	need gcc gcc # the race detector is linked with it
 	need openssh-server sshd
+	need chromium chromium
+	need npm npm # fetches axe-core
+	[ -e /usr/share/fonts/truetype/dejavu ] || missing="$missing fonts-dejavu-core"
 	[ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
 fi
 if [ "$purpose" = bench ]; then

@@ -30,6 +30,7 @@ type Config struct {
 	Notify         map[string]any  `toml:"notify,omitempty"`
 	VSphere        map[string]any  `toml:"vsphere,omitempty"`
 	Guest          map[string]any  `toml:"guest,omitempty"` // the door of VMs with certificates
+	HTTPS          map[string]any  `toml:"https,omitempty"` // the door of people
 	Datastores     []ConfigStore   `toml:"datastore,omitempty"`
 	VMs            []ConfigVM      `toml:"vm,omitempty"`
 	VMGroups       []ConfigVMGroup `toml:"vmgroup,omitempty"`

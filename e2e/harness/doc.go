@@ -12,9 +12,13 @@
 // nodes, the guest reaches the host service over TLS on the lab's network, and
 // its VM is on as long as the guest is.
 //
+// A Browser is a real Chromium, whose tabs find their way over the portal's
+// pages by the words that a person sees, keep pictures of them, and look for
+// what shuts people out.
+//
 // The harness talks to the product only through its binaries, sockets and
 // files. It needs root, Debian's docker.io, busybox-static, docker-registry,
-// iproute2, util-linux and openssh-server, and what "make peers" builds.
+// iproute2, util-linux, openssh-server and chromium, and what "make peers" builds.
 //
 // What a killed run left behind is removed by the next one: a lab's folder is
 // locked while its owner lives, and every process of a lab carries the folder
