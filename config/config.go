@@ -32,6 +32,7 @@ type Config struct {
 	Admin          Admin         `toml:"admin"`
 	Metrics        Metrics       `toml:"metrics"`
 	Guest          Guest         `toml:"guest"`
+	HTTPS          HTTPS         `toml:"https"`
 	Volume         Volume        `toml:"volume"`
 	Backup         Backup        `toml:"backup"`
 	Notify         Notify        `toml:"notify"`

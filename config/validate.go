@@ -36,6 +36,7 @@ func (c *Config) check() Problems {
 	c.checkPolicies(&p)
 	c.checkNotify(&p)
 	c.checkGuest(&p)
+	c.checkHTTPS(&p)
 	return p
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	stdlog "log"
@@ -82,7 +83,7 @@ func (s *Server) ServeShared(ctx context.Context, l net.Listener, id Identity) e
 }
 
 func (s *Server) serveTo(ctx context.Context, l net.Listener, id Identity) error {
-	return s.listen(ctx, l, func(w http.ResponseWriter, r *http.Request) {
+	return s.listen(ctx, l, nil, func(w http.ResponseWriter, r *http.Request) {
 		// For others than an admin /healthz and the like do not exist.
 		if h := s.observer(r.URL.Path); h != nil {
 			if c, err := id(r.Context(), r); err == nil && c.Admin {
@@ -97,7 +98,7 @@ func (s *Server) serveTo(ctx context.Context, l net.Listener, id Identity) error
 // ServeObservers answers only /healthz, /readyz and /metrics, to everybody
 // who reaches l. Otherwise it is as Serve.
 func (s *Server) ServeObservers(ctx context.Context, l net.Listener) error {
-	return s.listen(ctx, newLimitListener(l, s.o.Conns), func(w http.ResponseWriter, r *http.Request) {
+	return s.listen(ctx, newLimitListener(l, s.o.Conns), nil, func(w http.ResponseWriter, r *http.Request) {
 		if h := s.observer(r.URL.Path); h != nil {
 			h(w, r)
 			return
@@ -118,7 +119,8 @@ func stoppingOf(ctx context.Context) <-chan struct{} {
 	return stop
 }
 
-func (s *Server) listen(ctx context.Context, l net.Listener, h http.HandlerFunc) error {
+// listen is Serve with a handler; c adds TLS to l, nil for none.
+func (s *Server) listen(ctx context.Context, l net.Listener, c *tls.Config, h http.HandlerFunc) error {
 	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 	base = context.WithValue(base, stopKey{}, ctx.Done())
@@ -145,7 +147,12 @@ func (s *Server) listen(ctx context.Context, l net.Listener, h http.HandlerFunc)
 		defer close(drained)
 		s.drain(base, srv, cut)
 	})
-	err := srv.Serve(l)
+	serve := srv.Serve
+	if c != nil {
+		srv.TLSConfig, srv.HTTP2 = c, &http.HTTP2Config{MaxConcurrentStreams: webStreams}
+		serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
+	}
+	err := serve(l)
 	if unhook() { // ctx lives: accepting failed
 		_ = srv.Close() // its only error is that of the listener, known
 	} else {

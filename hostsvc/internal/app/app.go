@@ -124,6 +124,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	d.gate.open()
 	sdNotify(ctx, notifyReady)
 	log.G(ctx).WithField(log.Dur, time.Since(start).Milliseconds()).Info("mooringd is ready")
+	if err := d.announceWeb(ctx); err != nil {
+		return err
+	}
 	return rungroup.Run(ctx,
 		rungroup.Component{Name: "volumes", Run: d.volumes.Run, Within: stopLimit},
 		rungroup.Component{Name: "enrolment of VMs", Run: d.guests.Run, Within: stopLimit},

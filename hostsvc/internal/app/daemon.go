@@ -50,6 +50,7 @@ type daemon struct {
 	ring      *keyring.Ring // seals every secret in the catalog
 	answers   *idempotency.Keys
 	backups   *backups
+	web       web
 	listeners *listeners
 	gate      gate
 	reloaded  chan struct{} // a configuration was applied: look at declared repositories
@@ -91,6 +92,9 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		return nil, errors.Join(err, c.Close())
 	}
 	if err := d.buildEnrolment(s, c); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	if d.web, err = buildWeb(cfg, s); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	d.listeners = newListeners(api.New(api.Options{

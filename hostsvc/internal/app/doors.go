@@ -16,8 +16,8 @@ import (
 const adminMode os.FileMode = 0o660
 
 // doors are the listeners that cfg asks for: one for the admin, one for each
-// VM of this machine, and perhaps one for VMs with certificates and one for
-// metrics.
+// VM of this machine, and perhaps one for VMs with certificates, one for people
+// and one for metrics.
 func (d *daemon) doors(cfg config.Config) ([]*door, error) {
 	gid, err := adminGroup(cfg)
 	if err != nil {
@@ -37,6 +37,7 @@ func (d *daemon) doors(cfg config.Config) ([]*door, error) {
 		})
 	}
 	doors = append(doors, d.guestDoors(cfg)...)
+	doors = append(doors, d.webDoors(cfg)...)
 	if cfg.Metrics.Listen != "" {
 		doors = append(doors, &door{name: "metrics", key: doorKey{network: "tcp", address: cfg.Metrics.Listen}})
 	}

@@ -51,19 +51,25 @@ func (d *daemon) guestURL() string {
 		if url := d.config().Guest.URL; url != "" {
 			return url
 		}
-		host, port, err := net.SplitHostPort(door.l.Addr().String())
-		if err != nil {
-			return "tls://" + door.l.Addr().String()
-		}
-		if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
-			name, err := os.Hostname()
-			if err == nil {
-				host = name
-			}
-		}
-		return "tls://" + net.JoinHostPort(host, port)
+		return "tls://" + reachable(door.l.Addr())
 	}
 	return ""
+}
+
+// reachable is a listener's address as others reach it: without a host of its
+// own it has the machine's name.
+func reachable(a net.Addr) string {
+	host, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		name, err := os.Hostname()
+		if err == nil {
+			host = name
+		}
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // guestDoors is the TLS door of VMs, if cfg asks for one.

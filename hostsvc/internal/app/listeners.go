@@ -23,6 +23,7 @@ type door struct {
 
 	cert   func() (*tls.Certificate, error) // of a TLS door
 	shared bool                             // by many VMs
+	web    *api.Web                         // of the door for people
 }
 
 // doorKey is what makes two doors the same one.
@@ -117,6 +118,9 @@ func (l *listeners) Run(ctx context.Context) error {
 }
 
 func (l *listeners) serve(ctx context.Context, d *door) error {
+	if d.web != nil {
+		return l.server.ServeWeb(ctx, d.l, *d.web)
+	}
 	if d.id == nil {
 		return l.server.ServeObservers(ctx, d.l)
 	}

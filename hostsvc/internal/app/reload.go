@@ -50,6 +50,9 @@ func (d *daemon) reload(ctx context.Context) (err error) {
 	if err := errors.Join(fixed(old, next), d.needed(ctx, old, next), d.host.check(next)); err != nil {
 		return err
 	}
+	if err := d.web.reload(); err != nil {
+		return err
+	}
 	want, err := d.doors(next)
 	if err != nil {
 		return err
@@ -102,6 +105,9 @@ func fixed(old, next config.Config) error {
 	same("admin", old.Admin, next.Admin)
 	same("metrics.listen", old.Metrics, next.Metrics)
 	same("guest", old.Guest, next.Guest)
+	if !reflect.DeepEqual(old.HTTPS, next.HTTPS) {
+		errs = append(errs, errkind.New(errkind.Unsupported, "https cannot change while mooringd runs: restart it"))
+	}
 	same("volume", old.Volume, next.Volume)
 	same("backup", old.Backup, next.Backup)
 	if !reflect.DeepEqual(old.Notify, next.Notify) {

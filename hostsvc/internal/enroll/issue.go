@@ -114,7 +114,7 @@ func (s *Service) issue(tx Tx, vm VM, request []byte) (wire.Certificate, error) 
 		return wire.Certificate{}, err
 	}
 	return wire.Certificate{
-		Certificate: cert.Raw, Authority: s.o.Authority.cert.Raw, Name: vm.Name,
+		Certificate: cert.Raw, Authority: s.o.Authority.own.Certificate().Raw, Name: vm.Name,
 		Expires: record.Expires, RenewAfter: now.Add(s.o.Life * 2 / 3).UTC().Truncate(time.Second),
 	}, nil
 }
