@@ -48,7 +48,7 @@ func (s striped) Data(context.Context) image.Extents {
 
 // TestLarge: a disk of 1 TiB of which a little is data, in a process of its
 // own so that its memory can be measured. Idle, it costs next to nothing.
-func TestLarge(t *testing.T) {
+func TestLargeRepository(t *testing.T) {
 	if os.Getenv("MOORING_LARGE") == "" {
 		c := exec.Command(os.Args[0], "-test.run=^TestLarge$", "-test.v")
 		c.Env = append(os.Environ(), "MOORING_LARGE=1")
@@ -131,7 +131,7 @@ func TestLarge(t *testing.T) {
 }
 
 // TestManyPoints: a list of thousands is fast.
-func TestManyPoints(t *testing.T) {
+func TestManyPointsInARepository(t *testing.T) {
 	ctx := t.Context()
 	s := directory(t, kopia.Options{})
 	r, p := s.Create(t, "r-1")

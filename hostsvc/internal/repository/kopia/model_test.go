@@ -178,7 +178,7 @@ func (w *world) check(rt *rapid.T) {
 // TestModel: whatever is written, discarded, resized, backed up, broken off,
 // deleted and maintained, every listed point restores bit for bit, and the
 // standard program finds nothing wrong.
-func TestModel(t *testing.T) {
+func TestModelOfARepository(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(t, rt)
 		defer func() { _ = w.r.Close(context.Background()) }()
