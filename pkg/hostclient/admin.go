@@ -50,15 +50,6 @@ func (a *Admin) Doctor(ctx context.Context) ([]wire.Finding, error) {
 	return get[[]wire.Finding](ctx, a, nil, "doctor")
 }
 
-// Audit reads the audit log, newest first: of one vmgroup or, with "", of
-// all; limit 0 is the service's default.
-func (a *Admin) Audit(ctx context.Context, vmgroup string, limit int) ([]wire.AuditEntry, error) {
-	q := url.Values{}
-	set(q, "vmgroup", vmgroup)
-	setInt(q, "limit", limit)
-	return get[[]wire.AuditEntry](ctx, a, q, "audit")
-}
-
 // VMs lists all virtual machines.
 func (a *Admin) VMs(ctx context.Context) ([]wire.VM, error) {
 	return get[[]wire.VM](ctx, a, nil, "vms")

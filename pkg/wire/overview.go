@@ -75,6 +75,16 @@ type AuditPage struct {
 	Next    string       `json:"next,omitempty"`
 }
 
+// AuditLine is a line of an export of the audit log. Chain is the id of the
+// vmgroup in whose chain it is, "" for the service's own; Link is its number
+// there, 0 for a line that is older than chains.
+type AuditLine struct {
+	AuditEntry
+	Chain string `json:"chain"`
+	Link  int64  `json:"link"`
+	Hash  string `json:"hash"`
+}
+
 // AuditCheck is the result of following a chain of the audit log from its
 // first line to its last.
 type AuditCheck struct {

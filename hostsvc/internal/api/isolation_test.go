@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/hostsvc/internal/api"
+	"mooring.dev/mooring/hostsvc/internal/audit"
 	"mooring.dev/mooring/hostsvc/internal/catalog"
 	"mooring.dev/mooring/hostsvc/internal/enroll"
 	"mooring.dev/mooring/hostsvc/internal/freeze"
@@ -107,7 +108,7 @@ func newWorld(t *testing.T) *world {
 	authority, err := enroll.OpenAuthority(t.TempDir(), "test")
 	require.NoError(t, err)
 	w.guests = enroll.New(enroll.Options{Store: cat.Enrolment(), Machines: hv, Authority: authority, URL: func() string { return "tls://host:1020" }})
-	w.srv = api.New(api.Options{Volumes: w.volumes, Tenants: w.tenants, System: quiet{}, Freezes: w.freezes, Backups: w.vaults, Version: "test",
+	w.srv = api.New(api.Options{Volumes: w.volumes, Tenants: w.tenants, System: quiet{}, Freezes: w.freezes, Backups: w.vaults, Audit: audit.New(cat.AuditLog()), Version: "test",
 		Enrolment: w.guests})
 	for _, c := range callers {
 		w.socket[c.VMName] = w.serve(w.srv, c)

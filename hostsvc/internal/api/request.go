@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -105,7 +106,9 @@ func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return nil, errkind.New(errkind.NotFound, "Vmgroup %s does not exist", x.vars["vmgroup"])
 	}
 	if !e.permission.allows(c) {
-		return nil, refuse(e, c)
+		err := refuse(e, c)
+		s.o.Audit.Refused(ctx, c, cmp.Or(c.GroupName, x.vars["vmgroup"]), e.name(), r.URL.Path, err)
+		return nil, err
 	}
 	query, err := e.checkQuery(r.URL.RawQuery, strict(c))
 	if err != nil {

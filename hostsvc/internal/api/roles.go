@@ -56,7 +56,6 @@ type inventory interface {
 	VMs(ctx context.Context) ([]wire.VM, error)
 	Datastores(ctx context.Context) ([]wire.Datastore, error)
 	Scan(ctx context.Context, c volspec.Caller, datastore string, r wire.Scan) (wire.ScanResult, error)
-	Audit(ctx context.Context, vmgroup string, limit int) ([]wire.AuditEntry, error)
 }
 
 // Tenants is everything the interface wants of the vmgroup use cases.

@@ -25,6 +25,7 @@ type Options struct {
 	System  System
 	Freezes Freezes
 	Backups Backups // nil: a service without backup
+	Audit   Audit
 
 	Enrolment Enrolment
 

@@ -146,10 +146,6 @@ func (s stubVolumes) Scan(ctx context.Context, c volspec.Caller, datastore strin
 	return wire.ScanResult{}, s.note(ctx, "volume.Scan", c, datastore, r)
 }
 
-func (s stubVolumes) Audit(ctx context.Context, vmgroup string, limit int) ([]wire.AuditEntry, error) {
-	return nil, s.note(ctx, "volume.Audit", nobody, vmgroup, limit)
-}
-
 type stubTenants struct{ *stub }
 
 func (s stubTenants) Create(ctx context.Context, c volspec.Caller, r wire.CreateVMGroup) (wire.VMGroup, error) {
@@ -293,7 +289,7 @@ func ofX(r volspec.Role) volspec.Caller {
 func newRig(t *testing.T, change ...func(*Options)) *rig {
 	u := &stub{}
 	o := Options{
-		Volumes: stubVolumes{u}, Tenants: stubTenants{u}, System: stubSystem{u}, Backups: stubBackups{u}, Freezes: stubFreezes{u}, Enrolment: stubEnrolment{u},
+		Volumes: stubVolumes{u}, Tenants: stubTenants{u}, System: stubSystem{u}, Backups: stubBackups{u}, Audit: stubAudit{u}, Freezes: stubFreezes{u}, Enrolment: stubEnrolment{u},
 		Version: "1.2.3", Capabilities: []string{"snapshots"},
 	}
 	for _, c := range change {

@@ -10,7 +10,7 @@ import (
 )
 
 // endpoints is the table of everything that can be asked.
-var endpoints = slices.Concat(commonEndpoints, guestEndpoints, freezeEndpoints, enrolEndpoints, serviceEndpoints, vmgroupEndpoints, volumeEndpoints, backupEndpoints)
+var endpoints = slices.Concat(commonEndpoints, guestEndpoints, freezeEndpoints, enrolEndpoints, serviceEndpoints, vmgroupEndpoints, volumeEndpoints, backupEndpoints, auditEndpoints)
 
 var pageParams = []param{
 	{"after", "string", "the next of the page before"},
@@ -103,21 +103,6 @@ var serviceEndpoints = []endpoint{
 		http.MethodGet, "/doctor", admins, serviceRead, allTenants,
 		"What the service finds when it examines itself", nil,
 		give(func(ctx context.Context, s *Server, _ *call) ([]wire.Finding, error) { return s.o.System.Doctor(ctx) }),
-	},
-	{
-		http.MethodGet, "/audit", users, auditRead, ofScope,
-		"The audit log, newest first",
-		[]param{
-			{"vmgroup", "string", "only of this vmgroup"},
-			{"limit", "integer", "number of entries; 0: the service's default"},
-		},
-		give(func(ctx context.Context, s *Server, c *call) ([]wire.AuditEntry, error) {
-			limit, err := c.number("limit")
-			if err != nil {
-				return nil, err
-			}
-			return s.o.Volumes.Audit(ctx, c.scope(), limit)
-		}),
 	},
 	{
 		http.MethodGet, "/vms", admins, serviceRead, allTenants,

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"mooring.dev/mooring/hostsvc/internal/audit"
 	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
@@ -251,7 +252,7 @@ func TestArgumentsReachTheUseCases(t *testing.T) {
 		{"PUT", "/vmgroups/g/vms", `{"vms":["a"]}`, reached{"tenancy.ReplaceVMs", callerAdmin, []any{"g", []string{"a"}}}},
 		{"POST", "/vms/web%2001/enroll", `{"guestinfo":true}`, reached{"enroll.Invite", callerAdmin, []any{"web 01", true}}},
 		{"POST", "/vms/a/revoke", "", reached{"enroll.Revoke", callerAdmin, []any{"a"}}},
-		{"GET", "/audit?vmgroup=g&limit=5", "", reached{"volume.Audit", nobody, []any{"g", 5}}},
+		{"GET", "/audit?vmgroup=g&limit=5", "", reached{"audit.Page", nobody, []any{"g", audit.Query{Limit: 5}}}},
 		{"POST", "/datastores/d/scan", `{"adopt":true}`, reached{"volume.Scan", callerAdmin, []any{"d", wire.Scan{Adopt: true}}}},
 	} {
 		got := ask(t, admin, tc.method, wire.Prefix+tc.target, tc.body)

@@ -10,6 +10,7 @@ import (
 
 	"mooring.dev/mooring/config"
 	"mooring.dev/mooring/hostsvc/internal/api"
+	"mooring.dev/mooring/hostsvc/internal/audit"
 	"mooring.dev/mooring/hostsvc/internal/catalog"
 	"mooring.dev/mooring/hostsvc/internal/enroll"
 	"mooring.dev/mooring/hostsvc/internal/freeze"
@@ -28,6 +29,7 @@ var (
 	_ volume.RestoreGroup = (*tenancy.Service)(nil).RestoreGroup
 	_ api.Volumes         = (*volume.Service)(nil)
 	_ api.Tenants         = (*tenancy.Service)(nil)
+	_ api.Audit           = (*audit.Service)(nil)
 	_ api.Freezes         = (*freeze.Broker)(nil)
 	_ volume.Freezer      = (*freeze.Broker)(nil)
 	_ tenancy.Machines    = hypervisor.Hypervisor(nil)
@@ -99,7 +101,7 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 	}
 	d.listeners = newListeners(api.New(api.Options{
 		Answers: d.answers,
-		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests,
+		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests, Audit: audit.New(c.AuditLog()),
 		System:     &system{d: d, started: time.Now()},
 		Version:    o.Version,
 		DrainLimit: drainLimit,

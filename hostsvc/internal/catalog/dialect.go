@@ -18,6 +18,7 @@ type dialect struct {
 	update sql.TxOptions
 	lock   string // first statement of an Update, "" when BEGIN itself locks
 	clock  string // query for the time all processes agree on, in ns; "": ours
+	guard  string // statements that make the audit log append-only, for the newest schema
 	check  string // query for the database's own findings, one text per row
 	text   func(statement string) string
 

@@ -81,6 +81,9 @@ func (t *tx) PutGroup(g volspec.VMGroup) error {
 	if n > 0 {
 		return errkind.New(errkind.Exists, "Vmgroup %s already exists", g.Name)
 	}
+	if err := t.leaves(g.ID, g.Name); err != nil {
+		return err
+	}
 	_, err = t.exec(upsert("vmgroups", groupCols+", words", "id"),
 		g.ID, g.Name, g.Description, g.DefaultDatastore, g.Source, g.Removing, cmp.Or(g.State, stateEnabled), strings.ToLower(g.Name+"\n"+g.Description))
 	return err
@@ -101,7 +104,11 @@ func (t *tx) DeleteGroup(id volspec.VMGroupID) error {
 	if len(repos) > 0 {
 		return errkind.New(errkind.InUse, "Vmgroup %s has %d repositories: detach them first", id, len(repos))
 	}
+	if err := t.leaves(id, ""); err != nil {
+		return err
+	}
 	for _, s := range []string{
+		"DELETE FROM notify_targets WHERE group_id = ?",
 		"DELETE FROM members WHERE group_id = ?",
 		"DELETE FROM access_rows WHERE group_id = ?",
 		"DELETE FROM vm_folders WHERE group_id = ?",

@@ -70,6 +70,10 @@ func (c *Catalog) migrate(ctx context.Context) error {
 				return err
 			}
 		}
-		return nil
+		if have == len(steps) {
+			return nil
+		}
+		_, err = t.exec(t.dialect.guard)
+		return err
 	})
 }

@@ -59,8 +59,17 @@ func openPostgres(o Options) (*Catalog, error) {
 	return c, nil
 }
 
+const postgresGuard = `
+CREATE OR REPLACE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$;
+DROP TRIGGER IF EXISTS audit_no_change ON audit;
+CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only();
+`
+
 func postgresDialect(place string) dialect {
 	return dialect{
+		guard:     postgresGuard,
 		place:     place,
 		view:      sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 		update:    sql.TxOptions{Isolation: sql.LevelReadCommitted},

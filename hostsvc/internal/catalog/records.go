@@ -110,31 +110,3 @@ func (t *tx) Renew(instance, installation string, ttl time.Duration) error {
 	_, err = t.exec("INSERT INTO instances (id, installation, replaced, expires) VALUES (?, ?, 0, ?)", instance, installation, expires)
 	return err
 }
-
-const auditCols = "time, actor, acting_as, origin, vmgroup, action, object, outcome, detail, request"
-
-func (t *tx) AddAudit(a volspec.Audit) error {
-	_, err := t.exec("INSERT INTO audit (seq, "+auditCols+") VALUES ((SELECT COALESCE(MAX(seq), 0) + 1 FROM audit), "+marks(10)+")",
-		fromTime(a.Time), a.Actor, a.As, a.From, a.VMGroup, a.Action, a.Object, a.Outcome, a.Detail, a.Request)
-	return err
-}
-
-func scanAudit(s scanner) (a volspec.Audit, err error) {
-	var at int64
-	err = s.Scan(&at, &a.Actor, &a.As, &a.From, &a.VMGroup, &a.Action, &a.Object, &a.Outcome, &a.Detail, &a.Request)
-	a.Time = toTime(at)
-	return a, err
-}
-
-// Audit gives all vmgroups' lines for "", and all lines for a limit below 1.
-func (t *tx) Audit(vmgroup string, limit int) ([]volspec.Audit, error) {
-	query, args := "SELECT "+auditCols+" FROM audit", []any{}
-	if vmgroup != "" {
-		query, args = query+" WHERE vmgroup = ?", append(args, vmgroup)
-	}
-	query += " ORDER BY seq DESC"
-	if limit > 0 {
-		query, args = query+" LIMIT ?", append(args, limit)
-	}
-	return list(t, scanAudit, query, args...)
-}

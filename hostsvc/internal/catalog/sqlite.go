@@ -59,8 +59,14 @@ func sqliteDSN(path, txlock string, pragmas ...string) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 }
 
+const sqliteGuard = `
+CREATE TRIGGER IF NOT EXISTS audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+`
+
 func sqliteDialect(path string) dialect {
 	return dialect{
+		guard:     sqliteGuard,
 		place:     "sqlite " + path,
 		view:      sql.TxOptions{ReadOnly: true},
 		check:     `SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok' UNION ALL SELECT 'foreign key of ' || "table" FROM pragma_foreign_key_check`,

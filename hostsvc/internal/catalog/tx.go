@@ -12,6 +12,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
 )
 
 // tx is one transaction and lives no longer than it; that is why it may keep
@@ -21,6 +22,9 @@ type tx struct {
 	sql     *sql.Tx
 	dialect *dialect
 	failed  error // the first failure of a statement, as the driver gave it
+	// left are the names that vmgroups lost in this transaction, by which its
+	// audit lines still find them.
+	left map[string]volspec.VMGroupID
 }
 
 var (

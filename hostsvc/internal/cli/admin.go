@@ -22,6 +22,7 @@ type Admin interface {
 	snapshotAdmin
 	datastoreAdmin
 	backupAdmin
+	auditAdmin
 	// Close lets go of idle connections.
 	Close()
 }
@@ -29,7 +30,6 @@ type Admin interface {
 type serviceAdmin interface {
 	Status(ctx context.Context) (wire.Status, error)
 	Doctor(ctx context.Context) ([]wire.Finding, error)
-	Audit(ctx context.Context, vmgroup string, limit int) ([]wire.AuditEntry, error)
 	VMs(ctx context.Context) ([]wire.VM, error)
 	InviteVM(ctx context.Context, vm string, r wire.Invite) (wire.Invitation, error)
 	RevokeVM(ctx context.Context, vm string) error

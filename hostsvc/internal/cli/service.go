@@ -75,38 +75,3 @@ code is 1 when there is at least one error.`,
 		}),
 	}
 }
-
-var auditColumns = []column[wire.AuditEntry]{
-	{header: "Time", value: func(a wire.AuditEntry) string { return moment(a.Time) }},
-	{header: "Actor", value: func(a wire.AuditEntry) string { return a.Actor }},
-	{header: "VMGroup", value: func(a wire.AuditEntry) string { return a.VMGroup }},
-	{header: "Action", value: func(a wire.AuditEntry) string { return a.Action }},
-	{header: "Object", value: func(a wire.AuditEntry) string { return a.Object }},
-	{header: "Outcome", value: func(a wire.AuditEntry) string { return a.Outcome }},
-	{header: "Detail", value: func(a wire.AuditEntry) string { return a.Detail }},
-	{header: "Request", wide: true, value: func(a wire.AuditEntry) string { return a.Request }},
-}
-
-func (t *tool) auditCommand() *cobra.Command {
-	var group string
-	var limit int
-	cmd := &cobra.Command{
-		Use:   "audit",
-		Short: "Show who did what, newest first",
-		Args:  noArgs,
-		RunE: t.onService(func(cmd *cobra.Command, admin Admin) error {
-			if limit < 1 {
-				return usagef(cmd, "--limit %d is not valid: ask for at least one entry", limit)
-			}
-			entries, err := admin.Audit(cmd.Context(), group, limit)
-			if err != nil {
-				return err
-			}
-			return list(t, entries, auditColumns, func(a wire.AuditEntry) string { return a.Request })
-		}),
-	}
-	cmd.Flags().StringVar(&group, "vmgroup", "", "only entries about `vmgroup`")
-	cmd.Flags().IntVar(&limit, "limit", 100, "at most `number` entries")
-	t.completeFlag(cmd, "vmgroup", groupNames)
-	return cmd
-}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,8 +65,19 @@ func (m *memAdmin) Doctor(context.Context) ([]wire.Finding, error) {
 	return m.findings, m.did("Doctor")
 }
 
-func (m *memAdmin) Audit(_ context.Context, vmgroup string, limit int) ([]wire.AuditEntry, error) {
-	return m.audit, m.did("Audit", vmgroup, limit)
+func (m *memAdmin) Audit(_ context.Context, q hostclient.AuditQuery) (wire.AuditPage, error) {
+	return wire.AuditPage{Entries: m.audit}, m.did("Audit", q)
+}
+
+func (m *memAdmin) ExportAudit(_ context.Context, q hostclient.AuditQuery) (hostclient.Download, error) {
+	return hostclient.Download{ReadCloser: io.NopCloser(strings.NewReader("{}\n")), Size: -1}, m.did("ExportAudit", q)
+}
+
+func (m *memAdmin) VerifyAudit(_ context.Context, vmgroup string, heads []string) ([]wire.AuditCheck, error) {
+	return []wire.AuditCheck{
+		{Lines: 12, Whole: true, Head: "5e88", Detail: "whole"},
+		{VMGroup: "Dev", Lines: 3, Broken: 4, Head: "77aa", Detail: "line 4 does not fit: it is missing"},
+	}, m.did("VerifyAudit", vmgroup, heads)
 }
 
 func (m *memAdmin) VMs(context.Context) ([]wire.VM, error) { return m.vms, m.did("VMs") }

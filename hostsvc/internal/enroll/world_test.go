@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"mooring.dev/mooring/hostsvc/internal/api"
+	"mooring.dev/mooring/hostsvc/internal/audit"
 	"mooring.dev/mooring/hostsvc/internal/catalog"
 	"mooring.dev/mooring/hostsvc/internal/enroll"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
@@ -53,6 +54,7 @@ type world struct {
 	catalog   *catalog.Catalog
 	tenants   *tenancy.Service
 	volumes   *volume.Service
+	log       *audit.Service
 	authority *enroll.Authority
 	guests    *enroll.Service
 	url       string
@@ -81,6 +83,7 @@ func newWorld(t *testing.T) *world {
 	})
 	w.store = w.catalog.Enrolment()
 	w.tenants = tenancy.New(tenancy.Options{Store: w.catalog.Tenancy(), Machines: w.hv, Datastores: w.hv})
+	w.log = audit.New(w.catalog.AuditLog())
 	w.volumes = volume.New(volume.Options{
 		Store: w.catalog.Volumes(), Hypervisor: w.hv, Check: tenancy.Check, Resolve: tenancy.Resolve, RestoreGroup: w.tenants.RestoreGroup,
 		Instance: uuid.NewString(), Installation: "test", TrashKeep: time.Hour, Reconcile: time.Hour,
@@ -253,9 +256,9 @@ func (w *world) state(vm string) string {
 // audited counts the lines of an action in the audit log.
 func (w *world) audited(action string) (n int) {
 	w.t.Helper()
-	lines, err := w.volumes.Audit(w.t.Context(), "", 1000)
+	page, err := w.log.Page(w.t.Context(), "", audit.Query{Limit: 1000})
 	require.NoError(w.t, err)
-	for _, l := range lines {
+	for _, l := range page.Entries {
 		if l.Action == action {
 			n++
 		}

@@ -54,7 +54,7 @@ func TestSilentHolderIsNotRobbedButFenced(t *testing.T) {
 	require.NoError(t, w.svc.ForceDetach(t.Context(), admin, "dev", "db", wire.DetachVolume{Force: true}), "twice")
 	_, err = w.attach(t, vm2, "db")
 	require.NoError(t, err)
-	lines, err := w.svc.Audit(t.Context(), "dev", 20)
+	lines, err := w.audit(t, "dev", 20)
 	require.NoError(t, err)
 	var actions []string
 	for _, l := range lines {

@@ -103,7 +103,7 @@ func TestRestoresInPlaceThatAreRefused(t *testing.T) {
 	w.mustCreate(t, vm1, "rest", "size", "8gb") // 1 + 1 + 8 of 10
 	_, err = w.inPlace(t.Context(), "db", "p1", "s")
 	requireKind(t, errkind.Quota, err)
-	lines, err := w.svc.Audit(t.Context(), "dev", 1)
+	lines, err := w.audit(t, "dev", 1)
 	require.NoError(t, err)
 	assert.Equal(t, "volume restore", lines[0].Action)
 	require.NoError(t, w.svc.Remove(t.Context(), admin, "dev", "rest", true))

@@ -96,7 +96,7 @@ func TestRestoresThatAreRefused(t *testing.T) {
 		require.Equal(t, c.kind, errkind.Of(err), "%s: %v", name, err)
 	}
 	assert.Zero(t, w.points.restores, "no job was begun")
-	lines, err := w.svc.Audit(t.Context(), "dev", 10)
+	lines, err := w.audit(t, "dev", 10)
 	require.NoError(t, err)
 	assert.Len(t, lines, 2, "quota and denial")
 

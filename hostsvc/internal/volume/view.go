@@ -230,17 +230,3 @@ func presentStore(d hypervisor.Datastore) wire.Datastore {
 		Reflink: d.Reflink, State: string(d.State), Detail: d.Detail,
 	}
 }
-
-// Audit lists the newest lines of the audit log; vmgroup "" means all.
-func (s *Service) Audit(ctx context.Context, vmgroup string, limit int) ([]wire.AuditEntry, error) {
-	out := []wire.AuditEntry{}
-	err := s.o.Store.View(ctx, func(tx Tx) error {
-		lines, err := tx.Audit(vmgroup, limit)
-		out = out[:0]
-		for _, a := range lines {
-			out = append(out, wire.AuditEntry(a))
-		}
-		return err
-	})
-	return out, err
-}

@@ -10,6 +10,7 @@ ALTER TABLE audit ADD COLUMN link BIGINT NOT NULL DEFAULT 0;    -- number in its
 ALTER TABLE audit ADD COLUMN hash TEXT NOT NULL DEFAULT '';     -- of the line and the hash before it
 UPDATE audit SET group_id = COALESCE((SELECT id FROM vmgroups WHERE name = audit.vmgroup), '');
 CREATE INDEX audit_by_group ON audit (group_id, seq);
+CREATE UNIQUE INDEX audit_chain ON audit (group_id, link) WHERE link > 0;
 
 -- --- tenants ---
 ALTER TABLE vmgroups ADD COLUMN state TEXT NOT NULL DEFAULT 'enabled'; -- enabled, disabled, deleted
