@@ -46,11 +46,11 @@ func (s striped) Data(context.Context) image.Extents {
 	}
 }
 
-// TestLarge: a disk of 1 TiB of which a little is data, in a process of its
+// TestLargeRepository: a disk of 1 TiB of which a little is data, in a process of its
 // own so that its memory can be measured. Idle, it costs next to nothing.
 func TestLargeRepository(t *testing.T) {
 	if os.Getenv("MOORING_LARGE") == "" {
-		c := exec.Command(os.Args[0], "-test.run=^TestLarge$", "-test.v")
+		c := exec.Command(os.Args[0], "-test.run=^TestLargeRepository$", "-test.v")
 		c.Env = append(os.Environ(), "MOORING_LARGE=1")
 		out, err := c.CombinedOutput()
 		require.NoError(t, err, "%s", out)
@@ -130,7 +130,7 @@ func TestLargeRepository(t *testing.T) {
 	})
 }
 
-// TestManyPoints: a list of thousands is fast.
+// TestManyPointsInARepository: a list of thousands is fast.
 func TestManyPointsInARepository(t *testing.T) {
 	ctx := t.Context()
 	s := directory(t, kopia.Options{})

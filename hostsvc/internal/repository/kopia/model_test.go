@@ -175,7 +175,7 @@ func (w *world) check(rt *rapid.T) {
 	}
 }
 
-// TestModel: whatever is written, discarded, resized, backed up, broken off,
+// TestModelOfARepository: whatever is written, discarded, resized, backed up, broken off,
 // deleted and maintained, every listed point restores bit for bit, and the
 // standard program finds nothing wrong.
 func TestModelOfARepository(t *testing.T) {

@@ -2,5 +2,5 @@
 
 package kopia_test
 
-// memoryLimit is that of TestLarge in MiB.
+// memoryLimit is that of TestLargeRepository in MiB.
 const memoryLimit = int64(200)

@@ -2,6 +2,6 @@
 
 package kopia_test
 
-// memoryLimit is that of TestLarge in MiB: the race detector needs several
+// memoryLimit is that of TestLargeRepository in MiB: the race detector needs several
 // times the memory of the program.
 const memoryLimit = int64(1200)
