@@ -161,6 +161,7 @@ type OIDC struct {
 	Secret   string       `json:"secret,omitempty"`
 	Claim    string       `json:"claim,omitempty"` // that holds the user's name; "": preferred_username, else email
 	Role     volspec.Role `json:"role,omitempty"`
+	Callback string       `json:"callback,omitempty"` // to be registered with the provider; only ever read
 }
 
 // String hides the secrets.

@@ -28,6 +28,7 @@ type Options struct {
 	Audit   Audit
 
 	Enrolment Enrolment
+	Providers Providers
 
 	Answers Answers // nil: idempotency keys are not looked at
 

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"mooring.dev/mooring/config"
+	"mooring.dev/mooring/hostsvc/internal/account/oidc"
 	"mooring.dev/mooring/hostsvc/internal/api"
 	"mooring.dev/mooring/hostsvc/internal/audit"
 	"mooring.dev/mooring/hostsvc/internal/catalog"
@@ -53,6 +54,7 @@ type daemon struct {
 	answers   *idempotency.Keys
 	backups   *backups
 	web       web
+	providers *oidc.Service
 	listeners *listeners
 	gate      gate
 	reloaded  chan struct{} // a configuration was applied: look at declared repositories
@@ -99,9 +101,10 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 	if d.web, err = buildWeb(cfg, s); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
+	d.providers = oidc.New(oidc.Options{Store: c.Providers(), Sealer: d.ring, URL: d.webURL})
 	d.listeners = newListeners(api.New(api.Options{
 		Answers: d.answers,
-		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests, Audit: audit.New(c.AuditLog()),
+		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests, Providers: d.providers, Audit: audit.New(c.AuditLog()),
 		System:     &system{d: d, started: time.Now()},
 		Version:    o.Version,
 		DrainLimit: drainLimit,

@@ -109,6 +109,7 @@ func (t *tx) DeleteGroup(id volspec.VMGroupID) error {
 	}
 	for _, s := range []string{
 		"DELETE FROM notify_targets WHERE group_id = ?",
+		"DELETE FROM oidc WHERE group_id = ?",
 		"DELETE FROM members WHERE group_id = ?",
 		"DELETE FROM access_rows WHERE group_id = ?",
 		"DELETE FROM vm_folders WHERE group_id = ?",

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"mooring.dev/mooring/hostsvc/internal/account/oidc"
 	"mooring.dev/mooring/hostsvc/internal/backup"
 	"mooring.dev/mooring/hostsvc/internal/enroll"
 	"mooring.dev/mooring/hostsvc/internal/idempotency"
@@ -27,6 +28,7 @@ type Catalog interface {
 	Backup() backup.Store
 	Enrolment() enroll.Store
 	Idempotency() idempotency.Store
+	Providers() oidc.Store
 	Check(ctx context.Context) error
 	Close() error
 }
@@ -60,6 +62,7 @@ func Run(t *testing.T, b Backend) {
 	t.Run("old jobs", func(t *testing.T) { jobTrim(t, b) })
 	t.Run("marks of schedules", func(t *testing.T) { jobMarks(t, b) })
 	t.Run("remembered answers", func(t *testing.T) { rememberedAnswers(t, b) })
+	t.Run("OIDC providers", func(t *testing.T) { providers(t, b) })
 	t.Run("enrolment", func(t *testing.T) { enrolmentRecords(t, b) })
 	t.Run("runners", func(t *testing.T) { runners(t, b) })
 	t.Run("schedulers", func(t *testing.T) { schedulers(t, b) })
