@@ -109,12 +109,13 @@ type KitOptions struct {
 	Credentials bool `json:"credentials"` // also those of the place
 }
 
-// BackupUsage is what a vmgroup stores in its repositories. MaxStored 0 is no
+// BackupUsage is what a vmgroup stores in its repositories. Bounded false is no
 // limit.
 type BackupUsage struct {
 	VMGroup   string `json:"vmgroup"`
 	Stored    int64  `json:"stored_bytes"`
 	Reserved  int64  `json:"reserved_bytes"` // by running jobs
+	Bounded   bool   `json:"bounded"`
 	MaxStored int64  `json:"max_stored_bytes"`
 }
 

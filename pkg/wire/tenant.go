@@ -154,12 +154,23 @@ type Transporter struct {
 	Name        string    `json:"name"`
 	BuiltIn     bool      `json:"built_in"`
 	Description string    `json:"description"`
-	State       string    `json:"state"` // online, offline
+	State       string    `json:"state"` // see TransporterOnline
 	Seen        time.Time `json:"seen,omitzero"`
 	Host        string    `json:"host"`
 	Version     string    `json:"version"`
 	Jobs        int       `json:"jobs"`    // running
 	Tenants     []string  `json:"tenants"` // that it works for; a tenant's user sees only itself
+}
+
+// States of a transporter.
+const (
+	TransporterOnline  = "online"
+	TransporterOffline = "offline"
+)
+
+// UpdateTransporter changes what is not nil.
+type UpdateTransporter struct {
+	Description *string `json:"description,omitempty"`
 }
 
 // BuiltInTransporter is the name of the service's own transporter.

@@ -29,6 +29,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor/memory"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
+	"mooring.dev/mooring/hostsvc/internal/transporter"
 	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/transport"
 	"mooring.dev/mooring/pkg/volspec"
@@ -109,6 +110,7 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	w.guests = enroll.New(enroll.Options{Store: cat.Enrolment(), Machines: hv, Authority: authority, URL: func() string { return "tls://host:1020" }})
 	w.srv = api.New(api.Options{Volumes: w.volumes, Tenants: w.tenants, System: quiet{}, Freezes: w.freezes, Backups: w.vaults, Audit: audit.New(cat.AuditLog()), Version: "test",
+		Allowances: w.tenants, Transporters: transporter.New(transporter.Options{Store: cat.Transporters()}),
 		Enrolment: w.guests})
 	for _, c := range callers {
 		w.socket[c.VMName] = w.serve(w.srv, c)

@@ -31,7 +31,7 @@ type schemas struct {
 
 func newSchemas(t *testing.T) *schemas {
 	s := &schemas{t: t, all: map[string]object{}, comments: map[string]string{}, requests: map[reflect.Type]bool{}}
-	for _, file := range []string{"../../../pkg/wire/wire.go", "../../../pkg/wire/backup.go", "../../../pkg/volspec/options.go"} {
+	for _, file := range []string{"../../../pkg/wire/wire.go", "../../../pkg/wire/backup.go", "../../../pkg/wire/tenant.go", "../../../pkg/volspec/options.go"} {
 		s.read(file)
 	}
 	for _, e := range endpoints {

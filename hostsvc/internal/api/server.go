@@ -30,6 +30,9 @@ type Options struct {
 	Enrolment Enrolment
 	Providers Providers
 
+	Allowances   Allowances
+	Transporters Transporters
+
 	Answers Answers // nil: idempotency keys are not looked at
 
 	Version      string

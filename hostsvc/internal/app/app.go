@@ -132,6 +132,7 @@ func (d *daemon) serve(ctx context.Context) error {
 		rungroup.Component{Name: "enrolment of VMs", Run: d.guests.Run, Within: stopLimit},
 		rungroup.Component{Name: "backup", Run: d.backups.run, Within: workLimit + stopLimit},
 		rungroup.Component{Name: "remembered answers", Run: d.answers.Run, Within: stopLimit},
+		rungroup.Component{Name: "transporter", Run: d.mover.Run, Within: stopLimit},
 		rungroup.Component{Name: "declared repositories", Run: d.places, Within: stopLimit},
 	)
 }
@@ -171,6 +172,9 @@ func (d *daemon) prepare(ctx context.Context) error {
 		return err
 	}
 	if err := d.volumes.Recover(ctx); err != nil {
+		return err
+	}
+	if err := d.mover.Register(ctx); err != nil {
 		return err
 	}
 	if err := d.backups.recover(ctx); err != nil {

@@ -36,7 +36,7 @@ type backups struct {
 
 // buildBackup makes the parts and introduces them to each other and to the
 // volume service.
-func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Catalog, v *volume.Service, machines backup.Machines, ring *keyring.Ring, instance string) (*backups, error) {
+func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Catalog, v *volume.Service, machines backup.Machines, allowances backup.Allowances, ring *keyring.Ring, instance string) (*backups, error) {
 	for _, dir := range []string{cfg.Backup.CacheDir, cfg.Backup.ScratchDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, errkind.Wrap(errkind.Unavailable, err, "cannot make the directory %s", dir)
@@ -55,7 +55,7 @@ func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Cat
 		return nil, err
 	}
 	b.service = backup.New(backup.Options{
-		Store: c.Backup(), Volumes: backupVolumes{v}, Machines: machines, Keyring: sealer{ring},
+		Store: c.Backup(), Volumes: backupVolumes{v}, Machines: machines, Allowances: allowances, Keyring: sealer{ring},
 		Opener: kopia.New(kopia.Options{Dir: filepath.Join(cfg.Backup.CacheDir, "repositories"), Owner: s.installation,
 			Upload: int64(cfg.Backup.UploadLimit), Download: int64(cfg.Backup.DownloadLimit)}),
 		Files:   files{dir: b.scratch, streams: cfg.Backup.Streams},

@@ -19,6 +19,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/idempotency"
 	"mooring.dev/mooring/hostsvc/internal/keyring"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
+	"mooring.dev/mooring/hostsvc/internal/transporter"
 	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/volspec"
 )
@@ -30,6 +31,9 @@ var (
 	_ volume.RestoreGroup = (*tenancy.Service)(nil).RestoreGroup
 	_ api.Volumes         = (*volume.Service)(nil)
 	_ api.Tenants         = (*tenancy.Service)(nil)
+	_ api.Allowances      = (*tenancy.Service)(nil)
+	_ api.Transporters    = (*transporter.Service)(nil)
+	_ tenancy.Hosts       = hypervisor.Hosts(nil)
 	_ api.Audit           = (*audit.Service)(nil)
 	_ api.Freezes         = (*freeze.Broker)(nil)
 	_ volume.Freezer      = (*freeze.Broker)(nil)
@@ -53,6 +57,7 @@ type daemon struct {
 	ring      *keyring.Ring // seals every secret in the catalog
 	answers   *idempotency.Keys
 	backups   *backups
+	mover     *transporter.Service
 	web       web
 	providers *oidc.Service
 	listeners *listeners
@@ -72,8 +77,10 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 	}
 	d := &daemon{path: o.Config, version: o.Version, cfg: cfg, host: h, catalog: c, store: c.Volumes(), freezes: freeze.New(), reloaded: make(chan struct{}, 1)}
 	folders, _ := hypervisor.As[hypervisor.Folders](h)
+	hosts, _ := hypervisor.As[hypervisor.Hosts](h)
 	d.tenants = tenancy.New(tenancy.Options{
-		Store: c.Tenancy(), Machines: h, Datastores: h, Folders: folders,
+		Store: c.Tenancy(), Machines: h, Datastores: h, Folders: folders, Hosts: hosts,
+		Pending: func(g volspec.VMGroupID) int64 { return d.backups.service.Pending(g) },
 		RemoveVolumes: func(ctx context.Context, caller volspec.Caller, g volspec.VMGroupID) error {
 			return d.volumes.RemoveAll(ctx, caller, g)
 		},
@@ -92,9 +99,10 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		return nil, errors.Join(err, c.Close())
 	}
 	d.answers = idempotency.New(idempotency.Options{Store: c.Idempotency(), Sealer: d.ring})
-	if d.backups, err = buildBackup(ctx, cfg, s, c, d.volumes, machinesOf(h, d.tenants), d.ring, instance); err != nil {
+	if d.backups, err = buildBackup(ctx, cfg, s, c, d.volumes, machinesOf(h, d.tenants), allows{d.tenants}, d.ring, instance); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
+	d.mover = newTransporter(cfg, o, c, instance)
 	if err := d.buildEnrolment(s, c); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -105,6 +113,7 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 	d.listeners = newListeners(api.New(api.Options{
 		Answers: d.answers,
 		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests, Providers: d.providers, Audit: audit.New(c.AuditLog()),
+		Allowances: d.tenants, Transporters: d.mover,
 		System:     &system{d: d, started: time.Now()},
 		Version:    o.Version,
 		DrainLimit: drainLimit,

@@ -33,7 +33,7 @@ type spending struct {
 	s     *Service
 	group volspec.VMGroup
 	repo  Repo
-	limit int64 // 0: none
+	limit int64 // volspec.Unbounded: none
 	base  int64 // stored by the vmgroup when the job began
 	stop  context.CancelCauseFunc
 
@@ -55,21 +55,23 @@ func (s *Service) spend(ctx context.Context, r Repo, stop context.CancelCauseFun
 				sp.group = g
 			}
 		}
-		if sp.limit, err = tx.BackupLimit(r.Group); err != nil {
+		if sp.limit, err = storageBound(tx, r.Group); err != nil {
 			return err
 		}
 		sp.base, err = tx.StoredBy(r.Group)
 		return err
 	})
-	if err == nil && sp.limit > 0 && sp.base+s.budgets.pending(r.Group) >= sp.limit {
+	if err == nil && sp.bounded() && sp.base+s.budgets.pending(r.Group) >= sp.limit {
 		err = sp.reached()
 	}
 	return sp, err
 }
 
+func (sp *spending) bounded() bool { return sp.limit != volspec.Unbounded }
+
 func (sp *spending) reached() error {
 	return errkind.New(errkind.Quota, "the backup storage quota of vmgroup %s is reached: %s allowed; remove recovery points with `mooring backup prune` or `backup rm`, or ask the administrator to raise it with `mooring repository limit`",
-		sp.group.Name, volspec.Size(sp.limit))
+		sp.group.Name, amount(sp.limit))
 }
 
 // wrote tells how much the job has written so far.
@@ -83,7 +85,7 @@ func (sp *spending) wrote(total int64) {
 	if more <= 0 {
 		return
 	}
-	if all := sp.s.budgets.add(sp.repo.Group, more); sp.limit > 0 && sp.base+all > sp.limit {
+	if all := sp.s.budgets.add(sp.repo.Group, more); sp.bounded() && sp.base+all > sp.limit {
 		sp.stop(sp.reached())
 	}
 }

@@ -49,7 +49,7 @@ func (s *Service) Apply(ctx context.Context, all []Declared) error {
 			if err != nil {
 				return err
 			}
-			if err := tx.PutBackupLimit(g.ID, int64(d.MaxStored)); err != nil {
+			if err := s.o.Allowances.SetStorage(ctx, tx, g, delegated(d.MaxStored)); err != nil {
 				return err
 			}
 			for _, in := range d.Policies {

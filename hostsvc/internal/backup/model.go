@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/hostsvc/internal/repository"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
@@ -183,6 +184,9 @@ type Store interface {
 
 // Tx is one transaction. Absent things are errkind.NotFound.
 type Tx interface {
+	job.Tx
+	AllowanceTx
+
 	GroupByName(name string) (volspec.VMGroup, error)
 	Groups() ([]volspec.VMGroup, error)
 
@@ -202,8 +206,6 @@ type Tx interface {
 	AllSealed() (map[volspec.RepositoryID]string, error)
 	// StoredBy is the sum of Stored of a vmgroup's repositories.
 	StoredBy(g volspec.VMGroupID) (int64, error)
-	BackupLimit(g volspec.VMGroupID) (int64, error) // 0: none
-	PutBackupLimit(g volspec.VMGroupID, max int64) error
 
 	// Policies lists those of a vmgroup, by name; "" is all of them.
 	Policies(g volspec.VMGroupID) ([]Policy, error)

@@ -162,13 +162,15 @@ func (s *Service) BackupUsage(ctx context.Context, group string) (u wire.BackupU
 			return err
 		}
 		u.Reserved = s.budgets.pending(g.ID)
-		u.MaxStored, err = tx.BackupLimit(g.ID)
+		bound, err := storageBound(tx, g.ID)
+		u.Bounded, u.MaxStored = bound != volspec.Unbounded, max(bound, 0)
 		return err
 	})
 	return u, err
 }
 
-// SetBackupLimit bounds what a vmgroup stores; 0 removes the limit. One below
+// SetBackupLimit bounds what a vmgroup stores, which is the storage of its
+// allowance; 0 removes the limit. One below
 // what is stored deletes nothing: it stops what is new.
 func (s *Service) SetBackupLimit(ctx context.Context, c volspec.Caller, group string, req wire.SetBackupLimit) (wire.BackupUsage, error) {
 	if req.MaxStored < 0 {
@@ -182,7 +184,7 @@ func (s *Service) SetBackupLimit(ctx context.Context, c volspec.Caller, group st
 		if g.Source != "" {
 			return errkind.New(errkind.Denied, "vmgroup %s is declared in %s: set backup_totalsize there and reload", g.Name, g.Source)
 		}
-		if err := tx.PutBackupLimit(g.ID, int64(req.MaxStored)); err != nil {
+		if err := s.o.Allowances.SetStorage(ctx, tx, g, delegated(req.MaxStored)); err != nil {
 			return err
 		}
 		return tx.AddAudit(entry(ctx, c, g.Name, "backup limit", req.MaxStored.String()))

@@ -22,9 +22,11 @@ type Options struct {
 	Jobs     Jobs
 	Opener   repository.Opener
 	Keyring  Keyring
-	Files    Files
-	Views    Views
-	Notify   Notifier
+	// Allowances bounds what vmgroups protect and store.
+	Allowances Allowances
+	Files      Files
+	Views      Views
+	Notify     Notifier
 
 	Streams     int           // blocks worked on at a time; 0: two per processor
 	Sample      float64       // share of blocks taken over that is read again

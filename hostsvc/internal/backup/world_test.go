@@ -76,7 +76,7 @@ func (w *world) start(t testing.TB, p *plug) *process {
 	s := backup.New(backup.Options{
 		Store: store{w.store.Backup(), p}, Volumes: vols, Machines: whole,
 		Opener:  opener{kopia.New(kopia.Options{Dir: filepath.Join(w.dir, "cache"), Owner: "test"}), p},
-		Keyring: sealing{w.ring}, Files: drills{w, p}, Sample: 0.05, Zone: "UTC",
+		Keyring: sealing{w.ring}, Files: drills{w, p}, Sample: 0.05, Zone: "UTC", Allowances: w.allowances(),
 	})
 	queue := job.New(job.Options{Store: jobStore{w.store.Jobs(), p}, Instance: uuid.NewString(), Kinds: s.Handlers(), Total: 4, Sole: true, Lease: 2 * time.Second, Poll: 20 * time.Millisecond})
 	s.Use(queue)

@@ -84,9 +84,16 @@ func (t *tx) PutGroup(g volspec.VMGroup) error {
 	if err := t.leaves(g.ID, g.Name); err != nil {
 		return err
 	}
+	known, err := t.count("SELECT COUNT(*) FROM vmgroups WHERE id = ?", g.ID)
+	if err != nil {
+		return err
+	}
 	_, err = t.exec(upsert("vmgroups", groupCols+", words", "id"),
 		g.ID, g.Name, g.Description, g.DefaultDatastore, g.Source, g.Removing, cmp.Or(g.State, stateEnabled), strings.ToLower(g.Name+"\n"+g.Description))
-	return err
+	if err != nil || known > 0 {
+		return err
+	}
+	return t.bindNew(g.ID)
 }
 
 func (t *tx) DeleteGroup(id volspec.VMGroupID) error {
@@ -115,7 +122,6 @@ func (t *tx) DeleteGroup(id volspec.VMGroupID) error {
 		"DELETE FROM vm_folders WHERE group_id = ?",
 		"DELETE FROM schedule_marks WHERE policy_id IN (SELECT id FROM policies WHERE group_id = ?)",
 		"DELETE FROM policies WHERE group_id = ?",
-		"DELETE FROM backup_limits WHERE group_id = ?",
 		"DELETE FROM alarms WHERE group_id = ?",
 		"DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE group_id = ?)",
 		"DELETE FROM tokens WHERE user_id IN (SELECT id FROM users WHERE group_id = ?)",

@@ -120,20 +120,6 @@ func (t *tx) StoredBy(g volspec.VMGroupID) (int64, error) {
 	return n, err
 }
 
-func (t *tx) BackupLimit(g volspec.VMGroupID) (int64, error) {
-	n, _, err := one(t, word[int64], "SELECT max_stored FROM backup_limits WHERE group_id = ?", g)
-	return n, err
-}
-
-func (t *tx) PutBackupLimit(g volspec.VMGroupID, limit int64) error {
-	if limit <= 0 {
-		_, err := t.exec("DELETE FROM backup_limits WHERE group_id = ?", g)
-		return err
-	}
-	_, err := t.exec(upsert("backup_limits", "group_id, max_stored", "group_id"), g, limit)
-	return err
-}
-
 // RepositoryNames lists a vmgroup's repositories.
 func (t *tx) RepositoryNames(g volspec.VMGroupID) ([]string, error) {
 	return list(t, word[string], "SELECT name FROM repositories WHERE group_id = ? ORDER BY name", g)

@@ -60,7 +60,15 @@ var usageColumns = []column[wire.BackupUsage]{
 	{header: "VMGroup", value: func(u wire.BackupUsage) string { return u.VMGroup }},
 	{header: "Stored", value: func(u wire.BackupUsage) string { return amount(u.Stored) }},
 	{header: "Reserved", value: func(u wire.BackupUsage) string { return amount(u.Reserved) }},
-	{header: "Max_stored", value: func(u wire.BackupUsage) string { return volspec.Size(u.MaxStored).Table() }},
+	{header: "Max_stored", value: maxStored},
+}
+
+// maxStored is a limit: one of nothing is not the same as none.
+func maxStored(u wire.BackupUsage) string {
+	if !u.Bounded {
+		return volspec.Size(0).Table()
+	}
+	return amount(u.MaxStored)
 }
 
 func (t *tool) repositoryUsage() *cobra.Command {

@@ -151,13 +151,13 @@ func (m *memAdmin) RemovePrepared(_ context.Context, name string) error {
 func (m *memAdmin) BackupUsage(_ context.Context, vmgroup string) (wire.BackupUsage, error) {
 	u := wire.BackupUsage{VMGroup: vmgroup}
 	if vmgroup == "Dev" {
-		u.Stored, u.Reserved, u.MaxStored = int64(3*volspec.GiB), int64(volspec.MiB), int64(50*volspec.GiB)
+		u.Stored, u.Reserved, u.Bounded, u.MaxStored = int64(3*volspec.GiB), int64(volspec.MiB), true, int64(50*volspec.GiB)
 	}
 	return u, m.did("BackupUsage", vmgroup)
 }
 
 func (m *memAdmin) SetBackupLimit(_ context.Context, vmgroup string, l wire.SetBackupLimit) (wire.BackupUsage, error) {
-	return wire.BackupUsage{VMGroup: vmgroup, MaxStored: int64(l.MaxStored)}, m.did("SetBackupLimit", vmgroup, l)
+	return wire.BackupUsage{VMGroup: vmgroup, Bounded: l.MaxStored > 0, MaxStored: int64(l.MaxStored)}, m.did("SetBackupLimit", vmgroup, l)
 }
 
 func (m *memAdmin) Points(_ context.Context, vmgroup string, q hostclient.PointsQuery) (wire.PointList, error) {

@@ -28,6 +28,10 @@ type (
 	Folders interface {
 		FindFolder(ctx context.Context, f volspec.Folder) (volspec.Folder, error)
 	}
+	// Hosts tells where VMs run.
+	Hosts interface {
+		VMHosts(ctx context.Context) (map[volspec.VMID]hypervisor.Host, error)
+	}
 )
 
 // Options are the parts of a Service.
@@ -36,6 +40,10 @@ type Options struct {
 	Machines   Machines
 	Datastores Datastores
 	Folders    Folders // nil where the hypervisor has none
+	Hosts      Hosts   // nil where the hypervisor does not tell hosts
+	// Pending is what running jobs wrote for a vmgroup and the catalog does not
+	// count yet; nil: nothing.
+	Pending func(g volspec.VMGroupID) int64
 	// RemoveVolumes deletes all volumes of a vmgroup for good, those in the
 	// trash too; satisfied by volume.Service.RemoveAll. If one is in use it
 	// touches none. Repeatable.
@@ -45,10 +53,13 @@ type Options struct {
 // Service is the vmgroup use cases. Every verb is one transaction: all of it
 // happens, and is audited, or nothing. What the hypervisor knows is asked
 // before, never inside. All methods are safe for concurrent use.
-type Service struct{ o Options }
+type Service struct {
+	o     Options
+	cache placesCache
+}
 
 // New returns a service that does nothing until it is called.
-func New(o Options) *Service { return &Service{o} }
+func New(o Options) *Service { return &Service{o: o} }
 
 // verb is one audited change: prepare checks the request and asks the
 // hypervisor, fn acts in one transaction and may run more than once. A refusal

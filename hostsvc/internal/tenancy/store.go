@@ -29,10 +29,12 @@ type Place struct {
 
 // Tx is one transaction. Absent things are errkind.NotFound.
 type Tx interface {
+	AllowanceTx
+
 	Groups() ([]volspec.VMGroup, error) // by name
 	GroupByName(name string) (volspec.VMGroup, error)
-	// PutGroup inserts or replaces by ID. Another group of that name:
-	// errkind.Exists.
+	// PutGroup inserts or replaces by ID. A new one is bound to the built-in
+	// transporter. Another group of that name: errkind.Exists.
 	PutGroup(g volspec.VMGroup) error
 	// DeleteGroup removes a group, its members, rows, folders, backup policies and
 	// limits. Absent: nil. While it has volumes or repositories: in-use, with

@@ -57,7 +57,7 @@ func backupRecords(t *testing.T, b Backend) {
 		require.NoError(t, tx.PutPolicy(policy))
 		require.NoError(t, tx.PutBase(base))
 		require.NoError(t, tx.PutAlarm(alarm))
-		return tx.PutBackupLimit(groupA, 7<<40)
+		return tx.PutAllowance(groupA, volspec.Amounts{Sockets: 2, VMs: volspec.Unbounded, Volumes: 0, Storage: 7 << 40})
 	})
 	backups(t, c, func(tx backup.Tx) error {
 		got, err := tx.RepositoryByName(groupA, "repo1")
@@ -81,9 +81,9 @@ func backupRecords(t *testing.T, b Backend) {
 		alarms, err := tx.Alarms(groupA)
 		require.NoError(t, err)
 		assert.Equal(t, []backup.Alarm{alarm}, alarms)
-		limit, err := tx.BackupLimit(groupA)
+		allowances, err := tx.Allowances("")
 		require.NoError(t, err)
-		assert.EqualValues(t, 7<<40, limit)
+		assert.Equal(t, map[volspec.VMGroupID]volspec.Amounts{groupA: {Sockets: 2, VMs: volspec.Unbounded, Volumes: 0, Storage: 7 << 40}}, allowances)
 
 		require.NoError(t, tx.AddStored(one.ID, 11))
 		sum, err := tx.StoredBy(groupA)

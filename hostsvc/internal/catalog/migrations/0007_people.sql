@@ -74,14 +74,18 @@ CREATE TABLE allowances (
     sockets  BIGINT NOT NULL,
     vms      BIGINT NOT NULL,
     volumes  BIGINT NOT NULL,
-    storage  BIGINT NOT NULL
+    storage  BIGINT NOT NULL -- bytes in all repositories of the vmgroup
 );
+INSERT INTO allowances (group_id, sockets, vms, volumes, storage) SELECT group_id, -1, -1, -1, max_stored FROM backup_limits;
+DROP TABLE backup_limits;
+CREATE INDEX points_protected ON points (group_id, vm_id, volume_id);
 
 -- --- transporters, and the vmgroups they work for ---
 CREATE TABLE transporters (
     name     TEXT COLLATE BINARY NOT NULL PRIMARY KEY,
     instance TEXT COLLATE BINARY NOT NULL, -- of mooringd that last ran it
     seen     BIGINT NOT NULL,              -- on the catalog's clock
+    expires  BIGINT NOT NULL,              -- online until then, unless it is seen again
     body     TEXT NOT NULL
 );
 CREATE TABLE group_transporters (
@@ -89,6 +93,9 @@ CREATE TABLE group_transporters (
     transporter TEXT COLLATE BINARY NOT NULL REFERENCES transporters (name),
     PRIMARY KEY (group_id, transporter)
 );
+CREATE INDEX groups_of_transporter ON group_transporters (transporter, group_id);
+INSERT INTO transporters (name, instance, seen, expires, body) VALUES ('built-in', '', 0, 0, '{}');
+INSERT INTO group_transporters (group_id, transporter) SELECT id, 'built-in' FROM vmgroups;
 
 -- --- who is told: '' is the master ---
 CREATE TABLE notify_targets (

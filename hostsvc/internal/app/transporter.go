@@ -1,0 +1,38 @@
+package app
+
+import (
+	"context"
+	"os"
+
+	"mooring.dev/mooring/config"
+	"mooring.dev/mooring/hostsvc/internal/backup"
+	"mooring.dev/mooring/hostsvc/internal/catalog"
+	"mooring.dev/mooring/hostsvc/internal/tenancy"
+	"mooring.dev/mooring/hostsvc/internal/transporter"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+// newTransporter makes this process a transporter.
+func newTransporter(_ config.Config, o Options, c *catalog.Catalog, instance string) *transporter.Service {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "" // nobody acts on it
+	}
+	return transporter.New(transporter.Options{Store: c.Transporters(), Instance: instance, Host: host, Version: o.Version})
+}
+
+// allows is what backup asks of allowances.
+type allows struct{ t *tenancy.Service }
+
+var _ backup.Allowances = allows{}
+
+func (a allows) Admission(ctx context.Context) func(backup.AllowanceTx, volspec.VMGroup, backup.Object) error {
+	admit := a.t.Admission(ctx)
+	return func(tx backup.AllowanceTx, g volspec.VMGroup, o backup.Object) error {
+		return admit(tx, g, tenancy.Newcomer{Name: o.Name, VM: o.VM, Volume: o.Volume})
+	}
+}
+
+func (a allows) SetStorage(ctx context.Context, tx backup.AllowanceTx, g volspec.VMGroup, limit int64) error {
+	return a.t.SetStorage(ctx, tx, g, limit)
+}

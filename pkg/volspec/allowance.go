@@ -1,0 +1,30 @@
+package volspec
+
+// Unbounded is an amount without a bound.
+const Unbounded int64 = -1
+
+// Amounts are numbers of what is delegated to vmgroups or used by them: sockets
+// of the hosts that run protected VMs, protected VMs, protected volumes, and
+// bytes in repositories.
+type Amounts struct{ Sockets, VMs, Volumes, Storage int64 }
+
+// NoBounds bounds nothing.
+var NoBounds = Amounts{Unbounded, Unbounded, Unbounded, Unbounded}
+
+// Use is what of a vmgroup counts against its allowance. A VM or a volume is
+// protected as long as it has a recovery point, or a backup that is queued or
+// running.
+type Use struct {
+	VMs     []VMID
+	Volumes []VolumeID
+	Stored  int64 // bytes in its repositories
+}
+
+// Bound is what of one kind a vmgroup may use: what was delegated to it. While
+// the pool has a bound, a vmgroup to which nothing was delegated has none.
+func Bound(pool, delegated int64) int64 {
+	if delegated == Unbounded && pool != Unbounded {
+		return 0
+	}
+	return delegated
+}
