@@ -93,6 +93,11 @@ func TestEveryMethod(t *testing.T) {
 		{func() error { return only(a.Snapshots(ctx, "g", "v")) }, "GET /api/v1/vmgroups/g/volumes/v/snapshots ", true},
 		{func() error { return only(a.CreateSnapshot(ctx, "g", "v", wire.CreateSnapshot{Name: "s"})) }, `POST /api/v1/vmgroups/g/volumes/v/snapshots {"name":"s"}`, false},
 		{func() error { return a.DeleteSnapshot(ctx, "g", "v", "s") }, "DELETE /api/v1/vmgroups/g/volumes/v/snapshots/s ", false},
+		{func() error { return only(a.Dashboard(ctx, "g", "Europe/Berlin")) }, "GET /api/v1/dashboard?vmgroup=g&zone=Europe%2FBerlin ", false},
+		{func() error {
+			return only(a.Calendar(ctx, CalendarQuery{VMGroup: "g", From: "2026-03-01", To: "2026-04-01", Zone: "UTC", Policy: "p", Limit: 5}))
+		}, "GET /api/v1/calendar?from=2026-03-01&limit=5&policy=p&to=2026-04-01&vmgroup=g&zone=UTC ", false},
+		{func() error { return only(a.Search(ctx, "", "a b")) }, "GET /api/v1/search?q=a+b ", true},
 	} {
 		got, answer = "", "{}"
 		if tc.list {

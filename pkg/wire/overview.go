@@ -8,13 +8,15 @@ type Dashboard struct {
 	Protected   int         `json:"protected"`   // volumes and VMs with a recovery point within their RPO
 	Unprotected int         `json:"unprotected"` // that no policy covers
 	Late        int         `json:"late"`
-	Failed      int         `json:"failed"` // whose last backup failed
-	Day         Runs        `json:"day"`    // the last 24 hours
-	Week        Runs        `json:"week"`   // the last 7 days
-	Days        []DayOfRuns `json:"days"`   // one for each of the last 14 days, oldest first
+	Failed      int         `json:"failed"`  // whose last backup failed
+	Pending     int         `json:"pending"` // that wait for their first backup
+	Day         Runs        `json:"day"`     // the last 24 hours
+	Week        Runs        `json:"week"`    // the last 7 days
+	Days        []DayOfRuns `json:"days"`    // one for each of the last 14 days, oldest first
 	Running     []Job       `json:"running"`
-	Next        []Run       `json:"next"` // the next coming runs, soonest first
-	Alarms      []Alarm     `json:"alarms"`
+	Next        []Run       `json:"next"`   // the next coming runs, soonest first
+	Alarms      []Alarm     `json:"alarms"` // at most 100, the newest
+	AlarmCount  int         `json:"alarm_count"`
 	Storage     Share       `json:"storage"` // bytes in repositories
 	Points      int         `json:"points"`
 	Volumes     int         `json:"volumes"`
@@ -59,6 +61,22 @@ type Calendar struct {
 	Runs []Run     `json:"runs"`
 	More bool      `json:"more"` // there are more than fit into one answer
 }
+
+// Event is one thing that changed while somebody watches. Kind is job, with the
+// job as it is now; alarm, with one that was raised or has a new detail; or
+// cleared, with one that is over.
+type Event struct {
+	Kind  string `json:"kind"`
+	Job   *Job   `json:"job,omitempty"`
+	Alarm *Alarm `json:"alarm,omitempty"`
+}
+
+// Kinds of events.
+const (
+	EventJob     = "job"
+	EventAlarm   = "alarm"
+	EventCleared = "cleared"
+)
 
 // Found is one thing that a search found. Kind is vmgroup, volume, vm, policy,
 // repository, point, job or user.

@@ -84,6 +84,11 @@ func callWithSamples(t *testing.T, name string, method reflect.Value, first stri
 			for _, err := range r {
 				assert.NoError(t, err, name)
 			}
+		case iter.Seq2[wire.Event, error]:
+			for e, err := range r {
+				assert.NoError(t, err, name)
+				assert.Equal(t, wire.EventJob, e.Kind)
+			}
 		}
 	}
 	err, _ := results[len(results)-1].Interface().(error)

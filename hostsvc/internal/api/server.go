@@ -27,6 +27,8 @@ type Options struct {
 	Backups Backups // nil: a service without backup
 	Audit   Audit
 
+	Overview Overview
+
 	Enrolment Enrolment
 	Providers Providers
 

@@ -291,7 +291,8 @@ func newRig(t *testing.T, change ...func(*Options)) *rig {
 	o := Options{
 		Allowances: stubAllowances{u}, Transporters: stubTransporters{u},
 		Volumes: stubVolumes{u}, Tenants: stubTenants{u}, System: stubSystem{u}, Backups: stubBackups{u}, Audit: stubAudit{u}, Freezes: stubFreezes{u}, Enrolment: stubEnrolment{u}, Providers: stubProviders{u},
-		Version: "1.2.3", Capabilities: []string{"snapshots"},
+		Overview: stubOverview{u},
+		Version:  "1.2.3", Capabilities: []string{"snapshots"},
 	}
 	for _, c := range change {
 		c(&o)

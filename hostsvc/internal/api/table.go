@@ -11,7 +11,7 @@ import (
 
 // endpoints is the table of everything that can be asked.
 var endpoints = slices.Concat(commonEndpoints, guestEndpoints, freezeEndpoints, enrolEndpoints, serviceEndpoints, vmgroupEndpoints, volumeEndpoints, backupEndpoints, auditEndpoints, oidcEndpoints,
-	allowanceEndpoints, transporterEndpoints)
+	allowanceEndpoints, transporterEndpoints, overviewEndpoints)
 
 var pageParams = []param{
 	{"after", "string", "the next of the page before"},

@@ -18,6 +18,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/idempotency"
 	"mooring.dev/mooring/hostsvc/internal/keyring"
+	"mooring.dev/mooring/hostsvc/internal/overview"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/transporter"
 	"mooring.dev/mooring/hostsvc/internal/volume"
@@ -114,6 +115,7 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		Answers: d.answers,
 		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests, Providers: d.providers, Audit: audit.New(c.AuditLog()),
 		Allowances: d.tenants, Transporters: d.mover,
+		Overview:   overview.New(overview.Options{Store: c.Overview(), Backups: outlook{d.backups.service}, Shares: d.tenants, Keep: time.Duration(cfg.Backup.KeepJobs)}),
 		System:     &system{d: d, started: time.Now()},
 		Version:    o.Version,
 		DrainLimit: drainLimit,

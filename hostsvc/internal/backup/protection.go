@@ -198,10 +198,12 @@ func (s *Service) Protection(ctx context.Context, group string) ([]wire.Protecti
 // watchAges raises an alarm for every volume whose newest good point is older
 // than its RPO, whatever the reason, and clears those that are over.
 func (s *Service) watchAges(ctx context.Context) error {
+	begun := time.Now()
 	facts, err := s.gather(ctx, "")
 	if err != nil {
 		return err
 	}
+	s.count(facts, begun)
 	late, known := map[string]bool{}, map[string]bool{}
 	for _, f := range facts {
 		name := f.name()

@@ -49,6 +49,28 @@ func (s *Service) Scheduled(ctx context.Context) ([]job.Scheduled, error) {
 		return err
 	})
 	var all []job.Scheduled
+	for _, x := range s.schedules(ctx, policies) {
+		p := x.policy
+		all = append(all, job.Scheduled{
+			Policy: p.ID, Group: p.Group, Task: x.task, Kind: kindPolicy, Schedule: x.schedule, Since: p.Changed,
+			Priority: p.Spec.Priority, Queue: p.Spec.Overlap == overlapQueue,
+			Params: func(due time.Time, _ int) any {
+				return policyParams{Policy: p.ID, PolicyName: p.Name, Name: p.Name + " " + x.task, Task: x.task, Due: due}
+			},
+		})
+	}
+	return all, err
+}
+
+// planned is one schedule of a policy.
+type planned struct {
+	policy   Policy
+	task     string
+	schedule schedule.Schedule
+}
+
+// schedules are those of policies that are enabled.
+func (s *Service) schedules(ctx context.Context, policies []Policy) (all []planned) {
 	for _, p := range policies {
 		if !enabled(p) {
 			continue
@@ -62,16 +84,10 @@ func (s *Service) Scheduled(ctx context.Context) ([]job.Scheduled, error) {
 				log.G(ctx).WithField("policy", p.Name).WithField(log.Err, err.Error()).Error("a schedule cannot be read")
 				continue
 			}
-			all = append(all, job.Scheduled{
-				Policy: p.ID, Group: p.Group, Task: name, Kind: kindPolicy, Schedule: sc, Since: p.Changed,
-				Priority: p.Spec.Priority, Queue: p.Spec.Overlap == overlapQueue,
-				Params: func(due time.Time, _ int) any {
-					return policyParams{Policy: p.ID, PolicyName: p.Name, Name: p.Name + " " + name, Task: name, Due: due}
-				},
-			})
+			all = append(all, planned{p, name, sc})
 		}
 	}
-	return all, err
+	return all
 }
 
 // runPolicy is the handler of policy jobs: one job for each object of the due

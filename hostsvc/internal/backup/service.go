@@ -42,6 +42,7 @@ type Service struct {
 	repos    keylock.Map[volspec.RepositoryID]
 	sessions sessions
 	budgets  budgets
+	census   census
 }
 
 // New returns a service that does nothing until it is called.

@@ -66,6 +66,9 @@ func (t *tx) PutJob(j job.Job) error {
 	if err != nil {
 		return err
 	}
+	if err := t.countJob(j); err != nil {
+		return err
+	}
 	_, err = t.exec(upsert("jobs", jobCols, "id"), j.ID, j.Group, j.Kind, j.Object, j.State, fromTime(j.Created), fromTime(j.Begun), fromTime(j.EndedAt),
 		j.Priority, j.Policy, j.Owner, j.Fence, fromTime(j.Expires), j.Cancel, j.Unique, text)
 	return err
@@ -124,7 +127,20 @@ func (t *tx) Jobs(q job.Query) ([]job.Job, error) {
 	if q.BeforeID != "" {
 		add("(created, id) < (?, ?)", fromTime(q.Before), q.BeforeID)
 	}
-	query += " ORDER BY created DESC, id DESC"
+	if !q.From.IsZero() {
+		add("created >= ?", fromTime(q.From))
+	}
+	if !q.To.IsZero() {
+		add("created < ?", fromTime(q.To))
+	}
+	if q.Runs {
+		add("(unique_key = '' OR kind = 'policy')")
+	}
+	order := " ORDER BY created DESC, id DESC"
+	if q.OldestFirst {
+		order = " ORDER BY created, id"
+	}
+	query += order
 	if q.Limit > 0 {
 		query += " LIMIT ?"
 		args = append(args, q.Limit)
@@ -139,6 +155,10 @@ func (t *tx) TrimJobs(before time.Time, keep int) (int, error) {
 			SELECT id, ROW_NUMBER() OVER (PARTITION BY group_id, policy_id ORDER BY created DESC, id DESC) AS place
 			FROM jobs WHERE state NOT IN ('queued', 'running')) AS ranked
 		WHERE place > ?)`, fromTime(before), keep)
+	if err != nil {
+		return int(n), err
+	}
+	_, err = t.exec("DELETE FROM job_counts WHERE at < ?", time.Now().Add(-countsKept).UnixNano())
 	return int(n), err
 }
 

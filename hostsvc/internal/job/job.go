@@ -120,7 +120,11 @@ type Query struct {
 	Policy   volspec.PolicyID
 	Before   time.Time
 	BeforeID volspec.JobID
-	Limit    int
+	From, To time.Time // created at From or later, before To
+	Runs     bool      // without those that another job or the service itself began
+	// OldestFirst turns the order round; then there are no pages.
+	OldestFirst bool
+	Limit       int
 }
 
 // Handler does the jobs of one kind. An error ends the job failed; one that

@@ -1,5 +1,5 @@
 // Package catalogtest is the contract of a catalog: what volume.Store,
-// tenancy.Store, backup.Store, job.Store and enroll.Store promise, over one database, whatever keeps it.
+// tenancy.Store, backup.Store, job.Store, enroll.Store, overview.Store and others promise, over one database, whatever keeps it.
 package catalogtest
 
 import (
@@ -15,6 +15,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/enroll"
 	"mooring.dev/mooring/hostsvc/internal/idempotency"
 	"mooring.dev/mooring/hostsvc/internal/job"
+	"mooring.dev/mooring/hostsvc/internal/overview"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/volspec"
@@ -27,6 +28,7 @@ type Catalog interface {
 	Jobs() job.Store
 	Backup() backup.Store
 	Enrolment() enroll.Store
+	Overview() overview.Store
 	Idempotency() idempotency.Store
 	Providers() oidc.Store
 	Check(ctx context.Context) error
@@ -63,6 +65,10 @@ func Run(t *testing.T, b Backend) {
 	t.Run("marks of schedules", func(t *testing.T) { jobMarks(t, b) })
 	t.Run("remembered answers", func(t *testing.T) { rememberedAnswers(t, b) })
 	t.Run("OIDC providers", func(t *testing.T) { providers(t, b) })
+	t.Run("counts of jobs", func(t *testing.T) { jobCounts(t, b) })
+	t.Run("runs of the calendar", func(t *testing.T) { calendarRuns(t, b) })
+	t.Run("things", func(t *testing.T) { things(t, b) })
+	t.Run("search", func(t *testing.T) { search(t, b) })
 	t.Run("enrolment", func(t *testing.T) { enrolmentRecords(t, b) })
 	t.Run("runners", func(t *testing.T) { runners(t, b) })
 	t.Run("schedulers", func(t *testing.T) { schedulers(t, b) })

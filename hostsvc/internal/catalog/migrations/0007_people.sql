@@ -114,3 +114,24 @@ CREATE TABLE idempotency (
     PRIMARY KEY (caller, key)
 );
 CREATE INDEX idempotency_by_end ON idempotency (expires);
+
+-- --- jobs that ended, counted by quarters of an hour; '' is all vmgroups ---
+CREATE TABLE job_counts (
+    group_id TEXT COLLATE BINARY NOT NULL,
+    at       BIGINT NOT NULL, -- when the quarter begins
+    kind     TEXT COLLATE BINARY NOT NULL,
+    state    TEXT COLLATE BINARY NOT NULL,
+    jobs     BIGINT NOT NULL,
+    bytes    BIGINT NOT NULL, -- read from sources
+    stored   BIGINT NOT NULL,
+    PRIMARY KEY (group_id, at, kind, state)
+);
+CREATE INDEX job_counts_by_time ON job_counts (at);
+INSERT INTO job_counts (group_id, at, kind, state, jobs, bytes, stored)
+    SELECT group_id, ended - ended % 900000000000, kind, state, COUNT(*), 0, 0 FROM jobs
+     WHERE group_id > '' AND state NOT IN ('queued', 'running') GROUP BY group_id, ended - ended % 900000000000, kind, state;
+INSERT INTO job_counts (group_id, at, kind, state, jobs, bytes, stored)
+    SELECT '', ended - ended % 900000000000, kind, state, COUNT(*), 0, 0 FROM jobs
+     WHERE state NOT IN ('queued', 'running') GROUP BY ended - ended % 900000000000, kind, state;
+-- The order of lists over all vmgroups.
+CREATE INDEX jobs_in_order ON jobs (created, id);

@@ -1,0 +1,197 @@
+package backup
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"mooring.dev/mooring/hostsvc/internal/job"
+	"mooring.dev/mooring/hostsvc/internal/job/schedule"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// Plan is one schedule of an enabled policy.
+type Plan struct {
+	Policy   volspec.PolicyID
+	VMGroup  string // name
+	Name     string // of the policy
+	Task     string
+	Schedule schedule.Schedule
+	Since    time.Time // nothing is due earlier
+}
+
+// Plans lists the schedules of all enabled policies of a vmgroup, or with "" of
+// all.
+func (s *Service) Plans(ctx context.Context, group string) ([]Plan, error) {
+	var policies []Policy
+	names := map[volspec.VMGroupID]string{}
+	err := s.o.Store.View(ctx, func(tx Tx) error {
+		var id volspec.VMGroupID
+		if group != "" {
+			g, err := s.group(tx, group)
+			if err != nil {
+				return err
+			}
+			id = g.ID
+		}
+		all, err := tx.Groups()
+		if err != nil {
+			return err
+		}
+		for _, g := range all {
+			names[g.ID] = g.Name
+		}
+		policies, err = tx.Policies(id)
+		return err
+	})
+	var out []Plan
+	for _, sc := range s.schedules(ctx, policies) {
+		out = append(out, Plan{Policy: sc.policy.ID, VMGroup: names[sc.policy.Group], Name: sc.policy.Name, Task: sc.task, Schedule: sc.schedule, Since: sc.policy.Changed})
+	}
+	return out, err
+}
+
+// Ran is an entry of the calendar that a job made. Due and Policy are those of a
+// run of a policy.
+type Ran struct {
+	wire.Run
+	Policy volspec.PolicyID
+	Due    time.Time
+}
+
+// Ran lists the runs of policies and the jobs that people began, of a vmgroup or
+// with "" of all, that were created at from or later and before to, the oldest
+// first. policy is the name of one of the vmgroup, "" is all.
+func (s *Service) Ran(ctx context.Context, group, policy string, from, to time.Time, limit int) ([]Ran, error) {
+	q := job.Query{From: from, To: to, Runs: true, OldestFirst: true, Limit: limit}
+	if group != "" {
+		err := s.inGroup(ctx, group, func(tx Tx, g volspec.VMGroup) error {
+			q.Group = g.ID
+			if policy == "" {
+				return nil
+			}
+			p, err := tx.PolicyByName(g.ID, policy)
+			q.Policy = p.ID
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	names, err := s.groupNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.o.Jobs.List(ctx, q)
+	out := make([]Ran, 0, len(all))
+	for _, j := range all {
+		out = append(out, ranOf(s.presentJob(ctx, j, names[j.Group]), j))
+	}
+	return out, err
+}
+
+func ranOf(w wire.Job, j job.Job) Ran {
+	r := Ran{Run: wire.Run{Time: w.Created, Ended: w.Ended, VMGroup: w.VMGroup, Policy: w.Policy, Task: doesOf(w.Kind), Object: w.Object, State: w.State, Job: string(w.ID)}}
+	if !w.Begun.IsZero() {
+		r.Time = w.Begun
+	}
+	var p policyParams
+	if j.Kind == kindPolicy && json.Unmarshal(j.Params, &p) == nil {
+		r.Object, r.Task, r.Due, r.Policy = "", p.Task, p.Due, p.Policy
+	}
+	return r
+}
+
+// doesOf is what the jobs of a kind do, whatever they do it to.
+func doesOf(kind string) string {
+	switch kind {
+	case kindMachine:
+		return kindBackup
+	case kindMachineRestore:
+		return kindRestore
+	}
+	return kind
+}
+
+// Working lists the open jobs of a vmgroup, or with "" of all: running ones
+// before those that wait, the newest first.
+func (s *Service) Working(ctx context.Context, group string, limit int) ([]wire.Job, error) {
+	running, err := s.Jobs(ctx, group, JobFilter{State: string(job.Running), Limit: limit})
+	if err != nil {
+		return nil, err
+	}
+	out := running.Jobs
+	if left := limit - len(out); left > 0 {
+		queued, err := s.Jobs(ctx, group, JobFilter{State: string(job.Queued), Limit: left})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, queued.Jobs...)
+	}
+	return out, nil
+}
+
+// census is what the protection of all vmgroups came to when it was last looked
+// at.
+type census struct {
+	mu     sync.Mutex
+	at     time.Time
+	took   time.Duration
+	states map[string]int
+}
+
+// Protected counts the volumes and VMs of a vmgroup by the state of their
+// protection. Those of all are counted again when that is quick; otherwise the
+// answer is as old as the last look at ages.
+func (s *Service) Protected(ctx context.Context, group string) (map[string]int, error) {
+	if group != "" {
+		all, err := s.Protection(ctx, group)
+		states := map[string]int{}
+		for _, p := range all {
+			states[p.State]++
+		}
+		return states, err
+	}
+	const quick, share = 100 * time.Millisecond, 20 // of the time spent counting
+	s.census.mu.Lock()
+	at, took, states := s.census.at, s.census.took, s.census.states
+	s.census.mu.Unlock()
+	if states != nil && (took > quick || time.Since(at) < share*took) {
+		return states, nil
+	}
+	begun := time.Now()
+	facts, err := s.gather(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	return s.count(facts, begun), nil
+}
+
+// count keeps what was gathered since begun as the present census.
+func (s *Service) count(facts []protectionFacts, begun time.Time) map[string]int {
+	states := map[string]int{}
+	for _, f := range facts {
+		if f.shown() {
+			states[judgeProtection(f).State]++
+		}
+	}
+	s.census.mu.Lock()
+	defer s.census.mu.Unlock()
+	s.census.at, s.census.took, s.census.states = time.Now(), time.Since(begun), states
+	return states
+}
+
+// JobOf is one job as Job gives it; with group "" of whatever vmgroup.
+func (s *Service) JobOf(ctx context.Context, group string, id volspec.JobID) (wire.Job, error) {
+	if group != "" {
+		return s.Job(ctx, group, id, 0)
+	}
+	j, err := s.o.Jobs.Get(ctx, id)
+	if err != nil {
+		return wire.Job{}, err
+	}
+	names, err := s.groupNames(ctx)
+	return s.presentJob(ctx, j, names[j.Group]), err
+}

@@ -1,0 +1,220 @@
+package catalogtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"mooring.dev/mooring/hostsvc/internal/backup"
+	"mooring.dev/mooring/hostsvc/internal/job"
+	"mooring.dev/mooring/hostsvc/internal/overview"
+	"mooring.dev/mooring/hostsvc/internal/tenancy"
+	"mooring.dev/mooring/hostsvc/internal/volume"
+	"mooring.dev/mooring/pkg/volspec"
+)
+
+func viewOverview(t require.TestingT, c Catalog, fn func(overview.Tx) error) {
+	require.NoError(t, c.Overview().View(context.Background(), fn))
+}
+
+// jobCounts: a job counts once, when it has ended, in the quarter of an hour in
+// which it did, for its vmgroup and for all; also when its row is gone.
+func jobCounts(t *testing.T, b Backend) {
+	c := open(t, b)
+	base := time.Now().UTC().Truncate(24 * time.Hour)
+	ended := func(n int, g volspec.VMGroupID, s job.State, at time.Time, read int64) job.Job {
+		j := jobN(n, g, s)
+		j.EndedAt, j.Progress = at, job.Progress{Read: read, Stored: read / 2}
+		return j
+	}
+	running := jobN(1, groupA, job.Running)
+	jobs(t, c, func(tx job.Tx) error { return tx.PutJob(running) })
+	viewOverview(t, c, func(tx overview.Tx) error {
+		all, err := tx.Counts("", base)
+		assert.Empty(t, all)
+		return err
+	})
+	for range 2 { // written again, as when a result is added
+		for _, j := range []job.Job{
+			ended(1, groupA, job.Done, base.Add(14*time.Minute), 100),
+			ended(2, groupA, job.Done, base.Add(time.Minute), 60),
+			ended(3, groupA, job.Failed, base.Add(time.Minute), 2),
+			ended(4, groupA, job.Done, base.Add(15*time.Minute), 8),
+			ended(5, groupB, job.Done, base.Add(2*time.Minute), 1000),
+			ended(6, groupB, job.Done, base.Add(-time.Minute), 4), // the day before
+		} {
+			jobs(t, c, func(tx job.Tx) error { return tx.PutJob(j) })
+		}
+	}
+	want := map[volspec.VMGroupID][]overview.Count{
+		groupA: {
+			{At: base, Kind: "k", State: "done", Jobs: 2, Bytes: 160, Stored: 80},
+			{At: base, Kind: "k", State: "failed", Jobs: 1, Bytes: 2, Stored: 1},
+			{At: base.Add(15 * time.Minute), Kind: "k", State: "done", Jobs: 1, Bytes: 8, Stored: 4},
+		},
+		groupB: {{At: base, Kind: "k", State: "done", Jobs: 1, Bytes: 1000, Stored: 500}},
+		"": {
+			{At: base, Kind: "k", State: "done", Jobs: 3, Bytes: 1160, Stored: 580},
+			{At: base, Kind: "k", State: "failed", Jobs: 1, Bytes: 2, Stored: 1},
+			{At: base.Add(15 * time.Minute), Kind: "k", State: "done", Jobs: 1, Bytes: 8, Stored: 4},
+		},
+	}
+	check := func() {
+		viewOverview(t, c, func(tx overview.Tx) error {
+			for g, w := range want {
+				got, err := tx.Counts(g, base)
+				require.NoError(t, err)
+				assert.ElementsMatch(t, w, got, "of %q", g)
+			}
+			return nil
+		})
+	}
+	check()
+	jobs(t, c, func(tx job.Tx) error {
+		_, err := tx.TrimJobs(base.Add(24*time.Hour), 0)
+		return err
+	})
+	check()
+}
+
+// calendarRuns: a span of time is listed forwards, without what other jobs began.
+func calendarRuns(t *testing.T, b Backend) {
+	c := open(t, b)
+	jobs(t, c, func(tx job.Tx) error {
+		for n := range 8 {
+			j := jobN(n, groupA, job.Done)
+			switch n {
+			case 3:
+				j.Unique = "part of a run"
+			case 4:
+				j.Unique, j.Kind = "the run", "policy"
+			case 5:
+				j.Group = groupB
+			}
+			if err := tx.PutJob(j); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	from, to := jobN(2, "", "").Created, jobN(7, "", "").Created
+	viewJobs(t, c, func(tx job.Tx) error {
+		for _, tc := range []struct {
+			q    job.Query
+			want []string
+		}{
+			{job.Query{From: from, To: to, Runs: true, OldestFirst: true}, []string{"j002", "j004", "j005", "j006"}},
+			{job.Query{Group: groupA, From: from, To: to, Runs: true, OldestFirst: true, Limit: 2}, []string{"j002", "j004"}},
+			{job.Query{Group: groupA, From: from}, []string{"j007", "j006", "j004", "j003", "j002"}},
+		} {
+			got, err := tx.Jobs(tc.q)
+			require.NoError(t, err)
+			assert.Equal(t, tc.want, jobIDs(got))
+		}
+		return nil
+	})
+}
+
+// twoTenants fills both groups with things of the same names.
+func twoTenants(t *testing.T, c Catalog) {
+	t.Helper()
+	for n, g := range []volspec.VMGroupID{groupA, groupB} {
+		volumes(t, c, func(tx volume.Tx) error {
+			for i, name := range []string{"data", "100%", "a_b"} {
+				r := record(n*10+i, g, "d1", name)
+				if err := tx.PutVolume(r); err != nil {
+					return err
+				}
+			}
+			gone := record(n*10+5, g, "d1", "data")
+			gone.State, gone.TrashedAt = volspec.Trashed, time.Unix(5, 0)
+			return tx.PutVolume(gone)
+		})
+		groups(t, c, func(tx tenancy.Tx) error {
+			return tx.PutMember(volspec.Member{VM: volspec.VMID(fmt.Sprintf("vm%d", n)), Name: "Database", Group: g})
+		})
+		backups(t, c, func(tx backup.Tx) error {
+			r := repoN(n+1, g)
+			if err := errors.Join(tx.PutRepository(r), tx.PutSealed(r.ID, "sealed")); err != nil {
+				return err
+			}
+			for i := range 5 {
+				p := pointN(n*10+i, r)
+				if i < 2 { // of one VM
+					p.Set, p.VMID, p.VM = volspec.PointID(fmt.Sprintf("set%d", n)), "v", "Database"
+				}
+				if err := tx.PutPoint(p); err != nil {
+					return err
+				}
+			}
+			return tx.PutPolicy(backup.Policy{ID: volspec.PolicyID(fmt.Sprint("policy", n)), Group: g, Name: "data nightly"})
+		})
+		jobs(t, c, func(tx job.Tx) error {
+			j := jobN(n, g, job.Done)
+			j.ID = volspec.JobID(fmt.Sprintf("da0%d", n))
+			return tx.PutJob(j)
+		})
+	}
+}
+
+// things: what is counted is what lists show, of one vmgroup or of all.
+func things(t *testing.T, b Backend) {
+	c := open(t, b)
+	twoTenants(t, c)
+	viewOverview(t, c, func(tx overview.Tx) error {
+		for g, want := range map[volspec.VMGroupID]overview.Things{
+			groupA: {Volumes: 3, VMs: 1, Points: 4},
+			groupB: {Volumes: 3, VMs: 1, Points: 4},
+			"":     {Volumes: 6, VMs: 2, Points: 8},
+		} {
+			got, err := tx.Things(g)
+			require.NoError(t, err)
+			assert.Equal(t, want, got, "of %q", g)
+		}
+		return nil
+	})
+}
+
+// search: parts of names in any case, the beginnings of ids, nothing but text,
+// nothing of another vmgroup.
+func search(t *testing.T, b Backend) {
+	c := open(t, b)
+	twoTenants(t, c)
+	viewOverview(t, c, func(tx overview.Tx) error {
+		for _, tc := range []struct {
+			text string
+			want []string // of A
+		}{
+			{"DATA", []string{"policy data nightly", "vm Database", "volume data@d1", "volume data@d1"}},
+			{"0%", []string{"volume 100%@d1"}},
+			{"_", []string{"volume a_b@d1"}},
+			{"%", []string{"volume 100%@d1"}},
+			{"da00", []string{"job da00"}},
+			{"DA0", []string{"job da00"}},
+			{"a00", nil},
+			{"p00", []string{"point p000", "point p001", "point p002", "point p003", "point p004"}},
+			{"repo", []string{"repository repo1"}},
+			{`\`, nil}, {"'", nil}, {"nothing", nil},
+		} {
+			got, err := tx.Search(groupA, tc.text, true, 10)
+			require.NoError(t, err)
+			var names []string
+			for _, m := range got {
+				assert.Equal(t, "A", m.VMGroup)
+				names = append(names, m.Kind+" "+m.Name)
+			}
+			assert.ElementsMatch(t, tc.want, names, tc.text)
+		}
+		all, err := tx.Search("", "data", true, 10)
+		require.NoError(t, err)
+		assert.Len(t, all, 8)
+		few, err := tx.Search("", "data", true, 1)
+		assert.Len(t, few, 3, "at most one of each kind")
+		return err
+	})
+}

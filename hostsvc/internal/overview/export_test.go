@@ -1,0 +1,4 @@
+package overview
+
+// DaysBefore is for tests.
+var DaysBefore = daysBefore
