@@ -28,10 +28,12 @@ const startWalk = () => {
   return window.mooringFocusable.length;
 };
 
-// focused says what is wrong with the focus when Tab was pressed n+1 times.
+// focused says what is wrong with the focus when Tab has left n elements; again
+// when it has not left the last of them, which has parts of its own.
 const focused = (n) => {
   const want = window.mooringFocusable[n];
   const e = document.activeElement;
+  if (n > 0 && e === window.mooringFocusable[n - 1] && e.matches('[type=date], [type=time], [type=datetime-local]')) return 'again';
   if (e !== want && !(e?.type === 'radio' && e.name === want.name)) return `Tab reaches ${describe(e)} instead of ${describe(want)}`;
   const s = getComputedStyle(e);
   const ring = s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2 || s.boxShadow !== 'none';

@@ -18,7 +18,7 @@ const soundPage = `<!doctype html><html lang="en"><head><title>Sound</title><sty
 body { color: #111; background: #fff } @media (prefers-color-scheme: dark) { body { color: #eee; background: #111 } a { color: #9cf } }
 :focus-visible { outline: 3px solid #48f }</style></head><body><main><h1>Sound</h1>
 <form method="post"><label for="a">Name</label><input id="a" name="name"><label for="b">Kind</label><select id="b" name="kind"><option>red</option>
-<option value="g">green</option></select><label><input type="checkbox" name="on">Switch</label><button>Send</button></form>
+<option value="g">green</option></select><label>Day <input type="date" name="day"></label><label><input type="checkbox" name="on">Switch</label><button>Send</button></form>
 <ul><li>first <a href="/file" download="f">Get</a></li><li>second <a href="/second">Go</a></li></ul></main></body></html>`
 
 // The browser finds its way by words, and sees what is wrong with a page.

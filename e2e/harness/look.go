@@ -72,8 +72,15 @@ func (p *Tab) look(name string) (wrong []string) {
 	return wrong
 }
 
-// most is how many stops of the Tab key are looked at on a page.
-const most = 80
+// most is how many stops of the Tab key are looked at on a page, and mostParts
+// how many parts a field may have, such as those of a date.
+const (
+	most      = 80
+	mostParts = 8
+)
+
+// again is what access.js says as long as a field has parts left.
+const again = "again"
 
 // walk presses Tab through the page until it leads astray.
 func (p *Tab) walk() []string {
@@ -81,9 +88,12 @@ func (p *Tab) walk() []string {
 	stops, err := eval[int](p, "(() => {"+accessScript+"return startWalk()})()")
 	require.NoError(p.t, err)
 	for i := range min(stops, most) {
-		require.NoError(p.t, chromedp.Do(p.ctx, chromedp.KeyEvent("\t")))
-		wrong, err := eval[string](p, fmt.Sprintf("(() => {%s return focused(%d)})()", accessScript, i))
-		require.NoError(p.t, err)
+		wrong := again
+		for presses := 0; wrong == again && presses < mostParts; presses++ {
+			require.NoError(p.t, chromedp.Do(p.ctx, chromedp.KeyEvent("\t")))
+			wrong, err = eval[string](p, fmt.Sprintf("(() => {%s return focused(%d)})()", accessScript, i))
+			require.NoError(p.t, err)
+		}
 		if wrong != "" {
 			return []string{wrong}
 		}
