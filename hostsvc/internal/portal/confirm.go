@@ -1,0 +1,29 @@
+package portal
+
+// confirm asks before something that cannot be taken back. Action is where its
+// form goes, which the page's own path may be, with another method.
+type confirm struct {
+	Title  string
+	Crumbs []action
+	Text   string
+	// Effects say what will happen, one sentence each.
+	Effects []string
+	Action  string
+	Fields  map[string]string
+	Button  string
+	Kind    string // of the button; "": danger
+	Type    string // a name that has to be typed, see confirmed; "" for none
+	Back    string
+}
+
+// ask shows the question.
+func (q *request) ask(c confirm) error { return q.render("confirm", c.Title, c) }
+
+// confirmed tells whether the name was typed that confirm.Type asks for.
+func (q *request) confirmed(name string) bool {
+	if q.text("confirm") != name {
+		q.note("confirm", "Type %s to confirm", name)
+		return false
+	}
+	return true
+}

@@ -1,0 +1,13 @@
+package portal
+
+// Route is a row of the table of pages, for the tests.
+type Route struct{ Method, Path, Who, Permission string }
+
+// Routes are all rows.
+func Routes() []Route {
+	var all []Route
+	for _, rt := range routes() {
+		all = append(all, Route{rt.method, rt.path, string(rt.who), rt.permission})
+	}
+	return all
+}

@@ -1,0 +1,107 @@
+package portal
+
+import (
+	"bytes"
+	"cmp"
+	"embed"
+	"html/template"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+//go:embed templates static
+var files embed.FS
+
+// renderer is a parsed set of templates whose functions know one request: the
+// zone of its user, what was typed into its form. It renders one page at a
+// time; there are as many as pages are rendered at once.
+type renderer struct {
+	set    *template.Template
+	assets map[string]asset
+	q      *request  // of the page that is rendered now
+	now    time.Time // one for a whole page
+	ids    map[string]int
+}
+
+type renderers struct{ sync.Pool }
+
+func newRenderer(assets map[string]asset) *renderer {
+	r := &renderer{assets: assets}
+	r.set = template.Must(template.New("").Funcs(r.funcs()).ParseFS(files, "templates/*.html"))
+	return r
+}
+
+// frame is what the layout shows around a page.
+type frame struct {
+	Title, Template string
+	Body            template.HTML
+	Product         string
+	Logo            bool
+	Theme, Version  string
+	User            bool
+	Session         wire.Session
+	Master          bool
+	Nav             []navGroup
+	Flash           *flash
+	Problem         string
+	Path            string
+	Search          bool
+	Readiness       *wire.Readiness
+}
+
+// render ends a request by a page: the template with a name, which gets data,
+// inside the layout.
+func (q *request) render(name, title string, data any) error {
+	r, ok := q.p.pages.Get().(*renderer)
+	if !ok {
+		return errkind.New(errkind.Internal, "the pool of templates holds something else")
+	}
+	defer q.p.pages.Put(r)
+	r.q, r.now, r.ids = q, time.Now(), map[string]int{}
+	defer func() { r.q = nil }()
+
+	var body, page bytes.Buffer
+	if err := r.set.ExecuteTemplate(&body, name+".html", data); err != nil {
+		return errkind.Wrap(errkind.Internal, err, "page %s", name)
+	}
+	f := q.frame(name, title)
+	f.Body = template.HTML(body.String()) //nolint:gosec // made by a template, so escaped
+	if err := r.set.ExecuteTemplate(&page, "layout.html", f); err != nil {
+		return errkind.Wrap(errkind.Internal, err, "layout of page %s", name)
+	}
+	h := q.w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(page.Len()))
+	q.w.WriteHeader(cmp.Or(q.status, http.StatusOK))
+	_, _ = q.w.Write(page.Bytes()) // a peer that went away is its own affair
+	return nil
+}
+
+func (q *request) frame(name, title string) frame {
+	f := frame{
+		Title: title, Template: name, Product: cmp.Or(q.welcome.Product, "Mooring"), Logo: q.welcome.Logo,
+		Theme: q.theme(), Version: q.p.o.Version, Path: q.r.URL.RequestURI(), Flash: q.takeFlash(),
+	}
+	if q.problem != nil {
+		f.Problem = errkind.Text(q.problem)
+	}
+	if q.user() {
+		f.User, f.Session, f.Master = true, q.session, q.caller.Admin
+		f.Nav, f.Search = q.nav(), q.opens("/search")
+	}
+	return f
+}
+
+// theme is light or dark, "" as the system has it.
+func (q *request) theme() string {
+	c, err := q.r.Cookie(themeCookie)
+	if err != nil || c.Value != "light" && c.Value != "dark" {
+		return ""
+	}
+	return c.Value
+}

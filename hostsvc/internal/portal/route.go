@@ -1,0 +1,80 @@
+package portal
+
+import (
+	"net/http"
+	"slices"
+
+	"mooring.dev/mooring/hostsvc/internal/api"
+	"mooring.dev/mooring/pkg/errkind"
+)
+
+// audience says for whom a page exists. For all others it is as unknown as one
+// that was never written.
+type audience string
+
+const (
+	anybody   audience = "anybody"
+	visitors  audience = "visitors"   // who has not logged in
+	everyUser audience = "every user" // who has
+	masters   audience = "masters"    // users of the master, as long as they act for no tenant
+	tenants   audience = "tenants"    // a tenant's users, and users of the master who act for it
+)
+
+// route is one row of the table: a page, or what a form of it does.
+type route struct {
+	method string // GET or POST
+	path   string // a pattern of net/http without method and host
+	who    audience
+	// permission is the API's that the page needs first, "" for none; see
+	// api.PermissionsOf.
+	permission string
+	// always lets it be used before a generated password is changed.
+	always bool
+	// form shows the form again when a POST failed. nil: the page with the same
+	// path, or else a page of its own with the error.
+	form   func(*request) error
+	handle func(*request) error
+}
+
+// nowhere is every path that is not in the table.
+var nowhere = &route{who: anybody, always: true, handle: func(*request) error { return noPage }}
+
+// noPage is said of every path that does not exist for somebody.
+var noPage = errkind.New(errkind.NotFound, "there is no such page: it was removed, or the address is not complete")
+
+// routes are all pages. Each file with pages has its own table.
+func routes() []*route {
+	return slices.Concat(
+		loginRoutes,
+		homeRoutes,
+		accountRoutes,
+	)
+}
+
+// open says why somebody may not, nil if he may.
+func (rt *route) open(q *request) error {
+	switch {
+	case rt.who == masters && !q.caller.Admin:
+		return noPage
+	case rt.who == tenants && q.caller.Admin:
+		return errkind.New(errkind.NotFound, "this page shows the data of one tenant: choose a tenant and act for it")
+	case rt.permission != "" && !q.can(rt.permission):
+		return errkind.New(errkind.Denied, "this needs the permission %s, which the role %s does not have: ask an administrator", rt.permission, q.caller.Role)
+	}
+	return nil
+}
+
+// can tells whether the API would let the caller use a permission.
+func (q *request) can(permission string) bool {
+	if q.permissions == nil {
+		q.permissions = api.PermissionsOf(q.caller)
+	}
+	return slices.Contains(q.permissions, permission)
+}
+
+// opens tells whether the page at a path is there for the caller.
+func (q *request) opens(path string) bool {
+	return slices.ContainsFunc(q.p.routes, func(rt *route) bool {
+		return rt.method == http.MethodGet && rt.path == path && rt.open(q) == nil
+	})
+}

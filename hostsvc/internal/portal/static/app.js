@@ -1,0 +1,44 @@
+// Small comforts: every page works without them.
+"use strict";
+
+// The time zone of this browser, for who has chosen none.
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zone && !document.cookie.includes("mooring-zone=" + encodeURIComponent(zone))) {
+  document.cookie = "mooring-zone=" + encodeURIComponent(zone) + "; Path=/; Max-Age=31536000; SameSite=Lax; Secure";
+}
+
+// What went wrong is read first.
+document.getElementById("problem")?.focus();
+
+// Menus close by a click beside them and by Escape.
+const menus = document.querySelectorAll("details[data-menu]");
+document.addEventListener("click", (e) => {
+  for (const m of menus) if (m.open && !m.contains(e.target)) m.open = false;
+});
+document.addEventListener("keydown", (e) => {
+  if (e.key !== "Escape") return;
+  for (const m of menus) if (m.open) { m.open = false; m.querySelector("summary").focus(); }
+});
+
+// Secrets that are shown once can be copied.
+for (const b of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) break;
+  b.hidden = false;
+  b.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(b.dataset.copy).textContent);
+    b.lastChild.textContent = "Copied";
+  });
+}
+
+// A form is sent once.
+document.addEventListener("submit", (e) => {
+  if (e.target.method !== "post") return;
+  if (e.target.dataset.sent) { e.preventDefault(); return; }
+  e.target.dataset.sent = "yes";
+  addEventListener("pageshow", () => { delete e.target.dataset.sent; }, { once: true });
+});
+
+// Lists that filter as soon as something is chosen.
+for (const f of document.querySelectorAll("form[data-filter]")) {
+  f.addEventListener("change", () => f.requestSubmit());
+}
