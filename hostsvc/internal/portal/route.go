@@ -28,6 +28,9 @@ type route struct {
 	// permission is the API's that the page needs first, "" for none; see
 	// api.PermissionsOf.
 	permission string
+	// inTenant is that permission where the page is about one tenant, if it is
+	// another one there.
+	inTenant string
 	// always lets it be used before a generated password is changed.
 	always bool
 	// form shows the form again when a POST failed. nil: the page with the same
@@ -48,6 +51,13 @@ func routes() []*route {
 		loginRoutes,
 		homeRoutes,
 		accountRoutes,
+		tenantRoutes,
+		wizardRoutes,
+		allowanceRoutes,
+		transporterRoutes,
+		userRoutes,
+		settingsRoutes,
+		auditRoutes,
 	)
 }
 
@@ -58,8 +68,13 @@ func (rt *route) open(q *request) error {
 		return noPage
 	case rt.who == tenants && q.caller.Admin:
 		return errkind.New(errkind.NotFound, "this page shows the data of one tenant: choose a tenant and act for it")
-	case rt.permission != "" && !q.can(rt.permission):
-		return errkind.New(errkind.Denied, "this needs the permission %s, which the role %s does not have: ask an administrator", rt.permission, q.caller.Role)
+	}
+	need := rt.permission
+	if rt.inTenant != "" && !q.caller.Admin {
+		need = rt.inTenant
+	}
+	if need != "" && !q.can(need) {
+		return errkind.New(errkind.Denied, "this needs the permission %s, which the role %s does not have: ask an administrator", need, q.caller.Role)
 	}
 	return nil
 }

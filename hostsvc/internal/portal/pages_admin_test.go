@@ -1,0 +1,273 @@
+package portal_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// took is an answer of the API that keeps what it was asked with.
+func took[T any](t *testing.T, into *T, answer any) func([]byte) (any, error) {
+	return func(body []byte) (any, error) {
+		require.NoError(t, json.Unmarshal(body, into))
+		return answer, nil
+	}
+}
+
+func TestPagesOfAdministrators(t *testing.T) {
+	for _, path := range []string{
+		"/tenants", "/tenants?view=table&sort=users&desc=true", "/tenants?q=a&label=gold", "/new/tenant", "/tenants/acme", "/tenants/acme/edit", "/tenants/acme/act",
+		"/tenants/acme/disable", "/tenants/acme/delete", "/tenants/acme/allowance", "/pool", "/pool/edit", "/tenants/acme/setup/inventory",
+		"/tenants/acme/setup/transporters", "/tenants/acme/setup/repositories", "/tenants/acme/setup/repositories?kind=s3", "/tenants/acme/setup/repositories?kind=sftp",
+		"/tenants/acme/setup/repositories?kind=prepared", "/tenants/acme/setup/done", "/users", "/new/user", "/users/eye", "/users/eye/delete", "/tenants/acme/users",
+		"/tenants/acme/new/user", "/tenants/acme/users/late", "/tenants/acme/users/late/delete", "/audit", "/audit?actor=user:root&since=2026-11-01", "/audit/verify",
+		"/transporters", "/transporters/branch", "/transporters/branch/delete", "/settings", "/settings/login",
+	} {
+		t.Run(path, func(t *testing.T) {
+			w := newWorld(t, master)
+			w.fillTenants()
+			a := w.get(path)
+			require.Equal(t, http.StatusOK, a.Code, "%s", a.Body)
+			checkPage(t, a.Body.String())
+			assert.NotContains(t, a.Body.String(), "<ropes>", "a description is no markup")
+		})
+	}
+}
+
+func TestPagesOfAdministratorsOfATenant(t *testing.T) {
+	for _, path := range []string{"/pool", "/users", "/new/user", "/users/owner", "/users/late/delete", "/settings", "/settings/login", "/audit", "/transporters"} {
+		t.Run(path, func(t *testing.T) {
+			for _, c := range []volspec.Caller{owner, acting} {
+				w := newWorld(t, c)
+				w.fillTenants()
+				a := w.get(path)
+				require.Equal(t, http.StatusOK, a.Code, "%s", a.Body)
+				checkPage(t, a.Body.String())
+				for _, asked := range w.asked {
+					assert.NotContains(t, []string{"GET /users", "GET /settings", "GET /notifications", "GET /oidc", "GET /tenants"}, asked, "what is the master's")
+				}
+			}
+		})
+	}
+}
+
+func TestFirstOfAllTenants(t *testing.T) {
+	w := newWorld(t, master)
+	w.fillTenants()
+	w.answers["GET /tenants"] = wire.TenantList{}
+	page := w.get("/tenants").Body.String()
+	checkPage(t, page)
+	assert.Contains(t, page, "There are no tenants yet")
+	assert.Contains(t, page, `href="/new/tenant"`)
+	page = w.get("/tenants?q=nobody").Body.String()
+	assert.Contains(t, page, "No tenant is like that", "a filter that finds nothing is no empty installation")
+
+	w = newWorld(t, viewer)
+	w.answers["GET /tenants"] = wire.TenantList{}
+	assert.NotContains(t, w.get("/tenants").Body.String(), "/new/tenant", "who may not create is not led there")
+}
+
+func TestCreateTenant(t *testing.T) {
+	form := func(change ...string) []string {
+		return append([]string{"name", "acme", "description", "Ropes", "email", "ops@acme.example", "website", "acme.example", "labels", "gold, north",
+			"sockets", "2", "storage", "500 GiB", "user", "owner", "generate", "on", "guest_access", "on"}, change...)
+	}
+	t.Run("made", func(t *testing.T) {
+		w := newWorld(t, master)
+		w.fillTenants()
+		var r wire.CreateTenant
+		w.answers["POST /tenants"] = took(t, &r, wire.TenantMade{Tenant: wire.Tenant{Name: "acme"}, Admin: &wire.User{Name: "owner", Password: "once-only"}})
+		a := w.post("/new/tenant", form("password", "typed password")...)
+		require.Equal(t, http.StatusOK, a.Code, "%s", a.Body)
+		checkPage(t, a.Body.String())
+		assert.Contains(t, a.Body.String(), "once-only")
+		assert.Contains(t, a.Body.String(), `href="/tenants/acme/setup"`, "it leads to what is next")
+		sockets, storage := int64(2), int64(500<<30)
+		assert.Equal(t, wire.CreateTenant{
+			CreateVMGroup: wire.CreateVMGroup{Name: "acme", Description: "Ropes"}, GuestAccess: true, Allowance: &wire.Amounts{Sockets: &sockets, Storage: &storage},
+			Profile: wire.Profile{Email: "ops@acme.example", Website: "https://acme.example", Labels: []string{"gold", "north"}},
+			Admin:   &wire.CreateUser{Name: "owner", Email: "ops@acme.example"},
+		}, r, "a password that is to be generated is not the typed one")
+	})
+	t.Run("refused", func(t *testing.T) {
+		w := newWorld(t, master)
+		w.fillTenants()
+		w.answers["POST /tenants"] = func([]byte) (any, error) {
+			return nil, errkind.New(errkind.Quota, "6 sockets are more than the pool has left: ask for 4 or fewer")
+		}
+		a := w.post("/new/tenant", form()...)
+		page := a.Body.String()
+		assert.Equal(t, errkind.Quota.HTTPStatus(), a.Code)
+		checkPage(t, page)
+		assert.Contains(t, page, "6 sockets are more than the pool has left: ask for 4 or fewer")
+		for _, typed := range []string{`value="acme"`, `value="gold, north"`, `value="500 GiB"`} {
+			assert.Contains(t, page, typed, "what was typed stays")
+		}
+	})
+	for name, c := range map[string]struct{ change, said []string }{
+		"no name":     {[]string{"name", ""}, []string{"Give the tenant a name"}},
+		"two fields":  {[]string{"email", "nowhere", "sockets", "two"}, []string{"2 fields are not right", "This is not an e-mail address", "&#34;two&#34; is not a number"}},
+		"no unit":     {[]string{"storage", "500"}, []string{"add a unit"}},
+		"no password": {[]string{"generate", ""}, []string{"Type a password, or have one generated"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, master)
+			w.fillTenants()
+			pairs := form()
+			for i := 0; i < len(c.change); i += 2 {
+				for k := 0; k < len(pairs); k += 2 {
+					if pairs[k] == c.change[i] {
+						pairs[k+1] = c.change[i+1]
+					}
+				}
+			}
+			page := w.post("/new/tenant", pairs...).Body.String()
+			checkPage(t, page)
+			for _, said := range c.said {
+				assert.Contains(t, page, said)
+			}
+			assert.NotContains(t, w.asked, "POST /tenants")
+		})
+	}
+}
+
+func TestInventoryChangesOnlyWhatIsOther(t *testing.T) {
+	w := newWorld(t, master)
+	w.fillTenants()
+	var vms wire.VMList
+	var row, added wire.SetAccess
+	w.answers["PUT /vmgroups/acme/vms"] = took(t, &vms, wire.Message{})
+	w.answers["PATCH /vmgroups/acme/access/fast"] = took(t, &row, wire.Message{})
+	w.answers["POST /vmgroups/acme/access"] = took(t, &added, wire.Message{})
+	w.answers["DELETE /vmgroups/acme/access/fast"] = wire.Message{}
+
+	a := w.post("/tenants/acme/setup/inventory", "vm", "web1", "vm", "spare", "right-fast", "use", "max-fast", "", "total-fast", "50 GiB", "right-large", "create", "default", "fast", "go", "next")
+	require.Equal(t, http.StatusSeeOther, a.Code, "%s", a.Body)
+	assert.Equal(t, "/tenants/acme/setup/transporters", a.Header().Get("Location"))
+	assert.Equal(t, []string{"web1", "spare"}, vms.VMs)
+	assert.Equal(t, wire.SetAccess{Datastore: "fast", AllowCreate: new(false), MaxSize: new(volspec.Size(0)), TotalSize: new(50 * volspec.GiB)}, row)
+	assert.Equal(t, "large", added.Datastore)
+
+	w.asked = nil
+	a = w.post("/tenants/acme/setup/inventory", "vm", "web1", "right-fast", "none", "right-large", "none", "default", "fast")
+	assert.Equal(t, "/tenants/acme/setup/inventory", a.Header().Get("Location"))
+	assert.Contains(t, w.asked, "DELETE /vmgroups/acme/access/fast")
+	assert.NotContains(t, w.asked, "PUT /vmgroups/acme/vms", "the VMs are the same")
+
+	page := w.post("/tenants/acme/setup/inventory", "vm", "spare", "right-fast", "create", "max-fast", "ten", "default", "fast").Body.String()
+	checkPage(t, page)
+	assert.Contains(t, page, "write a whole number with a unit")
+	assert.Regexp(t, `value="spare" checked`, page)
+	assert.NotRegexp(t, `value="web1" checked`, page, "ticks stay as they were sent")
+}
+
+func TestRepositoryOfTheWizard(t *testing.T) {
+	w := newWorld(t, master)
+	w.fillTenants()
+	var r wire.CreateRepository
+	w.answers["POST /vmgroups/acme/repositories"] = took(t, &r, wire.Repository{})
+	page := w.post("/tenants/acme/setup/repositories?kind=s3", "name", "main", "endpoint", "s3.example", "access_key", "AK", "secret_key", "hidden-key").Body.String()
+	checkPage(t, page)
+	assert.Contains(t, page, "This is needed")
+	assert.Contains(t, page, `value="s3.example"`)
+	assert.NotContains(t, page, "hidden-key", "secrets are never sent back")
+
+	a := w.post("/tenants/acme/setup/repositories?kind=s3", "name", "main", "endpoint", "s3.example", "bucket", "b", "access_key", "AK", "secret_key", "hidden-key")
+	assert.Equal(t, "/tenants/acme/setup/done", a.Header().Get("Location"))
+	assert.Equal(t, wire.Location{Type: "s3", Endpoint: "s3.example", Bucket: "b"}, r.Location)
+	assert.Equal(t, "hidden-key", r.Credentials.SecretKey)
+
+	var give wire.Assign
+	w.answers["POST /repositories/spare/assign"] = took(t, &give, wire.Repository{})
+	a = w.post("/tenants/acme/setup/repositories?kind=prepared", "prepared", "spare")
+	assert.Equal(t, http.StatusSeeOther, a.Code, "%s", a.Body)
+	assert.Equal(t, "acme", give.VMGroup)
+}
+
+func TestDeletingATenantNeedsItsName(t *testing.T) {
+	w := newWorld(t, master)
+	w.fillTenants()
+	w.answers["DELETE /vmgroups/acme/tenant"] = wire.Message{}
+	page := w.post("/tenants/acme/delete", "confirm", "globex").Body.String()
+	checkPage(t, page)
+	assert.Contains(t, page, "Type acme to confirm")
+	assert.NotContains(t, w.asked, "DELETE /vmgroups/acme/tenant")
+	assert.Equal(t, "/tenants", w.post("/tenants/acme/delete", "confirm", "acme", "with_data", "on").Header().Get("Location"))
+}
+
+func TestUsers(t *testing.T) {
+	w := newWorld(t, owner)
+	w.fillTenants()
+	var r wire.UpdateUser
+	w.answers["PATCH /vmgroups/acme/users/late"] = took(t, &r, wire.User{Name: "late", Password: "once-only"})
+	page := w.post("/users/late/do", "do", "reset").Body.String()
+	checkPage(t, page)
+	assert.True(t, r.ResetPassword)
+	assert.Contains(t, page, "once-only")
+
+	a := w.post("/users/late/do", "do", "promote")
+	assert.Equal(t, http.StatusBadRequest, a.Code)
+
+	var made wire.CreateUser
+	w.answers["POST /vmgroups/acme/users"] = took(t, &made, wire.User{Name: "new"})
+	assert.Contains(t, w.post("/new/user", "name", "new", "role", "operator").Body.String(), "Type a password, or have one generated")
+	assert.Equal(t, "/users", w.post("/new/user", "name", "new", "role", "operator", "password", "a long password").Header().Get("Location"))
+	assert.Equal(t, wire.CreateUser{Name: "new", Role: volspec.Operator, Password: "a long password"}, made)
+
+	page = w.get("/new/user").Body.String()
+	assert.Contains(t, page, `value="restore-operator"`)
+	assert.NotContains(t, page, `value="master-admin"`, "a tenant makes no users of the master")
+}
+
+func TestSettingsAndTheLogo(t *testing.T) {
+	w := newWorld(t, master)
+	w.fillTenants()
+	var s wire.Settings
+	w.answers["PUT /settings"] = took(t, &s, wire.Settings{})
+	send := func(picture []byte) *httptest.ResponseRecorder {
+		var body bytes.Buffer
+		m := multipart.NewWriter(&body)
+		for name, value := range map[string]string{"csrf": csrf, "product": "Harbour", "mode": "multi", "url": ""} {
+			require.NoError(t, m.WriteField(name, value))
+		}
+		f, err := m.CreateFormFile("logo", "logo.png")
+		require.NoError(t, err)
+		_, err = f.Write(picture)
+		require.NoError(t, err)
+		require.NoError(t, m.Close())
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "https://portal.example/settings", &body)
+		r.Header.Set("Content-Type", m.FormDataContentType())
+		r.Header.Set("Cookie", "__Host-mooring=secret")
+		a := httptest.NewRecorder()
+		w.handler.ServeHTTP(a, r)
+		return a
+	}
+	page := send([]byte("<svg onload=alert(1)>")).Body.String()
+	checkPage(t, page)
+	assert.Contains(t, page, "this is not a PNG picture")
+	a := send([]byte("\x89PNG\r\n\x1a\nrest"))
+	require.Equal(t, http.StatusSeeOther, a.Code, "%s", a.Body)
+	assert.Equal(t, "data:image/png;base64,iVBORw0KGgpyZXN0", s.Logo)
+	assert.Equal(t, "Harbour", s.Product)
+}
+
+func TestAuditLog(t *testing.T) {
+	w := newWorld(t, owner)
+	w.fillTenants()
+	w.answers["GET /audit/export"] = wire.AuditLine{}
+	a := w.get("/audit/export?since=2026-11-02")
+	assert.Contains(t, a.Header().Get("Content-Disposition"), "attachment")
+	page := w.get("/audit?since=yesterday")
+	assert.Equal(t, http.StatusBadRequest, page.Code)
+	assert.NotContains(t, w.get("/audit").Body.String(), "a-vmgroup", "a tenant has one log, its own")
+}
