@@ -38,8 +38,9 @@ type Options struct {
 	Timeout time.Duration
 	// Conns bounds the connections open at a time; further calls wait. 0: 16.
 	Conns int
-	// TLS is how a tls:// channel is opened, asked for every connection. Its
-	// errors are those of the call.
+	// TLS is how a tls:// or https:// channel is opened, asked for every
+	// connection. Its errors are those of the call. nil suffices for https://
+	// services that this machine trusts.
 	TLS func() (*tls.Config, error)
 	// Token is a bearer token, for https:// channels.
 	Token string
@@ -58,6 +59,8 @@ type core struct {
 	opts Options
 	dial func(ctx context.Context) (net.Conn, error)
 	http atomic.Pointer[http.Client]
+	jar  http.CookieJar         // nil: no cookies
+	csrf atomic.Pointer[string] // of the session that a cookie belongs to
 }
 
 func newCore(channel string, o Options) *core {
@@ -79,26 +82,31 @@ func newCoreOver(channel string, o Options, dial func(ctx context.Context) (net.
 		o.Conns = 16
 	}
 	c := &core{url: channel, opts: o, dial: dial}
+	if IsHTTPS(channel) {
+		c.jar = newJar()
+	}
 	c.http.Store(c.newHTTP())
 	return c
 }
 
 func (c *core) newHTTP() *http.Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		conn, err := c.dial(ctx)
+		if err != nil {
+			return nil, &dialError{err}
+		}
+		return conn, nil
+	}
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				conn, err := c.dial(ctx)
-				if err != nil {
-					return nil, &dialError{err}
-				}
-				return conn, nil
-			},
+			DialContext: dial, DialTLSContext: dial, // with TLS already
 			MaxConnsPerHost:     c.opts.Conns,
 			MaxIdleConnsPerHost: c.opts.Conns,
 			IdleConnTimeout:     time.Minute,
 			DisableCompression:  true,
 		},
 		CheckRedirect: noRedirect,
+		Jar:           c.jar,
 	}
 }
 
@@ -128,7 +136,7 @@ type call struct {
 // do performs k, repeated while the service does not answer and Options
 // allow it. repeated tells that an earlier attempt may have been received.
 func (c *core) do(ctx context.Context, k call) (repeated bool, err error) {
-	target, err := k.target()
+	target, err := k.target(c.base())
 	if err != nil {
 		return false, err
 	}
@@ -169,11 +177,19 @@ func (c *core) do(ctx context.Context, k call) (repeated bool, err error) {
 	}
 }
 
+// base is the root of the requests' URLs.
+func (c *core) base() string {
+	if IsHTTPS(c.url) {
+		return c.url
+	}
+	return "http://mooringd"
+}
+
 // target is the request's URL. Every segment is escaped, also "." and "..",
 // which HTTP would resolve.
-func (k call) target() (string, error) {
+func (k call) target(base string) (string, error) {
 	var b strings.Builder
-	b.WriteString("http://mooringd" + wire.Prefix)
+	b.WriteString(base + wire.Prefix)
 	for _, s := range k.path {
 		switch s {
 		case "":
@@ -213,6 +229,9 @@ func (c *core) send(ctx context.Context, method, target string, body []byte) (*h
 	}
 	if c.opts.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.opts.Token)
+	}
+	if csrf := c.csrf.Load(); csrf != nil {
+		req.Header.Set(wire.HeaderCSRF, *csrf)
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -257,7 +276,7 @@ func (c *core) lost(ctx context.Context, err error) error {
 		case errkind.Invalid, errkind.Unsupported:
 			return dial.err
 		case errkind.Denied:
-			if transport.IsTLS(c.url) {
+			if transport.IsTLS(c.url) || IsHTTPS(c.url) {
 				return dial.err // says which certificate is missing or wrong
 			}
 			return errkind.Wrap(k, rootCause(dial.err), "no permission to connect to the host service at %s: become root or a member of group mooring", c.url)

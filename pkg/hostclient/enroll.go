@@ -68,6 +68,9 @@ func (a *Admin) RevokeVM(ctx context.Context, vm string) error {
 
 // dialOf connects to a channel as its kind needs it.
 func dialOf(channel string, o Options) func(context.Context) (net.Conn, error) {
+	if IsHTTPS(channel) {
+		return dialHTTPS(channel, o)
+	}
 	if !transport.IsTLS(channel) {
 		return func(ctx context.Context) (net.Conn, error) { return transport.Dial(ctx, channel) }
 	}

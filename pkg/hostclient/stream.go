@@ -28,7 +28,7 @@ type Download struct {
 
 // open begins an answer that is as long as it is. The caller closes its body.
 func (c *core) open(ctx context.Context, q url.Values, path ...string) (*http.Response, error) {
-	target, err := call{path: path, query: q}.target()
+	target, err := call{path: path, query: q}.target(c.base())
 	if err != nil {
 		return nil, err
 	}
