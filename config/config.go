@@ -35,6 +35,7 @@ type Config struct {
 	HTTPS          HTTPS         `toml:"https"`
 	Volume         Volume        `toml:"volume"`
 	Backup         Backup        `toml:"backup"`
+	Transporter    Transporter   `toml:"transporter"`
 	Notify         Notify        `toml:"notify"`
 	Datastores     []Datastore   `toml:"datastore"`
 	VMs            []VM          `toml:"vm"`
@@ -152,6 +153,8 @@ func Default() Config {
 		Guest:  defaultGuest(),
 		Backup: defaultBackup(),
 		Notify: defaultNotify(),
+
+		Transporter: Transporter{Name: BuiltIn},
 	}
 }
 

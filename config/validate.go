@@ -37,6 +37,7 @@ func (c *Config) check() Problems {
 	c.checkNotify(&p)
 	c.checkGuest(&p)
 	c.checkHTTPS(&p)
+	c.checkTransporter(&p)
 	return p
 }
 

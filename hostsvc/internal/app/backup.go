@@ -65,7 +65,7 @@ func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Cat
 		VerifyAfter: time.Duration(cfg.Backup.VerifyAfter),
 	})
 	b.queue = job.New(job.Options{
-		Store: c.Jobs(), Instance: instance, Kinds: b.service.Handlers(),
+		Store: c.Jobs(), Instance: instance, Transporter: cfg.Transporter.Name, Kinds: b.service.Handlers(),
 		Total: cfg.Backup.Jobs, PerGroup: cfg.Backup.JobsPerVMGroup, Keep: time.Duration(cfg.Backup.KeepJobs),
 		Sole: cfg.Catalog.Driver == config.SQLite, // the state directory's lock keeps others off
 	})

@@ -110,6 +110,7 @@ func fixed(old, next config.Config) error {
 	}
 	same("volume", old.Volume, next.Volume)
 	same("backup", old.Backup, next.Backup)
+	same("transporter", old.Transporter, next.Transporter)
 	if !reflect.DeepEqual(old.Notify, next.Notify) {
 		errs = append(errs, errkind.New(errkind.Unsupported, "notify cannot change while mooringd runs: restart it"))
 	}

@@ -13,12 +13,15 @@ import (
 )
 
 // newTransporter makes this process a transporter.
-func newTransporter(_ config.Config, o Options, c *catalog.Catalog, instance string) *transporter.Service {
+func newTransporter(cfg config.Config, o Options, c *catalog.Catalog, instance string) *transporter.Service {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "" // nobody acts on it
 	}
-	return transporter.New(transporter.Options{Store: c.Transporters(), Instance: instance, Host: host, Version: o.Version})
+	return transporter.New(transporter.Options{
+		Store: c.Transporters(), Name: cfg.Transporter.Name, Description: cfg.Transporter.Description,
+		Instance: instance, Host: host, Version: o.Version,
+	})
 }
 
 // allows is what backup asks of allowances.

@@ -8,6 +8,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
 )
 
 var _ job.Tx = (*tx)(nil)
@@ -93,8 +94,13 @@ func (t *tx) JobByUnique(unique string) (job.Job, error) {
 // openJobs selects what the index jobs_open holds.
 const openJobs = "state IN ('queued', 'running')"
 
-func (t *tx) OpenJobs() ([]job.Job, error) {
-	return list(t, scanJob, "SELECT "+jobCols+" FROM jobs WHERE "+openJobs+" ORDER BY priority, created, id")
+func (t *tx) OpenJobs(transporter string) ([]job.Job, error) {
+	query := "SELECT " + jobCols + " FROM jobs WHERE " + openJobs + ` AND (state = 'running'
+		OR EXISTS (SELECT 1 FROM group_transporters b WHERE b.group_id = jobs.group_id AND b.transporter = ?)`
+	if transporter == wire.BuiltInTransporter {
+		query += " OR NOT EXISTS (SELECT 1 FROM vmgroups g WHERE g.id = jobs.group_id)"
+	}
+	return list(t, scanJob, query+") ORDER BY priority, created, id", transporter)
 }
 
 func (t *tx) Jobs(q job.Query) ([]job.Job, error) {

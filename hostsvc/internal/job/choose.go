@@ -54,8 +54,10 @@ func (l load) room(j Job, o Options) bool {
 // next chooses the queued job that should begin now. It is pure. open is in
 // the order of priority and age. Among jobs of one priority the vmgroup with
 // fewer running ones goes first, then the one whose last turn is longer ago:
-// one with a thousand jobs does not keep the others waiting.
-func next(open []Job, o Options, turns map[volspec.VMGroupID]uint64) (Job, bool) {
+// one with a thousand jobs does not keep the others waiting. With fair the same
+// holds among all jobs, and priority counts only within a vmgroup: a thousand
+// urgent ones of one vmgroup do not either.
+func next(open []Job, o Options, turns map[volspec.VMGroupID]uint64, fair bool) (Job, bool) {
 	l := loadOf(open, o)
 	best := -1
 	before := func(a, b Job) bool {
@@ -68,7 +70,7 @@ func next(open []Job, o Options, turns map[volspec.VMGroupID]uint64) (Job, bool)
 		if !l.room(j, o) {
 			continue
 		}
-		if best >= 0 && j.Priority != open[best].Priority {
+		if best >= 0 && !fair && j.Priority != open[best].Priority {
 			break
 		}
 		if best < 0 || before(j, open[best]) {

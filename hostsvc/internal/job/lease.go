@@ -39,14 +39,14 @@ func (r *Runner) take(ctx, jobs context.Context) (*Task, error) {
 	asked := time.Now()
 	err := r.o.Store.Update(brief, func(tx Tx) error {
 		found = false
-		clock, open, err := look(tx)
+		clock, open, err := r.look(tx)
 		if err != nil {
 			return err
 		}
 		if over, err = r.settle(tx, clock, open); err != nil {
 			return err
 		}
-		if got, found = next(open, r.o, r.turns); !found {
+		if got, found = next(open, r.o, r.turns, r.fair()); !found {
 			return nil
 		}
 		got.begin(r.o.Instance, clock.Add(r.o.Lease))
@@ -77,6 +77,9 @@ func (r *Runner) take(ctx, jobs context.Context) (*Task, error) {
 	return t, nil
 }
 
+// fair reports whether the next job is chosen by turns alone.
+func (r *Runner) fair() bool { return r.turn%2 == 1 }
+
 // begin leases a queued job to a process.
 func (j *Job) begin(instance string, expires time.Time) {
 	j.State, j.Begun, j.Owner, j.Expires = Running, now(), instance, expires
@@ -85,9 +88,9 @@ func (j *Job) begin(instance string, expires time.Time) {
 	j.Progress, j.Error, j.Kept, j.Stage = Progress{}, "", "", ""
 }
 
-func look(tx Tx) (clock time.Time, open []Job, err error) {
+func (r *Runner) look(tx Tx) (clock time.Time, open []Job, err error) {
 	if clock, err = tx.Clock(); err == nil {
-		open, err = tx.OpenJobs()
+		open, err = tx.OpenJobs(r.o.Transporter)
 	}
 	return clock, open, err
 }
@@ -96,11 +99,11 @@ func look(tx Tx) (clock time.Time, open []Job, err error) {
 // begin and nothing to settle.
 func (r *Runner) idle(ctx context.Context) (idle bool, err error) {
 	err = r.o.Store.View(ctx, func(tx Tx) error {
-		clock, open, err := look(tx)
+		clock, open, err := r.look(tx)
 		if err != nil {
 			return err
 		}
-		_, found := next(open, r.o, r.turns)
+		_, found := next(open, r.o, r.turns, r.fair())
 		idle = !found
 		for _, j := range open {
 			idle = idle && r.lease(j, clock) == alive
@@ -196,7 +199,7 @@ func (r *Runner) inherit(ctx context.Context) error {
 	brief, cancel := r.briefly(ctx)
 	defer cancel()
 	return r.o.Store.Update(brief, func(tx Tx) error {
-		clock, open, err := look(tx)
+		clock, open, err := r.look(tx)
 		if err != nil {
 			return err
 		}

@@ -10,20 +10,24 @@ import (
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
 )
 
 // Options are the parts and settings of a Runner.
 type Options struct {
 	Store    Store
 	Instance string // of this process, unique
-	Kinds    map[string]Handler
-	Total    int           // jobs that run here at a time; 0: 2
-	PerGroup int           // jobs of one vmgroup that run at a time, anywhere; 0: Total
-	Lease    time.Duration // how long a dead process keeps its jobs; 0: 30 s
-	Poll     time.Duration // between two looks at the queue; 0: 2 s
-	Keep     time.Duration // how long ended jobs are kept; 0: 90 days
-	KeepLast int           // ended jobs of each vmgroup and policy that are kept however old; 0: 20
-	Attempts int           // after so many a job that is interrupted again fails; 0: 5
+	// Transporter is what this process is among those that work on the queue: it
+	// takes the jobs of vmgroups that are bound to it. "": the built-in one.
+	Transporter string
+	Kinds       map[string]Handler
+	Total       int           // jobs that run here at a time; 0: 2
+	PerGroup    int           // jobs of one vmgroup that run at a time, anywhere; 0: Total
+	Lease       time.Duration // how long a dead process keeps its jobs; 0: 30 s
+	Poll        time.Duration // between two looks at the queue; 0: 2 s
+	Keep        time.Duration // how long ended jobs are kept; 0: 90 days
+	KeepLast    int           // ended jobs of each vmgroup and policy that are kept however old; 0: 20
+	Attempts    int           // after so many a job that is interrupted again fails; 0: 5
 	// Sole says that no other process works on this catalog: what is running
 	// when Run begins is dead, and its leases are not waited for.
 	Sole bool
@@ -36,7 +40,7 @@ type Runner struct {
 	wake chan struct{}
 	work sync.WaitGroup // handlers, and what is told of ended jobs; belongs to Run
 
-	turn  uint64 // of the next job; this and turns belong to Run
+	turn  uint64 // jobs that were begun; this and turns belong to Run
 	turns map[volspec.VMGroupID]uint64
 
 	mu    sync.Mutex // guards tasks and ended
@@ -52,6 +56,7 @@ const trimEvery = time.Hour
 
 // New returns a runner that does nothing until Run.
 func New(o Options) *Runner {
+	o.Transporter = cmp.Or(o.Transporter, wire.BuiltInTransporter)
 	o.Total = cmp.Or(o.Total, 2)
 	o.PerGroup = cmp.Or(o.PerGroup, o.Total)
 	o.Lease = cmp.Or(o.Lease, 30*time.Second)

@@ -22,9 +22,11 @@ type Tx interface {
 	Job(id volspec.JobID) (Job, error)
 	JobByUnique(unique string) (Job, error)
 	Jobs(q Query) ([]Job, error)
-	// OpenJobs lists all queued and running jobs, in the order in which queued
-	// ones should run: by priority and age.
-	OpenJobs() ([]Job, error)
+	// OpenJobs lists all running jobs, and of the queued ones those that a
+	// transporter may take: of vmgroups that are bound to it, and for the built-in
+	// one of vmgroups that are gone. They come in the order in which they should
+	// run: by priority and age.
+	OpenJobs(transporter string) ([]Job, error)
 	// PutJob inserts or replaces by ID. A Unique that another job has is
 	// errkind.Exists.
 	PutJob(j Job) error

@@ -136,7 +136,7 @@ func (t memTx) Jobs(q job.Query) (all []job.Job, err error) {
 	return all, nil
 }
 
-func (t memTx) OpenJobs() ([]job.Job, error) {
+func (t memTx) OpenJobs(string) ([]job.Job, error) {
 	all, err := t.Jobs(job.Query{Open: true})
 	slices.SortFunc(all, func(a, b job.Job) int {
 		return cmp.Or(cmp.Compare(a.Priority, b.Priority), a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))

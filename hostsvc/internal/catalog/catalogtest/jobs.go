@@ -15,6 +15,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
 )
 
 func jobs(t require.TestingT, c Catalog, fn func(job.Tx) error) {
@@ -155,7 +156,7 @@ func jobLists(t *testing.T, b Backend) {
 			}
 			assert.Equal(t, jobIDs(want), paged, "%s, page by page", name)
 		}
-		open, err := tx.OpenJobs()
+		open, err := tx.OpenJobs(wire.BuiltInTransporter)
 		require.NoError(t, err)
 		require.Len(t, open, 8)
 		assert.True(t, slices.IsSortedFunc(open, func(a, b job.Job) int {

@@ -17,6 +17,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/hostsvc/internal/overview"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
+	"mooring.dev/mooring/hostsvc/internal/transporter"
 	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/volspec"
 )
@@ -31,6 +32,7 @@ type Catalog interface {
 	Overview() overview.Store
 	Idempotency() idempotency.Store
 	Providers() oidc.Store
+	Transporters() transporter.Store
 	Check(ctx context.Context) error
 	Close() error
 }
@@ -71,6 +73,9 @@ func Run(t *testing.T, b Backend) {
 	t.Run("search", func(t *testing.T) { search(t, b) })
 	t.Run("enrolment", func(t *testing.T) { enrolmentRecords(t, b) })
 	t.Run("runners", func(t *testing.T) { runners(t, b) })
+	t.Run("transporters", func(t *testing.T) { transporters(t, b) })
+	t.Run("runners of transporters", func(t *testing.T) { boundRunners(t, b) })
+	t.Run("allowances", func(t *testing.T) { allowances(t, b) })
 	t.Run("schedulers", func(t *testing.T) { schedulers(t, b) })
 	t.Run("rollback", func(t *testing.T) { rollback(t, b) })
 	t.Run("view is read-only", func(t *testing.T) { readOnly(t, b) })
