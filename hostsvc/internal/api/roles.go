@@ -61,6 +61,7 @@ type inventory interface {
 // Tenants is everything the interface wants of the vmgroup use cases.
 type Tenants interface {
 	groups
+	lifecycle
 	members
 	access
 	folders

@@ -114,12 +114,23 @@ func (s *schemas) of(t reflect.Type) object {
 	return nil
 }
 
+// owner is the struct that a field is written in.
+func owner(t reflect.Type, f reflect.StructField) reflect.Type {
+	if n := len(f.Index); n > 1 {
+		return t.FieldByIndex(f.Index[:n-1]).Type
+	}
+	return t
+}
+
 func (s *schemas) component(t reflect.Type) object {
 	props, required := object{}, []string{}
-	for f := range t.Fields() {
+	for _, f := range reflect.VisibleFields(t) { // those of embedded structs are written as the struct's own
+		if f.Anonymous {
+			continue
+		}
 		name, flags, _ := strings.Cut(f.Tag.Get("json"), ",")
 		p := maps.Clone(s.of(f.Type))
-		if c := s.comments[t.Name()+"."+f.Name]; c != "" {
+		if c := s.comments[owner(t, f).Name()+"."+f.Name]; c != "" {
 			p["description"] = c
 		}
 		props[name] = p

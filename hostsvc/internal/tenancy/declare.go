@@ -197,6 +197,9 @@ func (p applier) putGroup(d declaration) error {
 		if d.Name == volspec.DefaultGroup {
 			g.ID = volspec.DefaultGroupID
 		}
+		if err := room(p.tx, g); err != nil {
+			return err
+		}
 	}
 	before := g
 	g.Description, g.DefaultDatastore, g.Source = d.Description, d.DefaultDatastore, d.Source

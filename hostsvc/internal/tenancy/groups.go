@@ -26,16 +26,7 @@ func (s *Service) Create(ctx context.Context, c volspec.Caller, req wire.CreateV
 	}
 	inventory := s.inventory(ctx)
 	err = s.verb(ctx, line(ctx, c, g.Name, "vmgroup create", g.Name), prepare, func(tx Tx) error {
-		if err := free(tx, g.Name); err != nil {
-			return err
-		}
-		if err := tx.PutGroup(g); err != nil {
-			return err
-		}
-		if err := defaultRow(tx, g); err != nil {
-			return err
-		}
-		if err := join(tx, g, vms); err != nil {
+		if err := makeGroup(tx, g, vms); err != nil {
 			return err
 		}
 		v, err = describe(tx, g.Name, inventory)
@@ -65,8 +56,10 @@ func (s *Service) newGroup(ctx context.Context, req wire.CreateVMGroup, g *volsp
 }
 
 func free(tx Tx, name string) error {
-	_, err := tx.GroupByName(name)
+	g, err := tx.GroupByName(name)
 	switch {
+	case err == nil && g.State == volspec.GroupDeleted:
+		return errkind.New(errkind.Exists, "Vmgroup %s already exists: it is deleted, and its name is free when it is gone for good", name)
 	case err == nil:
 		return errkind.New(errkind.Exists, "Vmgroup %s already exists", name)
 	case errkind.Is(err, errkind.NotFound):

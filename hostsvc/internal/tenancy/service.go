@@ -48,6 +48,14 @@ type Options struct {
 	// trash too; satisfied by volume.Service.RemoveAll. If one is in use it
 	// touches none. Repeatable.
 	RemoveVolumes func(ctx context.Context, c volspec.Caller, g volspec.VMGroupID) error
+
+	Grace   time.Duration // how long a deleted tenant can be brought back
+	NewUser NewUser       // nil where there are no users
+	// CancelJobs asks for the end of all queued and running jobs of a vmgroup,
+	// DetachRepositories forgets its repositories and leaves their data where
+	// they are. Both repeatable; nil without backup.
+	CancelJobs         func(ctx context.Context, c volspec.Caller, g volspec.VMGroup) error
+	DetachRepositories func(ctx context.Context, c volspec.Caller, g volspec.VMGroup) error
 }
 
 // Service is the vmgroup use cases. Every verb is one transaction: all of it

@@ -30,6 +30,7 @@ type Place struct {
 // Tx is one transaction. Absent things are errkind.NotFound.
 type Tx interface {
 	AllowanceTx
+	TenantTx
 
 	Groups() ([]volspec.VMGroup, error) // by name
 	GroupByName(name string) (volspec.VMGroup, error)

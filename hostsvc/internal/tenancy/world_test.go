@@ -3,12 +3,15 @@ package tenancy_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"mooring.dev/mooring/hostsvc/internal/backup"
 	"mooring.dev/mooring/hostsvc/internal/catalog"
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
@@ -30,6 +33,9 @@ type world struct {
 	tree   []volspec.Folder // below allVMs
 	away   error            // of the hypervisor
 	remove func(context.Context, volspec.Caller, volspec.VMGroupID) error
+
+	canceled, detached []string // vmgroups
+	detach             error    // of the next repository
 }
 
 func newWorld(t *testing.T) *world {
@@ -54,6 +60,12 @@ func (w *world) over(s tenancy.Store) *tenancy.Service {
 	return tenancy.New(tenancy.Options{
 		Store: s, Machines: w, Datastores: w, Folders: w,
 		RemoveVolumes: func(ctx context.Context, c volspec.Caller, g volspec.VMGroupID) error { return w.remove(ctx, c, g) },
+		Grace:         grace, NewUser: w.newUser,
+		CancelJobs: func(_ context.Context, _ volspec.Caller, g volspec.VMGroup) error {
+			w.canceled = append(w.canceled, g.Name)
+			return nil
+		},
+		DetachRepositories: w.detachAll,
 	})
 }
 
@@ -166,3 +178,48 @@ func (w *world) audit() (lines []volspec.Audit) {
 }
 
 func p[T any](v T) *T { return &v }
+
+const grace = 7 * 24 * time.Hour
+
+// newUser stands for the accounts: a user is a setting.
+func (w *world) newUser(_ context.Context, _ volspec.Caller, r wire.CreateUser) (func(tenancy.Tx, volspec.VMGroup) (wire.User, error), error) {
+	if r.Name == "weak" {
+		return nil, errkind.New(errkind.Invalid, "the password is too short")
+	}
+	return func(tx tenancy.Tx, g volspec.VMGroup) (wire.User, error) {
+		if r.Name == "taken" {
+			return wire.User{}, errkind.New(errkind.Exists, "User taken already exists")
+		}
+		return wire.User{Name: r.Name, Tenant: g.Name, Role: r.Role}, tx.PutSetting("user "+r.Name, g.Name)
+	}, nil
+}
+
+// repository gives a group one that holds some bytes.
+func (w *world) repository(group, name string, stored int64) {
+	w.t.Helper()
+	require.NoError(w.t, w.cat.Backup().Update(w.t.Context(), func(tx backup.Tx) error {
+		g, err := tx.GroupByName(group)
+		if err != nil {
+			return err
+		}
+		id := volspec.RepositoryID(group + "/" + name)
+		if err := tx.PutRepository(backup.Repo{ID: id, Group: g.ID, Name: name, Place: string(id), Stored: stored}); err != nil {
+			return err
+		}
+		return tx.PutSealed(id, "sealed")
+	}))
+}
+
+// detachAll forgets a group's repositories, as the backup service does.
+func (w *world) detachAll(ctx context.Context, _ volspec.Caller, g volspec.VMGroup) error {
+	w.detached = append(w.detached, g.Name)
+	return w.cat.Backup().Update(ctx, func(tx backup.Tx) error {
+		all, err := tx.Repositories(g.ID)
+		for _, r := range all {
+			if err == nil {
+				err = errors.Join(w.detach, tx.DeleteRepository(r.ID))
+			}
+		}
+		return err
+	})
+}

@@ -1,0 +1,119 @@
+package tenancy
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// NewUser checks a request for the first user of a vmgroup that is about to be
+// made, and makes the password. What it returns puts the user into the
+// transaction.
+type NewUser func(ctx context.Context, c volspec.Caller, r wire.CreateUser) (put func(tx Tx, g volspec.VMGroup) (wire.User, error), err error)
+
+// CreateTenant makes a vmgroup with its VMs, contact data, allowance,
+// transporters and first user, all or nothing. A name in use is exists.
+func (s *Service) CreateTenant(ctx context.Context, c volspec.Caller, req wire.CreateTenant) (made wire.TenantMade, err error) {
+	g := volspec.VMGroup{ID: volspec.VMGroupID(uuid.NewString()), Name: req.Name, Description: req.Description}
+	if g.Name == volspec.DefaultGroup {
+		g.ID = volspec.DefaultGroupID
+	}
+	var vms []volspec.Member
+	var putAdmin func(Tx, volspec.VMGroup) (wire.User, error)
+	amounts := volspec.NoBounds
+	prepare := func() (err error) {
+		if vms, err = s.newGroup(ctx, req.CreateVMGroup, &g); err != nil {
+			return err
+		}
+		if err := CheckProfile(req.Profile); err != nil {
+			return err
+		}
+		if req.Allowance != nil {
+			if amounts, err = amountsOf(*req.Allowance); err != nil {
+				return err
+			}
+		}
+		putAdmin, err = s.firstUser(ctx, c, req)
+		return err
+	}
+	at := s.places(ctx)
+	err = s.verb(ctx, line(ctx, c, g.Name, "vmgroup create", g.Name), prepare, func(tx Tx) error {
+		made = wire.TenantMade{}
+		if err := makeGroup(tx, g, vms); err != nil {
+			return err
+		}
+		d := Details{Profile: tidy(req.Profile), GuestAccess: req.GuestAccess, GuestFiles: req.GuestFiles}
+		if err := tx.PutDetails(g.ID, d); err != nil {
+			return err
+		}
+		if req.Allowance != nil {
+			if err := s.delegate(tx, g, amounts, at); err != nil {
+				return err
+			}
+		}
+		if req.Transporters != nil {
+			if err := bind(tx, g, req.Transporters); err != nil {
+				return err
+			}
+		}
+		if putAdmin != nil {
+			u, err := putAdmin(tx, g)
+			if err != nil {
+				return err
+			}
+			made.Admin = &u
+		}
+		made.Tenant, err = s.tenant(tx, g.Name)
+		return err
+	})
+	return made, err
+}
+
+func (s *Service) firstUser(ctx context.Context, c volspec.Caller, req wire.CreateTenant) (func(Tx, volspec.VMGroup) (wire.User, error), error) {
+	if req.Admin == nil {
+		return nil, nil
+	}
+	if s.o.NewUser == nil {
+		return nil, errkind.New(errkind.Unsupported, "vmgroup %s cannot get a first user here: this service has no users", req.Name)
+	}
+	first := *req.Admin
+	first.Role = volspec.TenantAdmin
+	return s.o.NewUser(ctx, c, first)
+}
+
+// makeGroup puts a new vmgroup with its VMs into the transaction.
+func makeGroup(tx Tx, g volspec.VMGroup, vms []volspec.Member) error {
+	if err := free(tx, g.Name); err != nil {
+		return err
+	}
+	if err := room(tx, g); err != nil {
+		return err
+	}
+	if err := tx.PutGroup(g); err != nil {
+		return err
+	}
+	if err := defaultRow(tx, g); err != nil {
+		return err
+	}
+	return join(tx, g, vms)
+}
+
+// bind lets these transporters work for a new vmgroup, and no others.
+func bind(tx Tx, g volspec.VMGroup, names []string) error {
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	for _, name := range names {
+		known, err := tx.HasTransporter(name)
+		if err == nil && !known {
+			err = errkind.New(errkind.NotFound, "transporter %s does not exist: see `mooring transporter ls`", name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return tx.Bind(g.ID, names)
+}
