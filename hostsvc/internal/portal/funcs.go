@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"net/url"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,7 +24,7 @@ func (r *renderer) funcs() template.FuncMap {
 		"option": func(value, label any) option { return option{fmt.Sprint(value), fmt.Sprint(label)} },
 		"path":   pathOf, "query": r.query,
 		// showing things
-		"bytes": bytesText, "count": count, "duration": durationText, "percent": percent,
+		"bytes": bytesText, "jobText": jobText, "count": count, "duration": durationText, "percent": percent,
 		"when": func(t any) template.HTML { return r.time(t, "2 Jan 2006, 15:04") },
 		"date": func(t any) template.HTML { return r.time(t, "2 Jan 2006") },
 		"hour": func(t any) template.HTML { return r.time(t, "15:04") },
@@ -42,6 +43,9 @@ func (r *renderer) funcs() template.FuncMap {
 		"problem": func() string { return errkind.Text(r.q.problem) },
 		"asset":   func(name string) string { return "/static/" + name + "?" + r.assets[name].stamp },
 		"id":      r.id,
+		// the first page
+		"homeActions": func() []action { return r.q.homeActions() }, "homeJob": func() action { return r.q.homeJob() },
+		"masterActions": func() []action { return r.q.masterActions() }, "newTenantAction": func() action { return r.q.newTenantAction() }, "alarmName": alarmName,
 	}
 }
 
@@ -194,6 +198,9 @@ func percent(part, whole any) int {
 	}
 	return int(min(max(100*p/w, 0), 100))
 }
+
+// digits is a whole number as text.
+func digits(n int) string { return strconv.Itoa(n) }
 
 // count is a number of things: "1 volume", "2 volumes". A plural that is not
 // made by an s is given.

@@ -1,9 +1,166 @@
 package portal
 
-import "net/http"
+import (
+	"net/http"
+
+	"mooring.dev/mooring/pkg/hostclient"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
 
 var homeRoutes = []*route{
-	{method: http.MethodGet, path: "/{$}", who: everyUser, handle: showHome},
+	{method: http.MethodGet, path: "/{$}", who: everyUser, permission: "backup.read", handle: showHome},
 }
 
-func showHome(q *request) error { return q.render("home", "Overview", nil) }
+// homePage is the data of home.html.
+type homePage struct {
+	wire.Dashboard
+	Days    daysChart
+	Stats   []stat
+	Periods []period
+	Storage meterView
+	Tenant  *wire.Tenant // nil for the master
+	Tenants int          // that there are, for the master
+	Empty   bool         // a tenant that protects nothing yet
+}
+
+// stat is a number that leads to its list; URL "" if there is none.
+type stat struct{ Label, Value, URL, Icon, Tone, Note string }
+
+// period is what was done in a span of time.
+type period struct {
+	Label, URL string
+	wire.Runs
+}
+
+// meterView is a use and its bound. Size 0 is no bound.
+type meterView struct {
+	Used, Size int64
+	Text, URL  string
+}
+
+func showHome(q *request) error {
+	d, err := q.api.Dashboard(q.ctx(), "", q.zone().String())
+	if err != nil {
+		return err
+	}
+	p := homePage{Dashboard: d, Days: chartOf(d.Days), Storage: storageOf(d.Storage)}
+	p.Periods = []period{{"Last 24 hours", q.to("/activities", "since", "24h"), d.Day}, {"Last 7 days", q.to("/activities", "since", "7d"), d.Week}}
+	if q.caller.Admin {
+		return q.masterHome(p)
+	}
+	t, err := q.api.Tenant(q.ctx(), q.tenant())
+	if err != nil {
+		return err
+	}
+	p.Tenant, p.Empty = &t, t.Readiness.Ready && d.Points == 0 && d.Protected+d.Pending+d.Late+d.Failed == 0
+	p.Storage.URL = q.to("/repositories")
+	p.Stats = append(q.protectionStats(d),
+		stat{Label: "Recovery points", Value: digits(d.Points), URL: q.to("/points"), Icon: "point", Note: "of " + count(d.Volumes, "volume") + " and " + count(d.VMs, "VM")})
+	return q.render("home", "Overview", p)
+}
+
+// protectionStats count volumes and VMs by how they are protected.
+func (q *request) protectionStats(d wire.Dashboard) []stat {
+	list := func(state string) string { return q.to("/volumes", "protection", state) }
+	return []stat{
+		{Label: "Protected", Value: digits(d.Protected), URL: list("ok"), Icon: "shield", Tone: "good", Note: "with a point young enough"},
+		{Label: "Late", Value: digits(d.Late), URL: list("late"), Icon: "clock", Tone: tone(d.Late, "warn"), Note: "older than their policy allows"},
+		{Label: "Failed", Value: digits(d.Failed), URL: list("failed"), Icon: "alarm", Tone: tone(d.Failed, "bad"), Note: "in the last backup"},
+		{Label: "Unprotected", Value: digits(d.Unprotected), URL: list("unprotected"), Icon: "shield-off", Tone: tone(d.Unprotected, "warn"), Note: unprotectedNote(d)},
+	}
+}
+
+func unprotectedNote(d wire.Dashboard) string {
+	if d.Pending > 0 {
+		return digits(d.Pending) + " more wait for a first backup"
+	}
+	return "in no job"
+}
+
+// tone colours a number that should be zero.
+func tone(n int, bad string) string {
+	if n > 0 {
+		return bad
+	}
+	return ""
+}
+
+// masterHome is the overview of all tenants.
+func (q *request) masterHome(p homePage) error {
+	all, err := q.api.Tenants(q.ctx(), hostclient.TenantQuery{Limit: 2})
+	if err != nil {
+		return err
+	}
+	p.Tenants = all.Total
+	for _, t := range all.Tenants {
+		if t.Name == volspec.DefaultGroup {
+			p.Tenants-- // the service made it itself
+		}
+	}
+	p.Storage.URL = q.to("/pool")
+	for _, s := range []stat{
+		{Label: "Good", Value: wire.HealthGood, Icon: "check", Tone: "good"},
+		{Label: "Notices", Value: wire.HealthNotices, Icon: "warn", Tone: "warn"},
+		{Label: "Alarms", Value: wire.HealthAlarms, Icon: "alarm", Tone: "bad"},
+	} {
+		n, err := q.healthy(p.Dashboard, s.Value)
+		if err != nil {
+			return err
+		}
+		s.URL, s.Value, s.Tone, s.Note = q.to("/tenants", "health", s.Value), digits(n), tone(n, s.Tone), "tenants"
+		p.Stats = append(p.Stats, s)
+	}
+	p.Stats = append(p.Stats,
+		stat{Label: "Protected", Value: digits(p.Protected), Icon: "shield", Tone: "good", Note: "of " + count(p.Volumes, "volume") + " and " + count(p.VMs, "VM")},
+		stat{Label: "Late or failed", Value: digits(p.Late + p.Failed), Icon: "clock", Tone: tone(p.Late+p.Failed, "warn"), Note: "volumes and VMs"})
+	return q.render("home_master", "Overview", p)
+}
+
+// healthy counts tenants by their health.
+func (q *request) healthy(d wire.Dashboard, health string) (int, error) {
+	if d.Tenants != nil {
+		return d.Tenants[health], nil
+	}
+	list, err := q.api.Tenants(q.ctx(), hostclient.TenantQuery{Health: health, Limit: 1})
+	return list.Total, err
+}
+
+// storageOf shows what a share uses.
+func storageOf(s wire.Share) meterView {
+	if !s.Bounded {
+		return meterView{Used: s.Used, Text: bytesText(s.Used) + " in use, without a limit"}
+	}
+	return meterView{Used: s.Used, Size: max(s.Desired, 1), Text: bytesText(s.Used) + " of " + bytesText(s.Desired)}
+}
+
+// homeActions are what a tenant's user does most.
+func (q *request) homeActions() []action {
+	var all []action
+	if q.opens("/recover") && q.can("backup.content") {
+		all = append(all, action{Label: "Recover", URL: "/recover", Icon: "recover"})
+	}
+	if j := q.homeJob(); j.URL != "" {
+		j.Kind = "primary"
+		all = append(all, j)
+	}
+	return all
+}
+
+// homeJob leads to the making of a job.
+func (q *request) homeJob() action {
+	return action{Label: "Create job", URL: q.to("/jobs/new"), Icon: "plus", Kind: "primary"}
+}
+
+// masterActions are what the master does most.
+func (q *request) masterActions() []action {
+	if a := q.newTenantAction(); a.URL != "" {
+		return []action{a}
+	}
+	return nil
+}
+
+// newTenantAction leads to the making of a tenant.
+func (q *request) newTenantAction() action {
+	return action{Label: "Create new tenant", URL: q.to("/new/tenant"), Icon: "plus", Kind: "primary"}
+}

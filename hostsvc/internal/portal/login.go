@@ -3,9 +3,10 @@ package portal
 import (
 	"cmp"
 	"net/http"
-	"net/url"
-	"time"
+	"slices"
 
+	"mooring.dev/mooring/hostsvc/internal/api"
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -16,13 +17,16 @@ var loginRoutes = []*route{
 	{method: http.MethodGet, path: "/first", who: visitors, handle: showFirst},
 	{method: http.MethodPost, path: "/first", who: visitors, handle: doFirst},
 	{method: http.MethodPost, path: "/logout", who: everyUser, always: true, handle: doLogout},
+	{method: http.MethodPost, path: "/act/stop", who: tenants, permission: "self.manage", always: true, handle: stopActing},
 	{method: http.MethodPost, path: "/theme", who: anybody, always: true, handle: doTheme},
 }
 
-// loginPage is the data of login.html. Code asks for the second factor.
+// loginPage is the data of login.html. Step names a log-in that only lacks the
+// code of the second factor, "" at its beginning.
 type loginPage struct {
-	Tenant, Next string
-	Code         bool
+	Tenant, Next, Step, User string
+	OIDC                     bool // there is, or may be, another way
+	Own                      bool // it is the address of one tenant
 }
 
 // showLogin never says whether a tenant exists.
@@ -31,30 +35,47 @@ func showLogin(q *request) error {
 		http.Redirect(q.w, q.r, "/first", http.StatusSeeOther)
 		return nil
 	}
-	return q.render("login", "Log in", loginPage{Tenant: cmp.Or(q.path("tenant"), q.text("tenant")), Next: q.text("next")})
+	p := loginPage{Tenant: cmp.Or(q.path("tenant"), q.text("tenant")), Next: q.text("next"), Own: q.path("tenant") != ""}
+	p.OIDC = p.Own || slices.Contains(q.welcome.OIDC, "")
+	if r, ok := q.p.steps.get(q.text("step")); ok {
+		p.Step, p.User = q.text("step"), r.User
+	}
+	return q.render("login", "Log in", p)
 }
 
 func doLogin(q *request) error {
-	s, secret, err := q.p.o.Login(q.ctx(), q.caller, wire.Login{
-		Tenant: q.text("tenant"), User: q.text("user"), Password: q.secret("password"), Code: q.text("code"),
-	}, q.r.UserAgent())
-	return q.enter(s, secret, err)
+	r := wire.Login{Tenant: q.text("tenant"), User: q.text("user"), Password: q.secret("password")}
+	step := q.text("step")
+	if step != "" {
+		begun, ok := q.p.steps.get(step)
+		if !ok {
+			return errkind.New(errkind.Denied, "the log-in took too long: begin again")
+		}
+		r = begun
+		r.Code = q.text("code")
+	}
+	s, secret, err := q.p.o.Login(q.ctx(), q.caller, r, q.r.UserAgent())
+	if err == nil && s.NeedsCode {
+		return q.render("login", "Log in", loginPage{Step: q.p.steps.put(r), User: r.User, Next: q.text("next")})
+	}
+	if err == nil {
+		q.p.steps.drop(step)
+	}
+	return q.enter(secret, err)
 }
 
 // enter gives the browser its session.
-func (q *request) enter(s wire.Session, secret string, err error) error {
+func (q *request) enter(secret string, err error) error {
 	if err != nil {
 		return err
 	}
-	setSession(q.w, secret, s.Expires)
-	http.Redirect(q.w, q.r, local(q.text("next")), http.StatusSeeOther)
-	return nil
+	api.SetSessionCookie(q.w.Header(), secret)
+	return q.redirect(local(q.text("next")), "")
 }
 
 func showFirst(q *request) error {
 	if !q.welcome.First {
-		http.Redirect(q.w, q.r, "/login", http.StatusSeeOther)
-		return nil
+		return q.redirect("/login", "")
 	}
 	return q.render("first", "Welcome", nil)
 }
@@ -64,35 +85,30 @@ func doFirst(q *request) error {
 		q.note("again", "This is not the same password as above: type both again")
 		return q.wrong()
 	}
-	s, secret, err := q.p.o.FirstAdmin(q.ctx(), q.caller, wire.FirstAdmin{
+	_, secret, err := q.p.o.FirstAdmin(q.ctx(), q.caller, wire.FirstAdmin{
 		Code: q.text("code"), User: q.text("user"), Password: q.secret("password"), Email: q.text("email"), Mode: q.text("mode"),
 	}, q.r.UserAgent())
-	return q.enter(s, secret, err)
+	return q.enter(secret, err)
 }
 
 func doLogout(q *request) error {
-	if _, err := fetch[wire.Message](q, http.MethodPost, "logout"); err != nil {
+	if err := q.api.Logout(q.ctx()); err != nil {
 		return err
 	}
-	setSession(q.w, "", time.Time{})
+	api.ClearSessionCookie(q.w.Header())
 	return q.redirect("/login", "You have logged out.")
+}
+
+func stopActing(q *request) error {
+	was := q.tenant()
+	if _, err := q.api.StopActing(q.ctx()); err != nil {
+		return err
+	}
+	return q.redirect("/", "You no longer act for tenant "+was+".")
 }
 
 // doTheme keeps the colours that somebody likes.
 func doTheme(q *request) error {
 	q.setCookie(themeCookie, q.text("theme"), 365*24*3600, false)
-	next, err := url.Parse(local(q.text("next")))
-	if err != nil {
-		return q.redirect("/", "")
-	}
-	return q.redirect(next.RequestURI(), "")
-}
-
-// setSession gives a browser the cookie of its session; "" takes it away.
-func setSession(w http.ResponseWriter, secret string, expires time.Time) {
-	c := &http.Cookie{Name: "__Host-mooring", Value: secret, Path: "/", Expires: expires, Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode}
-	if secret == "" {
-		c.MaxAge = -1
-	}
-	http.SetCookie(w, c)
+	return q.redirect(local(q.text("next")), "")
 }

@@ -47,7 +47,7 @@ var menu = []navGroup{
 
 // nav is the menu of the caller.
 func (q *request) nav() []navGroup {
-	if q.session.MustChange {
+	if q.caller.MustChange {
 		return nil
 	}
 	var groups []navGroup

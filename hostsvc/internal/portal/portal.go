@@ -12,6 +12,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"mooring.dev/mooring/hostsvc/internal/api"
 	"mooring.dev/mooring/pkg/errkind"
@@ -49,6 +50,7 @@ type portal struct {
 	cross  *http.CrossOriginProtection
 	assets map[string]asset
 	routes []*route
+	steps  *steps
 }
 
 // New makes the handler of everything that is not the API. It is safe for
@@ -56,7 +58,7 @@ type portal struct {
 func New(o Options) http.Handler {
 	p := &portal{
 		o: o, api: hostclient.NewAdminInside(o.API, hostclient.Options{UserAgent: "portal"}),
-		mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(), assets: loadAssets(), routes: routes(),
+		mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(), assets: loadAssets(), routes: routes(), steps: newSteps(time.Now),
 	}
 	p.pages.New = func() any { return newRenderer(p.assets) }
 	for _, rt := range p.routes {
@@ -146,11 +148,10 @@ func (p *portal) identify(q *request) error {
 	q.caller = c
 	q.r = q.r.WithContext(api.WithCaller(q.r.Context(), c))
 	q.api = p.api
-	if c.Visitor {
-		q.welcome, err = fetch[wire.Welcome](q, http.MethodGet, "welcome")
+	if q.welcome, err = q.api.Welcome(q.ctx()); err != nil || c.Visitor {
 		return err
 	}
-	q.session, err = fetch[wire.Session](q, http.MethodGet, "session")
+	q.session, err = q.api.Session(q.ctx())
 	return err
 }
 
@@ -184,7 +185,7 @@ func (q *request) detour() string {
 		return "/login?" + nextQuery(q.r)
 	case q.user() && who == visitors:
 		return "/"
-	case q.session.MustChange && !q.route.always:
+	case q.caller.MustChange && !q.route.always:
 		return "/account/password"
 	}
 	return ""

@@ -6,11 +6,14 @@ import (
 	"embed"
 	"html/template"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -38,20 +41,17 @@ func newRenderer(assets map[string]asset) *renderer {
 
 // frame is what the layout shows around a page.
 type frame struct {
-	Title, Template string
-	Body            template.HTML
-	Product         string
-	Logo            bool
-	Theme, Version  string
-	User            bool
-	Session         wire.Session
-	Master          bool
-	Nav             []navGroup
-	Flash           *flash
-	Problem         string
-	Path            string
-	Search          bool
-	Readiness       *wire.Readiness
+	Title, Template, Path string
+	Body                  template.HTML
+	Product               string
+	Logo                  bool
+	Theme, Version        string
+	User, Master, Search  bool
+	Session               wire.Session
+	Nav                   []navGroup
+	Missing, Setup        string // see request.missing
+	Flash                 *flash
+	Problem               string
 }
 
 // render ends a request by a page: the template with a name, which gets data,
@@ -93,8 +93,30 @@ func (q *request) frame(name, title string) frame {
 	if q.user() {
 		f.User, f.Session, f.Master = true, q.session, q.caller.Admin
 		f.Nav, f.Search = q.nav(), q.opens("/search")
+		f.Missing, f.Setup = q.missing()
 	}
 	return f
+}
+
+// missing is what keeps the service of the tenant from running, and where that
+// is mended by the one who asks; "" if nothing does.
+func (q *request) missing() (words, setup string) {
+	if q.tenant() == "" || q.caller.MustChange || !q.can("vmgroup.read") {
+		return "", ""
+	}
+	t, err := q.api.Tenant(q.ctx(), q.tenant())
+	if err != nil {
+		log.G(q.ctx()).WithField(log.Err, err.Error()).Warn("whether the tenant is configured is not known")
+		return "", ""
+	}
+	if t.Readiness.Ready {
+		return "", ""
+	}
+	_, words, _ = strings.Cut(t.Readiness.Message, ": ")
+	if slices.Contains(t.Readiness.Missing, wire.PartRepositories) && q.opens("/repositories") && q.can("backup.manage") {
+		setup = "/repositories"
+	}
+	return title(words), setup
 }
 
 // theme is light or dark, "" as the system has it.

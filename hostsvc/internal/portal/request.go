@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -193,27 +192,4 @@ func nextQuery(r *http.Request) string {
 		return ""
 	}
 	return url.Values{"next": {r.URL.RequestURI()}}.Encode()
-}
-
-// fetch calls the API.
-func fetch[T any](q *request, method, path string) (out T, err error) {
-	req, err := http.NewRequestWithContext(q.ctx(), method, "http://mooringd"+wire.Prefix+"/"+path, nil)
-	if err != nil {
-		return out, errkind.Wrap(errkind.Internal, err, "request")
-	}
-	resp, err := q.p.o.API.RoundTrip(req)
-	if err != nil {
-		return out, err
-	}
-	defer func() { _ = resp.Body.Close() }() // read to its end or given up
-	body, err := io.ReadAll(io.LimitReader(resp.Body, wire.MaxReply))
-	if err != nil {
-		return out, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		var p wire.Problem
-		_ = json.Unmarshal(body, &p) // else it has no words
-		return out, errkind.New(errkind.FromHTTPStatus(resp.StatusCode), "%s", p.Detail)
-	}
-	return out, errkind.Wrap(errkind.Corrupt, json.Unmarshal(body, &out), "answer of the API")
 }

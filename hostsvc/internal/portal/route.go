@@ -2,6 +2,7 @@ package portal
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 
 	"mooring.dev/mooring/hostsvc/internal/api"
@@ -50,6 +51,7 @@ func routes() []*route {
 	return slices.Concat(
 		loginRoutes,
 		homeRoutes,
+		liveRoutes,
 		accountRoutes,
 		tenantRoutes,
 		wizardRoutes,
@@ -92,4 +94,20 @@ func (q *request) opens(path string) bool {
 	return slices.ContainsFunc(q.p.routes, func(rt *route) bool {
 		return rt.method == http.MethodGet && rt.path == path && rt.open(q) == nil
 	})
+}
+
+// to is the address of a page with parameters, names and values by turns; ""
+// if the page is not there for the caller.
+func (q *request) to(path string, pairs ...string) string {
+	if !q.opens(path) {
+		return ""
+	}
+	if len(pairs) == 0 {
+		return path
+	}
+	v := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		v.Set(pairs[i], pairs[i+1])
+	}
+	return path + "?" + v.Encode()
 }

@@ -62,3 +62,16 @@ func roleName(r volspec.Role) string {
 	}
 	return string(r)
 }
+
+// alarmNames are what people call the kinds of alarms.
+var alarmNames = map[string]string{
+	"repository-offline": "Repository offline", "rpo-missed": "Backup too old", "point-damaged": "Recovery point damaged",
+	"drill-failed": "Drill failed", "job-failed": "Job failed", "backup-quota": "Backup storage full",
+}
+
+func alarmName(kind string) string {
+	if n, ok := alarmNames[kind]; ok {
+		return n
+	}
+	return title(strings.ReplaceAll(kind, "-", " "))
+}

@@ -1,0 +1,103 @@
+package portal_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"mooring.dev/mooring/pkg/wire"
+)
+
+// fillHome gives a world a dashboard.
+func (w *world) fillHome() {
+	now := time.Now().UTC()
+	d := wire.Dashboard{
+		Protected: 41, Late: 2, Failed: 1, Unprotected: 3, Pending: 4, Points: 812, Volumes: 39, VMs: 12,
+		Day: wire.Runs{Done: 38, Failed: 1, Bytes: 90 << 30, Stored: 7 << 30}, Week: wire.Runs{Done: 260, Partial: 2, Failed: 4, Canceled: 1, Bytes: 700 << 30, Stored: 51 << 30},
+		Storage: wire.Share{Used: 430 << 30, Bounded: true, Desired: 500 << 30, Effective: 500 << 30},
+		Running: []wire.Job{
+			{ID: "j1", VMGroup: "acme", Kind: "backup", Object: "db@fast", State: "running", Stage: "read", Progress: wire.JobProgress{DoneBytes: 3 << 30, TotalBytes: 10 << 30, ETASeconds: 130}},
+			{ID: "j2", VMGroup: "acme", Kind: "verify", Object: "web@fast", State: "queued", Progress: wire.JobProgress{ETASeconds: -1}},
+		},
+		Next: []wire.Run{{Time: now.Add(2 * time.Hour), VMGroup: "acme", Policy: "nightly", Task: "backup", State: "due"}, {Time: now.Add(20 * time.Hour), VMGroup: "acme", Policy: "weekly", Task: "verify", State: "due"}},
+		Alarms: []wire.Alarm{
+			{VMGroup: "acme", Kind: "rpo-missed", Object: "<b>db</b>@fast", Since: now.Add(-3 * time.Hour), Detail: "the newest point is 29 hours old, the policy nightly allows 24"},
+			{VMGroup: "acme", Kind: "repository-offline", Object: "offsite", Since: now.Add(-20 * time.Minute), Detail: "the bucket does not answer"},
+		},
+		AlarmCount: 2,
+	}
+	for i := range 14 {
+		day := wire.DayOfRuns{Date: now.AddDate(0, 0, i-13).Format(time.DateOnly)}
+		day.Done, day.Bytes = 30+i%5, int64(i)<<30
+		if i%6 == 4 {
+			day.Failed, day.Partial = 2, 1
+		}
+		d.Days = append(d.Days, day)
+	}
+	w.answers["GET /dashboard"] = d
+	w.answers["GET /vmgroups/acme/tenant"] = wire.Tenant{Name: "acme", Readiness: wire.Readiness{Ready: true}}
+}
+
+func TestTheFirstPageShowsHowThingsAre(t *testing.T) {
+	for name, c := range callers {
+		if c.Visitor {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, c)
+			w.fillTenants()
+			w.fillHome()
+			a := w.get("/")
+			assert.Equal(t, http.StatusOK, a.Code, "%s", a.Body)
+			page := a.Body.String()
+			checkPage(t, page)
+			assert.Contains(t, page, "430 GiB of 500 GiB")
+			assert.Contains(t, page, "30 %, 3 GiB of 10 GiB, 2 minutes 10 seconds left")
+			assert.Contains(t, page, "&lt;b&gt;db&lt;/b&gt;", "what a tenant names is no markup")
+			assert.NotContains(t, page, "<b>db")
+			rows := 0
+			for _, cell := range parse(t, page).all("th") {
+				if attr(cell, "scope") == "row" {
+					rows++
+				}
+			}
+			assert.Equal(t, 14, rows, "the days of the chart are a table, too")
+		})
+	}
+}
+
+func TestAMasterWithoutTenantsIsLedToTheFirst(t *testing.T) {
+	w := newWorld(t, master)
+	w.fillHome()
+	w.answers["GET /tenants"] = wire.TenantList{Tenants: []wire.Tenant{{Name: "_DEFAULT"}}, Total: 1}
+	page := w.get("/").Body.String()
+	checkPage(t, page)
+	assert.Contains(t, page, "There are no tenants yet")
+	assert.Contains(t, page, `href="/new/tenant"`)
+	assert.Contains(t, page, "Create new tenant")
+}
+
+func TestATenantLearnsThatItsServiceIsNotConfigured(t *testing.T) {
+	w := newWorld(t, owner)
+	w.fillHome()
+	w.answers["GET /vmgroups/acme/tenant"] = wire.Tenant{Name: "acme", Readiness: wire.Readiness{
+		Missing: []string{wire.PartTransporters}, Message: "Your service is not configured: a transporter (the provider assigns one) is missing",
+	}}
+	page := w.get("/").Body.String()
+	checkPage(t, page)
+	assert.Contains(t, page, "Your service is not configured.")
+	assert.Contains(t, page, "A transporter (the provider assigns one) is missing.")
+}
+
+func TestWhoActsForATenantIsToldSo(t *testing.T) {
+	w := newWorld(t, acting)
+	w.fillHome()
+	w.answers["DELETE /session/act-as"] = wire.Session{}
+	page := w.get("/").Body.String()
+	assert.Contains(t, page, "You act for tenant <strong>acme</strong> until")
+	a := w.post("/act/stop")
+	assert.Equal(t, http.StatusSeeOther, a.Code)
+	assert.Contains(t, w.asked, "DELETE /session/act-as")
+}
