@@ -45,8 +45,8 @@ func stepsOf(t wire.Tenant) []stepView {
 	return steps
 }
 
-// wizard is what all its pages show. Current is the number of the step.
-type wizard struct {
+// setup is what all its pages show. Current is the number of the step.
+type setup struct {
 	wire.Tenant
 	Crumbs         []action
 	Steps          []stepView
@@ -56,13 +56,13 @@ type wizard struct {
 	Previous, Next string
 }
 
-func (q *request) wizard(current int) (wizard, error) {
+func (q *request) setup(current int) (setup, error) {
 	name := q.path("tenant")
 	t, err := q.api.Tenant(q.ctx(), name)
 	if err != nil {
-		return wizard{}, err
+		return setup{}, err
 	}
-	z := wizard{Tenant: t, Crumbs: tenantCrumbs(name), Steps: stepsOf(t), Current: current, Action: q.r.URL.Path, Previous: pathOf("tenants", name)}
+	z := setup{Tenant: t, Crumbs: tenantCrumbs(name), Steps: stepsOf(t), Current: current, Action: q.r.URL.Path, Previous: pathOf("tenants", name)}
 	for _, s := range z.Steps {
 		z.Items = append(z.Items, action{Label: s.Label, URL: s.URL})
 	}
@@ -79,7 +79,7 @@ func (q *request) wizard(current int) (wizard, error) {
 
 // startSetup begins where something is missing.
 func startSetup(q *request) error {
-	z, err := q.wizard(0)
+	z, err := q.setup(0)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func startSetup(q *request) error {
 }
 
 // onward follows a saved step: the next, or the same again.
-func (q *request) onward(z wizard, said string) error {
+func (q *request) onward(z setup, said string) error {
 	if q.text("go") == "next" {
 		return q.redirect(z.Next, said)
 	}
@@ -101,7 +101,7 @@ func (q *request) onward(z wizard, said string) error {
 
 // inventoryPage is the data of setup_inventory.html.
 type inventoryPage struct {
-	wizard
+	setup
 	Hypervisor string
 	VMs        []vmChoice
 	Folders    []wire.Folder
@@ -131,11 +131,11 @@ const (
 )
 
 func setupInventory(q *request) error {
-	z, err := q.wizard(0)
+	z, err := q.setup(0)
 	if err != nil {
 		return err
 	}
-	p := inventoryPage{wizard: z}
+	p := inventoryPage{setup: z}
 	p.Action = z.Steps[0].URL // also when the form for a folder is shown again
 	group, err := q.api.VMGroup(q.ctx(), z.Name)
 	if err != nil {
@@ -195,7 +195,7 @@ func limitText(s volspec.Size) string {
 // saveInventory sets VMs and rights as they were ticked. What is set already
 // stays as it is, so that a repeat after an error is harmless.
 func saveInventory(q *request) error {
-	z, err := q.wizard(0)
+	z, err := q.setup(0)
 	if err != nil {
 		return err
 	}
@@ -262,7 +262,7 @@ func (q *request) setRights(group wire.VMGroup, stores []wire.Datastore, want ma
 
 // saveFolder grants a folder of VMs, or takes it back.
 func saveFolder(q *request) error {
-	z, err := q.wizard(0)
+	z, err := q.setup(0)
 	if err != nil {
 		return err
 	}
@@ -281,7 +281,7 @@ func saveFolder(q *request) error {
 
 // transportersPage is the data of setup_transporters.html.
 type transportersPage struct {
-	wizard
+	setup
 	Transporters []transporterChoice
 }
 
@@ -291,11 +291,11 @@ type transporterChoice struct {
 }
 
 func setupTransporters(q *request) error {
-	z, err := q.wizard(1)
+	z, err := q.setup(1)
 	if err != nil {
 		return err
 	}
-	p := transportersPage{wizard: z}
+	p := transportersPage{setup: z}
 	all, err := q.api.Transporters(q.ctx(), "")
 	if err != nil {
 		return err
@@ -307,7 +307,7 @@ func setupTransporters(q *request) error {
 }
 
 func saveTransporters(q *request) error {
-	z, err := q.wizard(1)
+	z, err := q.setup(1)
 	if err != nil {
 		return err
 	}
@@ -319,12 +319,12 @@ func saveTransporters(q *request) error {
 
 // donePage is the data of setup_done.html.
 type donePage struct {
-	wizard
+	setup
 	LogIn string
 }
 
 func setupDone(q *request) error {
-	z, err := q.wizard(3)
+	z, err := q.setup(3)
 	if err != nil {
 		return err
 	}

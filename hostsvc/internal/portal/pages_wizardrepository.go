@@ -8,7 +8,7 @@ import (
 // repositoriesPage is the data of setup_repositories.html. Kind is the form that
 // is shown: directory, s3, sftp or prepared.
 type repositoriesPage struct {
-	wizard
+	setup
 	Repositories []wire.Repository
 	Prepared     []wire.Repository
 	Kind         string
@@ -16,11 +16,11 @@ type repositoriesPage struct {
 }
 
 func setupRepositories(q *request) error {
-	z, err := q.wizard(2)
+	z, err := q.setup(2)
 	if err != nil {
 		return err
 	}
-	p := repositoriesPage{wizard: z, Kind: q.text("kind")}
+	p := repositoriesPage{setup: z, Kind: q.text("kind")}
 	if p.Repositories, err = q.api.GroupRepositories(q.ctx(), z.Name); err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func setupRepositories(q *request) error {
 }
 
 func saveRepository(q *request) error {
-	z, err := q.wizard(2)
+	z, err := q.setup(2)
 	if err != nil {
 		return err
 	}
