@@ -190,6 +190,32 @@ func (p *Tab) Words() string {
 	return text
 }
 
+// Text is what the first element that a selector of CSS finds says.
+func (p *Tab) Text(selector string) string {
+	p.t.Helper()
+	text, err := ask[string](p, "words(document.querySelector(%s)?.textContent)", selector)
+	require.NoError(p.t, err)
+	require.NotEmpty(p.t, text, "%s says nothing: %s", selector, p.Words())
+	return text
+}
+
+// Attribute is that of the first element that a selector of CSS finds.
+func (p *Tab) Attribute(selector, name string) string {
+	p.t.Helper()
+	value, err := ask[string](p, "document.querySelector(%s)?.getAttribute(%s) ?? ''", selector, name)
+	require.NoError(p.t, err)
+	return value
+}
+
+// Links are the addresses on this site to which links of the page lead, without
+// those that begin a download.
+func (p *Tab) Links() []string {
+	p.t.Helper()
+	links, err := eval[[]string](p, `[...new Set([...document.querySelectorAll('a[href]:not([download])')].filter((a) => a.origin === location.origin).map((a) => a.pathname + a.search))]`)
+	require.NoError(p.t, err)
+	return links
+}
+
 // Sees waits until the page shows all of texts.
 func (p *Tab) Sees(texts ...string) {
 	p.t.Helper()
