@@ -24,7 +24,9 @@ type Caller struct {
 	GuestFiles bool
 	User       UserID // "" for the administrator on the service's own machine
 	Session    string // id of the session that the request shows, "" for none
+	Token      string // id of the token that the request shows, "" for none
 	Scope      Scope  // of a token; "": all of Role
+	MustChange bool   // may only change its password, which was generated
 
 	Actor string // for the audit log: vm:NAME, admin:UID, user:NAME, user:TENANT/NAME or stranger:ADDRESS
 	As    string // the vmgroup for which a master's user acts, "" for none

@@ -55,6 +55,14 @@ type Session struct {
 	Zone        string       `json:"zone,omitempty"`        // IANA time zone that the user chose, "" for the browser's
 	MustChange  bool         `json:"must_change,omitempty"` // the password was generated: nothing else is possible before it is changed
 	TOTP        bool         `json:"totp,omitempty"`        // a second factor is set up
+	Email       string       `json:"email,omitempty"`
+	NeedsCode   bool         `json:"needs_code,omitempty"` // the password is right, but nothing was opened: log in again with the code of the second factor
+}
+
+// SessionProfile changes what is not nil of what users say of themselves.
+type SessionProfile struct {
+	Zone  *string `json:"zone,omitempty"`
+	Email *string `json:"email,omitempty"`
 }
 
 // OpenSession is one of a user's sessions. ID is not its secret.

@@ -81,6 +81,8 @@ type call struct {
 	caller volspec.Caller
 	vars   map[string]string // unescaped segments
 	query  url.Values
+	agent  string      // what the caller's program calls itself
+	answer http.Header // of the answer
 }
 
 func (c *call) group() string { return c.vars["vmgroup"] }

@@ -18,6 +18,9 @@ import (
 // noEndpoint is said of every path that does not exist for the caller.
 var noEndpoint = errkind.New(errkind.NotFound, "there is no such endpoint on this channel: is the other side of another version?")
 
+// notLoggedIn is said to visitors of everything that is not for them.
+var notLoggedIn = errkind.New(errkind.Denied, "you are not logged in, or your session has ended: log in")
+
 // problemFor is what the caller is told of err. Internal errors keep their
 // text for the log. Guests are not told foreign causes, such as errors of
 // the file system: they name places of the host.
@@ -62,6 +65,13 @@ func ownWords(err error) string {
 // wrongMethod is p for a path that exists, with other methods.
 func wrongMethod(p wire.Problem) wire.Problem {
 	p.Status = http.StatusMethodNotAllowed
+	p.Title = http.StatusText(p.Status)
+	return p
+}
+
+// unauthorized is p for somebody who may do it after a log-in.
+func unauthorized(p wire.Problem) wire.Problem {
+	p.Status = http.StatusUnauthorized
 	p.Title = http.StatusText(p.Status)
 	return p
 }

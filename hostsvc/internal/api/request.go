@@ -62,6 +62,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, id Identity) {
 	case x.allow != nil:
 		w.Header().Set("Allow", strings.Join(x.allow, ", "))
 		writeProblem(w, wrongMethod(problemFor(ctx, x.caller, err)))
+	case x.caller.Visitor && x.endpoint == nil && err != nil:
+		writeProblem(w, unauthorized(problemFor(ctx, x.caller, err)))
 	case err != nil:
 		writeProblem(w, problemFor(ctx, x.caller, err))
 	default:
@@ -99,6 +101,9 @@ func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		if x.allow != nil {
 			return nil, errkind.New(errkind.Invalid, "method %s does not exist here: use %s", clip(r.Method), strings.Join(x.allow, " or "))
 		}
+		if c.Visitor {
+			return nil, notLoggedIn // whether or not there is something for users
+		}
 		return nil, noEndpoint
 	}
 	e := x.endpoint
@@ -120,7 +125,7 @@ func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 			return nil, err
 		}
 	}
-	x.call = &call{caller: c, vars: x.vars, query: query}
+	x.call = &call{caller: c, vars: x.vars, query: query, agent: r.UserAgent(), answer: w.Header()}
 	if e.stream != nil {
 		return nil, nil
 	}
@@ -129,7 +134,12 @@ func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 
 // run does the work of an endpoint and encodes its answer.
 func (s *Server) run(ctx context.Context, x *exchange, in any) ([]byte, error) {
+	ctx, stop := s.watched(ctx, x)
+	defer stop()
 	out, err := x.endpoint.run(x.named(ctx), s, x.call, in)
+	if refused := revoked(ctx); refused != nil {
+		return nil, refused
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -160,6 +170,8 @@ func strict(c volspec.Caller) bool { return c.Names() || c.Visitor }
 // refuse says why a caller may not, in words that fit who it is.
 func refuse(e *endpoint, c volspec.Caller) error {
 	switch {
+	case c.MustChange:
+		return errkind.New(errkind.Denied, "your password was generated: change it before you do anything else")
 	case c.Role == "":
 		return errkind.New(errkind.Denied, "%s needs the permission %s, which this channel does not give", e.name(), e.permission)
 	case !c.Scope.Has(string(e.permission)):

@@ -20,12 +20,13 @@ import (
 
 // Options are the parts and settings of a Server.
 type Options struct {
-	Volumes Volumes
-	Tenants Tenants
-	System  System
-	Freezes Freezes
-	Backups Backups // nil: a service without backup
-	Audit   Audit
+	Volumes  Volumes
+	Tenants  Tenants
+	System   System
+	Freezes  Freezes
+	Backups  Backups  // nil: a service without backup
+	Accounts Accounts // nil: a service without users
+	Audit    Audit
 
 	Overview Overview
 
@@ -56,6 +57,7 @@ type Server struct {
 	writeTime time.Duration // how long a peer may take to read an answer, or a piece of a stream
 
 	eventPause, keepAlive time.Duration // between events of a job, and between signs of life
+	watchPause            time.Duration // between looks at whether a caller may still wait
 }
 
 // New makes a server that listens nowhere yet.
@@ -66,7 +68,7 @@ func New(o Options) *Server {
 	o.SharedConns = cmp.Or(o.SharedConns, 4096)
 	return &Server{
 		o: o, metrics: newMetrics(o.Version, statsOf{o.System, o.Volumes}),
-		writeTime: 30 * time.Second, eventPause: 500 * time.Millisecond, keepAlive: 15 * time.Second,
+		writeTime: 30 * time.Second, eventPause: 500 * time.Millisecond, keepAlive: 15 * time.Second, watchPause: 3 * time.Second,
 	}
 }
 

@@ -112,6 +112,8 @@ func (s *streamWriter) finish() error {
 // for the whole.
 func (s *Server) sendStream(ctx context.Context, w http.ResponseWriter, x *exchange, start time.Time) {
 	out := &streamWriter{w: w, rc: http.NewResponseController(w), writeTime: s.writeTime, media: x.endpoint.media, size: -1}
+	ctx, stop := s.watched(ctx, x)
+	defer stop()
 	_, err := guarded(func() ([]byte, error) {
 		if err := x.endpoint.stream(x.named(ctx), s, x.call, out); err != nil {
 			return nil, err

@@ -148,7 +148,11 @@ func TestEveryEndpointAsEverybody(t *testing.T) {
 	for who, c := range allCallers {
 		socket := g.channel(as(c))
 		nowhere := ask(t, socket, "GET", wire.Prefix+"/no/such/thing/as/this", "", id)
-		assert.Equal(t, http.StatusNotFound, nowhere.status)
+		if c.Visitor {
+			assert.Equal(t, http.StatusUnauthorized, nowhere.status, "whatever is there, log in first")
+		} else {
+			assert.Equal(t, http.StatusNotFound, nowhere.status)
+		}
 		for i := range endpoints {
 			e := &endpoints[i]
 			t.Run(who+" "+e.name()+" of "+string(e.audience), func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"mooring.dev/mooring/config"
+	"mooring.dev/mooring/hostsvc/internal/account"
 	"mooring.dev/mooring/hostsvc/internal/account/oidc"
 	"mooring.dev/mooring/hostsvc/internal/api"
 	"mooring.dev/mooring/hostsvc/internal/audit"
@@ -56,6 +57,7 @@ type daemon struct {
 	authority *enroll.Authority
 	guests    *enroll.Service
 	ring      *keyring.Ring // seals every secret in the catalog
+	accounts  *account.Service
 	answers   *idempotency.Keys
 	backups   *backups
 	mover     *transporter.Service
@@ -111,9 +113,10 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		return nil, errors.Join(err, c.Close())
 	}
 	d.providers = oidc.New(oidc.Options{Store: c.Providers(), Sealer: d.ring, URL: d.webURL})
+	d.accounts = d.buildAccounts(c)
 	d.listeners = newListeners(api.New(api.Options{
 		Answers: d.answers,
-		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests, Providers: d.providers, Audit: audit.New(c.AuditLog()),
+		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests, Accounts: d.accounts, Providers: d.providers, Audit: audit.New(c.AuditLog()),
 		Allowances: d.tenants, Transporters: d.mover,
 		Overview:   overview.New(overview.Options{Store: c.Overview(), Backups: outlook{d.backups.service}, Shares: d.tenants, Keep: time.Duration(cfg.Backup.KeepJobs)}),
 		System:     &system{d: d, started: time.Now()},
