@@ -43,6 +43,7 @@ func (r *renderer) funcs() template.FuncMap {
 		"problem": func() string { return errkind.Text(r.q.problem) },
 		"asset":   func(name string) string { return "/static/" + name + "?" + r.assets[name].stamp },
 		"id":      r.id,
+		"accountTabs": accountTabs, "scopeName": scopeName,
 		// the first page
 		"homeActions": func() []action { return r.q.homeActions() }, "homeJob": func() action { return r.q.homeJob() },
 		"masterActions": func() []action { return r.q.masterActions() }, "newTenantAction": func() action { return r.q.newTenantAction() }, "alarmName": alarmName,

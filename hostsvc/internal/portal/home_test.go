@@ -37,7 +37,6 @@ func (w *world) fillHome() {
 		d.Days = append(d.Days, day)
 	}
 	w.answers["GET /dashboard"] = d
-	w.answers["GET /vmgroups/acme/tenant"] = wire.Tenant{Name: "acme", Readiness: wire.Readiness{Ready: true}}
 }
 
 func TestTheFirstPageShowsHowThingsAre(t *testing.T) {

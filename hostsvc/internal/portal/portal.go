@@ -12,6 +12,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"mooring.dev/mooring/hostsvc/internal/api"
@@ -45,10 +46,8 @@ const maxForm = 1 << 20
 type portal struct {
 	o      Options
 	api    *hostclient.Admin
-	pages  renderers
 	mux    *http.ServeMux
 	cross  *http.CrossOriginProtection
-	assets map[string]asset
 	routes []*route
 	steps  *steps
 }
@@ -58,9 +57,8 @@ type portal struct {
 func New(o Options) http.Handler {
 	p := &portal{
 		o: o, api: hostclient.NewAdminInside(o.API, hostclient.Options{UserAgent: "portal"}),
-		mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(), assets: loadAssets(), routes: routes(), steps: newSteps(time.Now),
+		mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(), routes: routes(), steps: newSteps(time.Now),
 	}
-	p.pages.New = func() any { return newRenderer(p.assets) }
 	for _, rt := range p.routes {
 		p.mux.HandleFunc(rt.method+" "+rt.path, func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, rt) })
 	}
@@ -196,8 +194,9 @@ type asset struct {
 	kind, stamp string
 }
 
-func loadAssets() map[string]asset {
-	assets := map[string]asset{}
+// assets are the files that pages load.
+var assets = sync.OnceValue(func() map[string]asset {
+	all := map[string]asset{}
 	entries, err := files.ReadDir("static")
 	if err != nil {
 		panic(err) // compiled in
@@ -210,15 +209,15 @@ func loadAssets() map[string]asset {
 		}
 		sum := sha256.Sum256(body)
 		_, ext, _ := strings.Cut(e.Name(), ".")
-		assets[e.Name()] = asset{body, kinds[ext], hex.EncodeToString(sum[:6])}
+		all[e.Name()] = asset{body, kinds[ext], hex.EncodeToString(sum[:6])}
 	}
-	return assets
-}
+	return all
+})
 
 // serveAsset serves a file that never changes under the address that the
 // pages name, which has its hash.
 func (p *portal) serveAsset(w http.ResponseWriter, r *http.Request) {
-	a, ok := p.assets[r.PathValue("file")]
+	a, ok := assets()[r.PathValue("file")]
 	if !ok {
 		p.serve(w, r, nowhere)
 		return

@@ -49,10 +49,11 @@ type world struct {
 func newWorld(t *testing.T, c volspec.Caller) *world {
 	w := &world{t: t, caller: c}
 	w.answers = map[string]any{
-		"GET /welcome":  wire.Welcome{Product: "Test <Cloud>"},
-		"GET /session":  w.session(),
-		"POST /logout":  wire.Message{},
-		"GET /settings": wire.Settings{Product: "Test <Cloud>"},
+		"GET /welcome":              wire.Welcome{Product: "Test <Cloud>"},
+		"GET /session":              w.session(),
+		"POST /logout":              wire.Message{},
+		"GET /settings":             wire.Settings{Product: "Test <Cloud>"},
+		"GET /vmgroups/acme/tenant": wire.Tenant{Name: "acme", Readiness: wire.Readiness{Ready: true}},
 	}
 	w.handler = portal.New(portal.Options{
 		API: w, Version: "1.2.3",

@@ -31,10 +31,11 @@ type renderer struct {
 	ids    map[string]int
 }
 
-type renderers struct{ sync.Pool }
+// renderers keeps those that are idle.
+var renderers = sync.Pool{New: func() any { return newRenderer() }}
 
-func newRenderer(assets map[string]asset) *renderer {
-	r := &renderer{assets: assets}
+func newRenderer() *renderer {
+	r := &renderer{assets: assets()}
 	r.set = template.Must(template.New("").Funcs(r.funcs()).ParseFS(files, "templates/*.html"))
 	return r
 }
@@ -57,11 +58,11 @@ type frame struct {
 // render ends a request by a page: the template with a name, which gets data,
 // inside the layout.
 func (q *request) render(name, title string, data any) error {
-	r, ok := q.p.pages.Get().(*renderer)
+	r, ok := renderers.Get().(*renderer)
 	if !ok {
 		return errkind.New(errkind.Internal, "the pool of templates holds something else")
 	}
-	defer q.p.pages.Put(r)
+	defer renderers.Put(r)
 	r.q, r.now, r.ids = q, time.Now(), map[string]int{}
 	defer func() { r.q = nil }()
 

@@ -75,3 +75,19 @@ func alarmName(kind string) string {
 	}
 	return title(strings.ReplaceAll(kind, "-", " "))
 }
+
+// scopeNames are what people call permissions.
+var scopeNames = map[string]string{
+	"hello.read": "Read the version", "volume.read": "See volumes", "volume.create": "Create volumes", "volume.remove": "Remove volumes", "volume.manage": "Change volumes and snapshots",
+	"vmgroup.read": "See the tenant", "vmgroup.manage": "Create, limit and remove tenants", "tenant.manage": "Manage users and notifications",
+	"service.read": "See the service", "service.manage": "Manage the service", "audit.read": "Read the audit log",
+	"backup.read": "See backups and jobs", "backup.run": "Run backups", "backup.restore": "Restore", "backup.content": "Read backed up content",
+	"backup.manage": "Manage repositories and jobs",
+}
+
+func scopeName(permission string) string {
+	if n, ok := scopeNames[permission]; ok {
+		return n
+	}
+	return permission
+}
