@@ -32,6 +32,7 @@ require (
 	golang.org/x/sys v0.49.0
 	modernc.org/sqlite v1.50.0
 	pgregory.net/rapid v1.3.0
+	rsc.io/qr v0.2.0
 )
 
 require (
@@ -96,4 +97,5 @@ require (
 	modernc.org/libc v1.79.0 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
+
 )
