@@ -117,7 +117,7 @@ func (q *request) missing() (words, setup string) {
 	if slices.Contains(t.Readiness.Missing, wire.PartRepositories) && q.opens("/repositories") && q.can("backup.manage") {
 		setup = "/repositories"
 	}
-	return title(words), setup
+	return title(strings.TrimSuffix(words, ".")), setup
 }
 
 // theme is light or dark, "" as the system has it.
