@@ -1,0 +1,25 @@
+package account
+
+import "context"
+
+// CountHashes counts the hashings of s from now on.
+func (s *Service) CountHashes() *int {
+	n, kdf := new(int), s.hasher.kdf
+	s.hasher.kdf = func(password, salt []byte, time, memory uint32, threads uint8, size uint32) []byte {
+		*n++
+		return kdf(password, salt, time, memory, threads, size)
+	}
+	return n
+}
+
+// Sweep is one round of Run.
+func (s *Service) Sweep(ctx context.Context) error { return s.sweep(ctx) }
+
+// CodeAt is the code that an authenticator shows at a step.
+var CodeAt = codeAt
+
+// StepOf is the step of a time.
+var StepOf = stepOf
+
+// KeyText reads the text of a key.
+func KeyText(text string) ([]byte, error) { return base32Text.DecodeString(text) }
