@@ -60,6 +60,7 @@ func routes() []*route {
 		userRoutes,
 		settingsRoutes,
 		auditRoutes,
+		volumesRoutes, vmsRoutes, jobsRoutes, calendarRoutes, activitiesRoutes, pointsRoutes, recoveryRoutes, repositoriesRoutes, searchRoutes,
 	)
 }
 

@@ -1,0 +1,4 @@
+package portal
+
+// Attachment is for tests.
+var Attachment = attachment

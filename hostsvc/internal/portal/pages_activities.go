@@ -1,0 +1,184 @@
+package portal
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/hostclient"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+var activitiesRoutes = []*route{
+	{method: http.MethodGet, path: "/activities", who: everyUser, permission: "backup.read", handle: showActivities},
+	{method: http.MethodGet, path: "/activities/{job}", who: everyUser, permission: "backup.read", handle: showActivity},
+	{method: http.MethodPost, path: "/activities/{job}/cancel", who: everyUser, permission: "backup.run", form: showActivity, handle: cancelActivity},
+	{method: http.MethodPost, path: "/activities/{job}/retry", who: everyUser, permission: "backup.run", form: showActivity, handle: retryActivity},
+}
+
+// group is the tenant that a page is about: one's own, or for a user of the
+// master the one that the address names.
+func (q *request) group() string {
+	if q.tenant() != "" {
+		return q.tenant()
+	}
+	return q.text("vmgroup")
+}
+
+// about is what an address needs to be about the same tenant.
+func (q *request) about() string {
+	if q.tenant() != "" || q.group() == "" {
+		return ""
+	}
+	return "?" + url.Values{"vmgroup": {q.group()}}.Encode()
+}
+
+type activitiesPage struct {
+	Jobs                []wire.Job
+	State, Kind, Object string
+	Next                string
+	First, Group        bool
+}
+
+func showActivities(q *request) error {
+	p := activitiesPage{State: q.text("state"), Kind: q.text("kind"), Object: q.text("object"), First: q.text("after") != "", Group: q.tenant() == ""}
+	query := hostclient.JobsQuery{State: p.State, Kind: p.Kind, Object: p.Object, After: q.text("after"), Limit: 50}
+	var list wire.JobList
+	var err error
+	if g := q.group(); g != "" {
+		list, err = q.api.GroupJobs(q.ctx(), g, query)
+	} else {
+		list, err = q.api.Jobs(q.ctx(), query)
+	}
+	if err != nil {
+		return err
+	}
+	p.Jobs, p.Next = list.Jobs, list.Next
+	return q.render("activities", "Activities", p)
+}
+
+type activityPage struct {
+	wire.Job
+	Parts       []wire.Job
+	About, Took string
+	Result      string // in lines
+	Retry       bool
+	Points      string // address of what it made
+}
+
+func showActivity(q *request) error {
+	j, err := q.job()
+	if err != nil {
+		return err
+	}
+	p := activityPage{Job: j, About: q.about(), Retry: retries(j) && q.can("backup.run")}
+	if !j.Begun.IsZero() {
+		end := j.Ended
+		if end.IsZero() {
+			end = time.Now()
+		}
+		p.Took = durationText(end.Sub(j.Begun))
+	}
+	var result struct {
+		Jobs []volspec.JobID `json:"jobs"`
+	}
+	if j.ResultJSON != "" && json.Unmarshal([]byte(j.ResultJSON), &result) == nil {
+		for _, id := range result.Jobs[:min(len(result.Jobs), 200)] {
+			part, err := q.api.Job(q.ctx(), j.VMGroup, id, 0)
+			if errkind.Is(err, errkind.NotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			p.Parts = append(p.Parts, part)
+		}
+	}
+	p.Result = indented(j.ResultJSON)
+	return q.render("activity", title(j.Kind)+" of "+j.Object, p)
+}
+
+// indented is JSON as people read it; what is none is left out.
+func indented(text string) string {
+	var v any
+	if json.Unmarshal([]byte(text), &v) != nil {
+		return ""
+	}
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+func (q *request) job() (wire.Job, error) {
+	g := q.group()
+	if g == "" {
+		return wire.Job{}, errkind.New(errkind.NotFound, "this address does not say of which tenant the activity is: open it from a list")
+	}
+	return q.api.Job(q.ctx(), g, volspec.JobID(q.path("job")), 0)
+}
+
+func cancelActivity(q *request) error {
+	if _, err := q.api.CancelJob(q.ctx(), q.group(), volspec.JobID(q.path("job"))); err != nil {
+		return err
+	}
+	return q.redirect(pathOf("activities", q.path("job"))+q.about(), "It was asked to end, and undoes what is not finished.")
+}
+
+// retries tells whether the same can be begun again.
+func retries(j wire.Job) bool {
+	if !j.Over() || j.State == "done" {
+		return false
+	}
+	switch j.Kind {
+	case "backup", "vm-backup":
+		return j.Object != ""
+	case "verify", "drill":
+		return j.Point != ""
+	case "policy":
+		return j.Policy != ""
+	}
+	return false
+}
+
+func retryActivity(q *request) error {
+	j, err := q.job()
+	if err != nil {
+		return err
+	}
+	if !retries(j) {
+		return errkind.New(errkind.Unsupported, "this cannot be begun again from here: begin it anew where it came from")
+	}
+	var again wire.Job
+	switch j.Kind {
+	case "verify":
+		again, err = q.api.VerifyPoint(q.ctx(), j.VMGroup, j.Point, wire.RunVerify{Mode: "full"})
+	case "drill":
+		again, err = q.api.DrillPoint(q.ctx(), j.VMGroup, j.Point)
+	default:
+		r := wire.RunBackup{Policy: j.Policy}
+		switch j.Kind {
+		case "vm-backup":
+			r = wire.RunBackup{VMs: []string{strings.TrimPrefix(j.Object, vmPrefix)}}
+		case "backup":
+			r = wire.RunBackup{Volumes: []string{j.Object}}
+		}
+		jobs, failed := q.api.Backup(q.ctx(), j.VMGroup, r)
+		if failed != nil {
+			return failed
+		}
+		if len(jobs) != 1 {
+			return q.redirect("/activities?state=open", count(len(jobs), "backup")+" have begun.")
+		}
+		again = jobs[0]
+	}
+	if err != nil {
+		return err
+	}
+	return q.redirect(pathOf("activities", again.ID)+q.about(), "It has begun again.")
+}

@@ -1,0 +1,312 @@
+package portal_test
+
+import (
+	"cmp"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"mooring.dev/mooring/hostsvc/internal/api"
+	"mooring.dev/mooring/hostsvc/internal/portal"
+	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
+)
+
+var (
+	operator = volspec.Caller{Role: volspec.Operator, Group: "g1", GroupName: "acme", User: "u6", Session: "s6", Actor: "user:acme/op"}
+	restorer = volspec.Caller{Role: volspec.RestoreOperator, Group: "g1", GroupName: "acme", User: "u7", Session: "s7", Actor: "user:acme/re"}
+	digger   = volspec.Caller{Role: volspec.TenantGuest, GuestFiles: true, Group: "g1", GroupName: "acme", User: "u8", Session: "s8", Actor: "user:acme/guest"}
+)
+
+// permissionOf is what the page at an address needs, "" for none.
+func permissionOf(path string) string {
+	path, _, _ = strings.Cut(path, "?")
+	parts := strings.Split(path, "/")
+	for _, rt := range portal.Routes() {
+		want := strings.Split(strings.TrimSuffix(rt.Path, "{$}"), "/")
+		if rt.Method != http.MethodGet || len(want) != len(parts) {
+			continue
+		}
+		fits := true
+		for i := range want {
+			fits = fits && (want[i] == parts[i] || strings.HasPrefix(want[i], "{") && parts[i] != "new")
+		}
+		if fits {
+			return rt.Permission
+		}
+	}
+	return "no such page: " + path
+}
+
+// Every page with things on it, as everybody: whole, or refused.
+func TestPagesOfATenantsThings(t *testing.T) {
+	for who, c := range map[string]volspec.Caller{"owner": owner, "acting": acting, "operator": operator, "restorer": restorer, "guest": guest, "guest with files": digger} {
+		t.Run(who, func(t *testing.T) {
+			w := newWorld(t, c)
+			w.fillData("db")
+			for _, path := range dataPages("db") {
+				a := w.get(path)
+				if need := permissionOf(path); need != "" && !contains(api.PermissionsOf(c), need) {
+					assert.Equal(t, http.StatusForbidden, a.Code, path)
+					continue
+				}
+				if assert.Equal(t, http.StatusOK, a.Code, "%s: %s", path, said(t, a.Body.String())) {
+					checkPage(t, a.Body.String())
+				}
+			}
+		})
+	}
+}
+
+// said is the text of a page, for the reader of a failure.
+func said(t *testing.T, page string) string {
+	t.Helper()
+	for _, n := range parse(t, page).all("main") {
+		return words(n)
+	}
+	return page
+}
+
+// No form on a page asks for what its reader may not do.
+func TestFormsAreOnlyForWhomTheyAre(t *testing.T) {
+	for who, c := range map[string]volspec.Caller{"owner": owner, "operator": operator, "restorer": restorer, "guest": guest, "guest with files": digger} {
+		t.Run(who, func(t *testing.T) {
+			w := newWorld(t, c)
+			w.fillData("db")
+			for _, path := range dataPages("db") {
+				a := w.get(path)
+				if a.Code != http.StatusOK {
+					continue
+				}
+				d := parse(t, a.Body.String())
+				for _, n := range d.all("form", "a") {
+					to := attr(n, "href") + attr(n, "action")
+					if n.Data == "form" && attr(n, "method") == "post" {
+						assert.True(t, may(c, http.MethodPost, to), "%s has a form for %s", path, to)
+					} else if n.Data == "a" && strings.HasPrefix(to, "/") && inside(n, "main") != nil {
+						assert.True(t, may(c, http.MethodGet, to), "%s leads to %s", path, to)
+					}
+				}
+			}
+		})
+	}
+}
+
+// may tells whether an address is there for somebody of a tenant.
+func may(c volspec.Caller, method, to string) bool {
+	to, _, _ = strings.Cut(to, "?")
+	parts := strings.Split(to, "/")
+	best, allowed := -1, false
+	for _, rt := range portal.Routes() {
+		want := strings.Split(strings.TrimSuffix(rt.Path, "{$}"), "/")
+		if rt.Method != method || len(want) != len(parts) || rt.Who == "masters" {
+			continue
+		}
+		fits, words := true, 0 // the most words win, as they do in net/http
+		for i := range want {
+			if want[i] == parts[i] {
+				words++
+			} else {
+				fits = fits && strings.HasPrefix(want[i], "{")
+			}
+		}
+		if fits && words > best {
+			need := cmp.Or(rt.InTenant, rt.Permission)
+			best, allowed = words, need == "" || contains(api.PermissionsOf(c), need)
+		}
+	}
+	return allowed
+}
+
+// Whatever a tenant calls its things, a page shows it as a word.
+func TestNamesAreWords(t *testing.T) {
+	for _, name := range []string{
+		`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'><svg onload=alert(1)>`, `javascript:alert(1)`, `{{.Session.CSRF}}`, `${7*7}`,
+		"`alert(1)`", `a&b<c>d"e'f`, `--><b>x</b>`, `</textarea><b>x</b>`, `</title><b>x</b>`, "\u202ename\u2066", `http://evil.example/`, `//evil.example`, `a b+c%20d%2Fe`, `😀`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, owner)
+			w.fillData(name)
+			for _, path := range dataPages(name) {
+				a := w.get(path)
+				body := a.Body.String()
+				require.NotEqual(t, http.StatusInternalServerError, a.Code, "%s: %s", path, said(t, body))
+				checkPage(t, body)
+				d := parse(t, body)
+				for _, tag := range []string{"b", "img"} {
+					assert.Empty(t, d.all(tag), "%s has an element of the name", path)
+				}
+				for _, n := range d.all("script") {
+					assert.True(t, strings.HasPrefix(attr(n, "src"), "/static/"), path)
+				}
+				for _, n := range d.all("svg") {
+					assert.False(t, has(n, "onload"), path)
+				}
+				assert.NotContains(t, body, "of-this-session</", "no template of a name is run")
+			}
+		})
+	}
+}
+
+// Empty lists teach what to do next, each to whom may do it.
+func TestEmptyPagesTeach(t *testing.T) {
+	for path, link := range map[string]string{
+		"/volumes": "/volumes/new", "/jobs": "/jobs/new", "/repositories": "/repositories/new", "/points": "/jobs", "/recover": "/jobs", "/vms": "", "/activities": "", "/search": "", "/calendar?view=table": "",
+	} {
+		for _, c := range []volspec.Caller{owner, guest, digger} {
+			w := newWorld(t, c)
+			for _, p := range []string{"/vmgroups/acme/protection", "/vmgroups/acme/policies", "/vmgroups/acme/repositories", "/vmgroups/acme/vms", "/vmgroups/acme/folders", "/search"} {
+				w.answers["GET "+p] = []string{}
+			}
+			for _, p := range []string{"/volumes", "/vmgroups/acme/points", "/vmgroups/acme/jobs", "/jobs", "/calendar", "/vmgroups/acme/backup-usage"} {
+				w.answers["GET "+p] = map[string]string{}
+			}
+			a := w.get(path)
+			if need := permissionOf(path); need != "" && !contains(api.PermissionsOf(c), need) {
+				continue
+			}
+			require.Equal(t, http.StatusOK, a.Code, "%s: %s", path, said(t, a.Body.String()))
+			checkPage(t, a.Body.String())
+			assert.Contains(t, a.Body.String(), `class="empty"`, path)
+			if link != "" && may(c, http.MethodGet, link) {
+				assert.Contains(t, a.Body.String(), `href="`+link+`"`, path)
+			} else if link != "" {
+				assert.NotContains(t, a.Body.String(), `href="`+link+`"`, path)
+			}
+		}
+	}
+}
+
+func TestWizardMakesAJob(t *testing.T) {
+	w := newWorld(t, owner)
+	w.fillData("db")
+	var made wire.Policy
+	w.answers["POST /vmgroups/acme/policies"] = took(t, &made, wire.Policy{Name: "nightly"})
+
+	a := w.post("/jobs/new", "step", "0", "to", "next", "name", "nightly")
+	assert.Equal(t, http.StatusBadRequest, a.Code)
+	checkPage(t, a.Body.String())
+	assert.Contains(t, a.Body.String(), "Choose something to protect")
+	assert.Contains(t, a.Body.String(), `value="nightly"`, "what was typed is still there")
+
+	// Every step is sent as its form would be: with all that the page holds.
+	fill := map[int][]string{
+		0: {"name", "nightly", "volumes", "db@fast", "patterns", "web-*", "vms", "db"},
+		1: {"repository", "db"},
+		2: {"when", "weekly", "time", "02:15", "days", "Mon", "days", "Thu", "zone", "Europe/Berlin"},
+		3: {"last", "3", "daily", "7", "priority", "2", "rpo", "7d"},
+		4: {"consistency", "crash", "verify", "weekly", "mode", "full", "copy_to", "db2", "copy_when", "daily"},
+	}
+	hidden := []string{}
+	for step := range 5 {
+		a = w.post("/jobs/new", append(append([]string{"to", "next"}, fill[step]...), hidden...)...)
+		if step == 0 {
+			a = w.post("/jobs/new", append([]string{"to", "next", "step", "0"}, fill[0]...)...)
+		}
+		require.Equal(t, http.StatusOK, a.Code, "%d: %s", step, said(t, a.Body.String()))
+		checkPage(t, a.Body.String())
+		hidden = nil
+		for _, n := range parse(t, a.Body.String()).all("input") {
+			if attr(n, "type") == "hidden" && attr(n, "name") != "csrf" && inside(n, "main") != nil {
+				hidden = append(hidden, attr(n, "name"), attr(n, "value"))
+			}
+		}
+	}
+	assert.Contains(t, a.Body.String(), "On Monday, Thursday at 02:15, Europe/Berlin")
+	a = w.post("/jobs/new", append([]string{"to", "save"}, hidden...)...)
+	require.Equal(t, http.StatusSeeOther, a.Code, said(t, a.Body.String()))
+	assert.Equal(t, "/jobs/nightly", a.Header().Get("Location"))
+	on := true
+	assert.Equal(t, wire.Policy{
+		Name: "nightly", Enabled: &on, Volumes: []string{"db@fast", "web-*"}, VMs: []string{"db"}, Exclude: []string{}, Repository: "db", Schedule: "Mon,Thu 02:15", Timezone: "Europe/Berlin",
+		RPO: "7d", Consistency: "crash", Keep: wire.Keep{Last: 3, Daily: 7}, Verify: wire.VerifyPolicy{Schedule: "weekly", Mode: "full"}, Priority: 2,
+		Copy: wire.CopyPolicy{Repository: "db2", Schedule: "daily", Keep: wire.Keep{Last: 3, Daily: 7}},
+	}, normal(made))
+}
+
+// normal is a policy without the difference between no list and an empty one.
+func normal(p wire.Policy) wire.Policy {
+	if p.Exclude == nil {
+		p.Exclude = []string{}
+	}
+	return p
+}
+
+// What the service refuses is said on the step where it can be changed.
+func TestWizardSaysWhatTheServiceRefuses(t *testing.T) {
+	w := newWorld(t, owner)
+	w.fillData("db")
+	w.answers["POST /vmgroups/acme/policy-preview"] = func([]byte) (any, error) {
+		return nil, errkind.New(errkind.Invalid, "schedule: there is no 25th hour")
+	}
+	a := w.post("/jobs/new", "step", "4", "to", "next", "name", "x", "patterns", "*", "repository", "db", "when", "expert", "expression", "25:00", "zone", "UTC", "priority", "3")
+	assert.Equal(t, http.StatusBadRequest, a.Code)
+	checkPage(t, a.Body.String())
+	assert.Contains(t, a.Body.String(), "there is no 25th hour")
+}
+
+// A recovery says what it will replace, and asks for the name before it does.
+func TestRecoveryInPlaceAsks(t *testing.T) {
+	w := newWorld(t, owner)
+	w.fillData("db")
+	var asked wire.RunRestore
+	w.answers["POST /vmgroups/acme/points/p1/restore"] = took(t, &asked, wire.Job{ID: "j9"})
+	a := w.post("/recover/p1", "how", "in-place")
+	require.Equal(t, http.StatusOK, a.Code, a.Body.String())
+	checkPage(t, a.Body.String())
+	assert.Contains(t, a.Body.String(), "This replaces what is there now")
+	a = w.post("/recover/p1/begin", "how", "in-place", "confirm", "other")
+	assert.Equal(t, http.StatusBadRequest, a.Code)
+	assert.NotContains(t, w.asked, "POST /vmgroups/acme/points/p1/restore")
+	a = w.post("/recover/p1/begin", "how", "in-place", "confirm", "db@fast")
+	assert.Equal(t, "/activities/j9", a.Header().Get("Location"), a.Body.String())
+	assert.Equal(t, wire.RunRestore{InPlace: true}, asked)
+
+	asked = wire.RunRestore{}
+	a = w.post("/recover/p1/begin", "how", "new", "name", "db-restored", "datastore", "fast")
+	assert.Equal(t, "/activities/j9", a.Header().Get("Location"))
+	assert.Equal(t, wire.RunRestore{Name: "db-restored", Options: map[string]string{"datastore": "fast"}}, asked)
+
+	w = newWorld(t, restorer)
+	w.fillData("db")
+	assert.NotContains(t, w.get("/recover/p1").Body.String(), "in-place", "who may not is not offered it")
+}
+
+// A download never becomes a page of the portal, whatever its name and content.
+func TestDownloadsAreNoPages(t *testing.T) {
+	for _, name := range []string{`x.html`, "a\r\nSet-Cookie: x=y", `"; filename="evil.html`, `../../etc/passwd`, ``} {
+		h := portal.Attachment(name)
+		assert.True(t, strings.HasPrefix(h, "attachment"), h)
+		assert.NotContains(t, h, "\n")
+		assert.NotContains(t, h, "..%2F")
+		assert.NotContains(t, h, "/")
+	}
+	w := newWorld(t, owner)
+	w.fillData("db")
+	w.answers["POST /vmgroups/acme/repositories/db/kit"] = wire.Kit{Text: "<script>secret</script>"}
+	a := w.post("/repositories/db/kit")
+	assert.Equal(t, http.StatusOK, a.Code)
+	assert.Equal(t, "application/octet-stream", a.Header().Get("Content-Type"))
+	assert.Equal(t, `attachment; filename=recovery-kit-db.txt`, a.Header().Get("Content-Disposition"))
+}
+
+// A user of the master sees runs of all tenants, and whose they are.
+func TestMasterSeesActivitiesOfAll(t *testing.T) {
+	for _, path := range []string{"/activities", "/calendar", "/calendar?view=table", "/activities/j2?vmgroup=acme", "/repositories", "/search?q=db"} {
+		for _, c := range []volspec.Caller{master, viewer} {
+			w := newWorld(t, c)
+			w.fillData("db")
+			a := w.get(path)
+			require.Equal(t, http.StatusOK, a.Code, "%s: %s", path, said(t, a.Body.String()))
+			checkPage(t, a.Body.String())
+			assert.Contains(t, a.Body.String(), "acme", path)
+		}
+	}
+	w := newWorld(t, master)
+	w.fillData("db")
+	assert.Equal(t, http.StatusNotFound, w.get("/activities/j2").Code, "no tenant is guessed")
+}

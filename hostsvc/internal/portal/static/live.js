@@ -1,0 +1,44 @@
+// Pages that show jobs follow them: progress moves, and when a job has begun or
+// ended the part of the page that shows it is made anew by the server.
+"use strict";
+
+{
+  const parts = () => [...document.querySelectorAll("[data-live]")];
+  const first = parts()[0];
+  const seen = new Set(); // states that the page was made with or made anew for
+  for (const e of document.querySelectorAll("[data-job]")) seen.add(e.dataset.job + (e.dataset.jobState || ""));
+
+  let due = 0;
+  const refresh = async () => {
+    due = 0;
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!answer.ok || answer.redirected) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.querySelectorAll("[data-live]");
+    parts().forEach((old, i) => {
+      if (!fresh[i] || old.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")) return;
+      const focus = document.activeElement && old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+      old.replaceWith(document.adoptNode(fresh[i]));
+      if (focus) fresh[i].querySelector(`a[href="${CSS.escape(focus)}"]`)?.focus();
+    });
+  };
+
+  const show = (job) => {
+    for (const row of document.querySelectorAll(`[data-job="${CSS.escape(job.id)}"]`)) {
+      const bar = row.querySelector("progress");
+      if (bar && job.total > 0) { bar.max = job.total; bar.value = job.done; }
+      const text = row.querySelector(".progress p");
+      if (text) text.textContent = job.text;
+    }
+    if (!seen.has(job.id + job.state)) {
+      seen.add(job.id + job.state);
+      if (!due) due = setTimeout(refresh, 1000);
+    }
+  };
+
+  if (first) {
+    const source = new EventSource(first.dataset.live || "/live");
+    source.addEventListener("job", (e) => show(JSON.parse(e.data)));
+    addEventListener("pagehide", () => source.close());
+  }
+}
