@@ -84,7 +84,7 @@ func TestAGeneratedPasswordIsChangedFirst(t *testing.T) {
 	a := w.post("/account/password", "old", "generated", "new", "short", "again", "short")
 	assert.Equal(t, http.StatusBadRequest, a.Code)
 	checkPage(t, a.Body.String())
-	assert.Contains(t, a.Body.String(), "the password is too short")
+	assert.Contains(t, a.Body.String(), "The password is too short")
 	a = w.post("/account/password", "old", "generated", "new", "one", "again", "other")
 	assert.Contains(t, a.Body.String(), "This is not the same password")
 	a = w.post("/account/password", "old", "generated", "new", "a long new password", "again", "a long new password")
@@ -111,7 +111,7 @@ func TestASecondFactorIsShownOnceAsPictureAndText(t *testing.T) {
 		return wire.Session{}, nil
 	})
 	a = w.post("/account/factor/confirm", "code", "000 000")
-	assert.Contains(t, a.Body.String(), "the code is wrong: check the clock")
+	assert.Contains(t, a.Body.String(), "The code is wrong: check the clock")
 	a = w.post("/account/factor/confirm", "code", "123 456")
 	assert.Equal(t, http.StatusSeeOther, a.Code)
 }
@@ -166,7 +166,7 @@ func TestTheSecondStepOfALogInHoldsNoPassword(t *testing.T) {
 	require.NotEmpty(t, step)
 	a = w.post("/login", "step", step, "code", "000000", "next", "/jobs")
 	checkPage(t, a.Body.String())
-	assert.Contains(t, a.Body.String(), "the code is wrong")
+	assert.Contains(t, a.Body.String(), "The code is wrong.")
 	assert.Contains(t, a.Body.String(), step, "there can be another try")
 	a = w.post("/login", "step", step, "code", "123456", "next", "/jobs")
 	assert.Equal(t, "/jobs", a.Header().Get("Location"))

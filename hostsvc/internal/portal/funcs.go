@@ -32,17 +32,17 @@ func (r *renderer) funcs() template.FuncMap {
 		"local": func(t time.Time) time.Time { return t.In(r.q.zone()) },
 		"zone":  func() string { return r.q.zone().String() },
 		// the request
-		"can":     func(permission string) bool { return r.q.can(permission) },
-		"opens":   func(path string) bool { return r.q.opens(path) },
-		"tenant":  func() string { return r.q.tenant() },
-		"master":  func() bool { return r.q.caller.Admin },
-		"csrf":    func() string { return r.q.session.CSRF },
-		"value":   func(name string, otherwise any) string { return r.q.value(name, otherwise) },
-		"ticked":  func(name, value string, otherwise bool) bool { return r.q.ticked(name, value, otherwise) },
-		"wrong":   func(name string) string { return r.q.fields[name] },
-		"problem": func() string { return errkind.Text(r.q.problem) },
-		"asset":   func(name string) string { return "/static/" + name + "?" + r.assets[name].stamp },
-		"id":      r.id,
+		"can":         func(permission string) bool { return r.q.can(permission) },
+		"opens":       func(path string) bool { return r.q.opens(path) },
+		"tenant":      func() string { return r.q.tenant() },
+		"master":      func() bool { return r.q.caller.Admin },
+		"csrf":        func() string { return r.q.session.CSRF },
+		"value":       func(name string, otherwise any) string { return r.q.value(name, otherwise) },
+		"ticked":      func(name, value string, otherwise bool) bool { return r.q.ticked(name, value, otherwise) },
+		"wrong":       func(name string) string { return r.q.fields[name] },
+		"problem":     func() string { return errkind.Text(r.q.problem) },
+		"asset":       func(name string) string { return "/static/" + name + "?" + r.assets[name].stamp },
+		"id":          r.id,
 		"accountTabs": accountTabs, "scopeName": scopeName,
 		// the first page
 		"homeActions": func() []action { return r.q.homeActions() }, "homeJob": func() action { return r.q.homeJob() },
@@ -158,6 +158,15 @@ func title(s string) string {
 		return s
 	}
 	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// sentence is what the service says, as a sentence of a page.
+func sentence(s string) string {
+	s = title(strings.TrimSpace(s))
+	if s == "" || strings.HasSuffix(s, "…") || strings.ContainsAny(s[len(s)-1:], ".!?") {
+		return s
+	}
+	return s + "."
 }
 
 // bytesText is a number of bytes with at most three digits and a unit.

@@ -233,7 +233,7 @@ func TestLogIn(t *testing.T) {
 	a := w.post("/login", "tenant", "acme", "user", "owner", "password", "wrong password", "next", "/volumes")
 	assert.Equal(t, http.StatusForbidden, a.Code)
 	checkPage(t, a.Body.String())
-	assert.Contains(t, a.Body.String(), "the log-in is refused: check the password")
+	assert.Contains(t, a.Body.String(), "The log-in is refused: check the password.")
 	assert.Contains(t, a.Body.String(), `value="owner"`, "what was typed is still there")
 	assert.NotContains(t, a.Body.String(), "wrong password", "but no password")
 

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"mooring.dev/mooring/pkg/errkind"
@@ -31,8 +30,26 @@ type renderer struct {
 	ids    map[string]int
 }
 
-// renderers keeps those that are idle.
-var renderers = sync.Pool{New: func() any { return newRenderer() }}
+// idle keeps renderers: to make one takes much longer than to render a page.
+var idle = make(chan *renderer, 8)
+
+func takeRenderer() *renderer {
+	select {
+	case r := <-idle:
+		return r
+	default:
+		return newRenderer()
+	}
+}
+
+// release keeps r for another page.
+func (r *renderer) release() {
+	r.q = nil
+	select {
+	case idle <- r:
+	default: // there are enough
+	}
+}
 
 func newRenderer() *renderer {
 	r := &renderer{assets: assets()}
@@ -58,13 +75,9 @@ type frame struct {
 // render ends a request by a page: the template with a name, which gets data,
 // inside the layout.
 func (q *request) render(name, title string, data any) error {
-	r, ok := renderers.Get().(*renderer)
-	if !ok {
-		return errkind.New(errkind.Internal, "the pool of templates holds something else")
-	}
-	defer renderers.Put(r)
+	r := takeRenderer()
+	defer r.release()
 	r.q, r.now, r.ids = q, time.Now(), map[string]int{}
-	defer func() { r.q = nil }()
 
 	var body, page bytes.Buffer
 	if err := r.set.ExecuteTemplate(&body, name+".html", data); err != nil {
@@ -89,7 +102,7 @@ func (q *request) frame(name, title string) frame {
 		Theme: q.theme(), Version: q.p.o.Version, Path: q.r.URL.RequestURI(), Flash: q.takeFlash(),
 	}
 	if q.problem != nil {
-		f.Problem = errkind.Text(q.problem)
+		f.Problem = sentence(errkind.Text(q.problem))
 	}
 	if q.user() {
 		f.User, f.Session, f.Master = true, q.session, q.caller.Admin

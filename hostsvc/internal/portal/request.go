@@ -138,10 +138,13 @@ func (q *request) fail(err error) {
 	title := map[errkind.Kind]string{
 		errkind.NotFound: "Not found", errkind.Denied: "Not allowed", errkind.Unavailable: "Not available now", errkind.Invalid: "Not possible",
 	}[kind]
-	if title == "" {
+	switch {
+	case title == "":
 		title = "Something went wrong"
+	case kind == errkind.NotFound && q.route.who == tenants && q.caller.Admin:
+		title = "Choose a tenant"
 	}
-	if failed := q.render("error", title, errorPage{title, errkind.Text(err), string(kind), q.ways(kind)}); failed != nil {
+	if failed := q.render("error", title, errorPage{title, sentence(errkind.Text(err)), string(kind), q.ways(kind)}); failed != nil {
 		log.G(q.ctx()).WithField(log.Err, failed.Error()).Error("error page")
 		http.Error(q.w, title, q.status)
 	}
