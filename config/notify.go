@@ -7,6 +7,9 @@ type Notify struct {
 	Repeat   Duration  `toml:"repeat"` // how often what is still wrong is told again
 	SMTP     SMTP      `toml:"smtp"`
 	Webhooks []Webhook `toml:"webhook"`
+	// AllowPrivate are networks (CIDR) that are not public and that webhooks set
+	// by vmgroups or in the portal may reach all the same.
+	AllowPrivate []string `toml:"allow_private,omitempty"`
 }
 
 // SMTP is the mail server that takes notifications; Host "" is none.

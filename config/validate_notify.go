@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/mail"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 func (c *Config) checkNotify(p *Problems) {
 	p.between("notify.repeat", c.Notify.Repeat, time.Minute, 30*day)
 	c.Notify.SMTP.check(p)
+	p.networks("notify.allow_private", c.Notify.AllowPrivate)
 	names := map[string]int{}
 	for i, w := range c.Notify.Webhooks {
 		at := fmt.Sprintf("notify.webhook[%d]", i)
@@ -101,4 +103,12 @@ func (p *Problems) address(at, s string) {
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (p *Problems) networks(at string, list []string) {
+	for i, s := range list {
+		if _, err := netip.ParsePrefix(s); err != nil {
+			p.add(fmt.Sprintf("%s[%d]", at, i), "%q is not a network: write one such as 10.1.0.0/16", clip(s))
+		}
+	}
 }

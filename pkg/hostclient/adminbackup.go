@@ -92,11 +92,6 @@ func (a *Admin) GroupAlarms(ctx context.Context, group string) ([]wire.Alarm, er
 	return get[[]wire.Alarm](ctx, a, nil, "vmgroups", group, "alarms")
 }
 
-// TestNotify sends a test notification.
-func (a *Admin) TestNotify(ctx context.Context) (wire.Message, error) {
-	return change[wire.Message](ctx, a, http.MethodPost, nil, nil, "notify", "test")
-}
-
 // RotateKey makes a new master key.
 func (a *Admin) RotateKey(ctx context.Context) (wire.Rotated, error) {
 	return change[wire.Rotated](ctx, a, http.MethodPost, nil, nil, "keys", "rotate")

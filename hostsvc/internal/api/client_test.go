@@ -55,6 +55,7 @@ func TestClientAndTableAgree(t *testing.T) {
 // first argument.
 var alsoOfMaster = []string{
 	"OIDC", "PutOIDC", "RemoveOIDC",
+	"Notifications", "PutNotifications", "TestNotifications",
 }
 
 // callWithSamples calls a client's method with a context and with words, of

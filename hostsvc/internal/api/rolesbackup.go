@@ -95,7 +95,6 @@ type protection interface {
 	Protection(ctx context.Context, group string) ([]wire.Protection, error)
 	// Alarms lists those of one vmgroup, or with "" all.
 	Alarms(ctx context.Context, group string) ([]wire.Alarm, error)
-	TestNotify(ctx context.Context, c volspec.Caller) (wire.Message, error)
 }
 
 type keys interface {

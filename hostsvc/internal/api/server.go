@@ -27,6 +27,7 @@ type Options struct {
 	Backups  Backups  // nil: a service without backup
 	Accounts Accounts // nil: a service without users
 	Audit    Audit
+	Notify   Notifications
 
 	Overview Overview
 

@@ -290,7 +290,7 @@ func newRig(t *testing.T, change ...func(*Options)) *rig {
 	u := &stub{}
 	o := Options{
 		Allowances: stubAllowances{u}, Transporters: stubTransporters{u},
-		Volumes: stubVolumes{u}, Tenants: stubTenants{u}, System: stubSystem{u}, Backups: stubBackups{u}, Audit: stubAudit{u}, Accounts: stubAccounts{u}, Freezes: stubFreezes{u}, Enrolment: stubEnrolment{u}, Providers: stubProviders{u},
+		Volumes: stubVolumes{u}, Tenants: stubTenants{u}, System: stubSystem{u}, Backups: stubBackups{u}, Audit: stubAudit{u}, Notify: stubNotify{u}, Accounts: stubAccounts{u}, Freezes: stubFreezes{u}, Enrolment: stubEnrolment{u}, Providers: stubProviders{u},
 		Overview: stubOverview{u},
 		Version:  "1.2.3", Capabilities: []string{"snapshots"},
 	}

@@ -176,10 +176,6 @@ func (s stubBackups) Alarms(ctx context.Context, group string) ([]wire.Alarm, er
 	return nil, s.note(ctx, "backup.Alarms", nobody, group)
 }
 
-func (s stubBackups) TestNotify(ctx context.Context, c volspec.Caller) (wire.Message, error) {
-	return wire.Message{}, s.note(ctx, "backup.TestNotify", c)
-}
-
 func (s stubBackups) RotateKey(ctx context.Context, c volspec.Caller) (wire.Rotated, error) {
 	return wire.Rotated{}, s.note(ctx, "backup.RotateKey", c)
 }

@@ -171,13 +171,6 @@ var protectionEndpoints = []endpoint{
 		}),
 	},
 	{
-		http.MethodPost, "/notify/test", admins, serviceManage, noTenant,
-		"Send a test notification on every configured way", nil,
-		give(func(ctx context.Context, s *Server, c *call) (wire.Message, error) {
-			return s.o.Backups.TestNotify(ctx, c.caller)
-		}),
-	},
-	{
 		http.MethodPost, "/keys/rotate", admins, serviceManage, allTenants,
 		"Make a new master key and seal all secrets with it", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.Rotated, error) {

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/x509"
 	"os"
 	"path/filepath"
 	"time"
@@ -28,6 +27,7 @@ type backups struct {
 	service  *backup.Service
 	queue    *job.Runner
 	notifier *notify.Notifier
+	told     *notify.Directory
 	views    *imagefs.Views
 	volumes  *volume.Service
 	scratch  string
@@ -51,7 +51,7 @@ func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Cat
 		return nil, err
 	}
 	b := &backups{views: views, volumes: v, scratch: filepath.Join(cfg.Backup.ScratchDir, "files")}
-	if b.notifier, err = newNotifier(cfg.Notify, c.Backup()); err != nil {
+	if err := b.buildNotify(cfg.Notify, c, ring); err != nil {
 		return nil, err
 	}
 	b.service = backup.New(backup.Options{
@@ -150,6 +150,7 @@ func (b *backups) run(ctx context.Context) error {
 	return rungroup.Run(ctx,
 		rungroup.Component{Name: "views", Run: b.views.Run, Within: stopLimit},
 		rungroup.Component{Name: "notifications", Run: b.notifier.Run, Within: 2 * stopLimit},
+		rungroup.Component{Name: "notification targets", Run: b.told.Run, Within: stopLimit},
 		rungroup.Component{Name: "backup", Run: func(ctx context.Context) error { return b.service.Run(ctx, b.queue) }, Within: stopLimit},
 		rungroup.Component{Name: "jobs", Run: b.queue.Run, Within: workLimit},
 	)
@@ -209,34 +210,4 @@ func declaredPolicy(p config.Policy) wire.Policy {
 		out.Copy = wire.CopyPolicy{Repository: p.CopyTo, Schedule: p.Copy.Schedule, Keep: keep(p.Copy.Keep)}
 	}
 	return out
-}
-
-func newNotifier(n config.Notify, store backup.Store) (*notify.Notifier, error) {
-	var senders []notify.Sender
-	if n.SMTP.Host != "" {
-		name, err := os.Hostname()
-		if err != nil {
-			name = "localhost"
-		}
-		s, err := notify.NewSMTP(notify.SMTPOptions{
-			Host: n.SMTP.Host, Port: n.SMTP.Port, TLS: n.SMTP.TLS, User: n.SMTP.User, PasswordFile: n.SMTP.PasswordFile,
-			From: n.SMTP.From, To: n.SMTP.To, Hostname: name, RootCAs: (*x509.CertPool)(nil),
-		})
-		if err != nil {
-			return nil, err
-		}
-		senders = append(senders, s)
-	}
-	for _, w := range n.Webhooks {
-		o := notify.WebhookOptions{Label: w.Name, URL: w.URL, SecretFile: w.SecretFile, Groups: w.VMGroups}
-		for _, e := range w.Events {
-			o.Kinds = append(o.Kinds, notify.Kind(e))
-		}
-		s, err := notify.NewWebhook(o)
-		if err != nil {
-			return nil, err
-		}
-		senders = append(senders, s)
-	}
-	return notify.New(notify.Options{Senders: senders, Repeat: time.Duration(n.Repeat), Alarms: alarms{store}}), nil
 }

@@ -193,11 +193,9 @@ type tells struct{ n *notify.Notifier }
 
 func (t tells) Notify(ctx context.Context, e backup.Event) {
 	t.n.Notify(ctx, notify.Event{
-		Group: e.Group, Kind: notify.Kind(e.Kind), Object: e.Object, Severity: notify.Severity(e.Severity), Sentence: e.Sentence,
+		Group: e.Group, GroupID: e.GroupID, Kind: notify.Kind(e.Kind), Object: e.Object, Severity: notify.Severity(e.Severity), Sentence: e.Sentence,
 	})
 }
-
-func (t tells) Test(ctx context.Context) (int, error) { return t.n.Test(ctx) }
 
 // alarms are those of the catalog as the notifier needs them.
 type alarms struct{ store backup.Store }
@@ -216,7 +214,7 @@ func (a alarms) Standing(ctx context.Context) (out []notify.Raised, err error) {
 		all, err := tx.Alarms("")
 		for _, al := range all {
 			out = append(out, notify.Raised{Told: al.Told, Event: notify.Event{
-				ID: al.ID, Time: al.Since, Group: names[al.Group], Kind: notify.Kind(al.Kind), Object: al.Object,
+				ID: al.ID, Time: al.Since, Group: names[al.Group], GroupID: al.Group, Kind: notify.Kind(al.Kind), Object: al.Object,
 				Severity: notify.Error, Sentence: al.Detail,
 			}})
 		}
@@ -227,17 +225,9 @@ func (a alarms) Standing(ctx context.Context) (out []notify.Raised, err error) {
 
 func (a alarms) Told(ctx context.Context, events []notify.Event, at time.Time) error {
 	return a.store.Update(ctx, func(tx backup.Tx) error {
-		groups, err := tx.Groups()
-		if err != nil {
-			return err
-		}
-		ids := map[string]volspec.VMGroupID{}
-		for _, g := range groups {
-			ids[g.Name] = g.ID
-		}
 		var failed error
 		for _, e := range events {
-			failed = errors.Join(failed, told(tx, ids[e.Group], e, at))
+			failed = errors.Join(failed, told(tx, e.GroupID, e, at))
 		}
 		return failed
 	})

@@ -19,6 +19,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/idempotency"
 	"mooring.dev/mooring/hostsvc/internal/keyring"
+	"mooring.dev/mooring/hostsvc/internal/notify"
 	"mooring.dev/mooring/hostsvc/internal/overview"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/transporter"
@@ -37,6 +38,7 @@ var (
 	_ api.Transporters    = (*transporter.Service)(nil)
 	_ tenancy.Hosts       = hypervisor.Hosts(nil)
 	_ api.Audit           = (*audit.Service)(nil)
+	_ api.Notifications   = (*notify.Directory)(nil)
 	_ api.Freezes         = (*freeze.Broker)(nil)
 	_ volume.Freezer      = (*freeze.Broker)(nil)
 	_ tenancy.Machines    = hypervisor.Hypervisor(nil)
@@ -116,7 +118,7 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 	d.accounts = d.buildAccounts(c)
 	d.listeners = newListeners(api.New(api.Options{
 		Answers: d.answers,
-		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests, Accounts: d.accounts, Providers: d.providers, Audit: audit.New(c.AuditLog()),
+		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests, Accounts: d.accounts, Providers: d.providers, Audit: audit.New(c.AuditLog()), Notify: d.backups.told,
 		Allowances: d.tenants, Transporters: d.mover,
 		Overview:   overview.New(overview.Options{Store: c.Overview(), Backups: outlook{d.backups.service}, Shares: d.tenants, Keep: time.Duration(cfg.Backup.KeepJobs)}),
 		System:     &system{d: d, started: time.Now()},

@@ -3,7 +3,6 @@ package backup
 import (
 	"context"
 
-	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
@@ -83,7 +82,7 @@ func (s *Service) tell(ctx context.Context, g volspec.VMGroupID, kind, object, s
 	if err != nil {
 		names = nil // the message matters more than the name
 	}
-	s.o.Notify.Notify(ctx, Event{Group: names[g], Kind: kind, Object: object, Severity: severity, Sentence: sentence})
+	s.o.Notify.Notify(ctx, Event{Group: names[g], GroupID: g, Kind: kind, Object: object, Severity: severity, Sentence: sentence})
 }
 
 // Alarms lists those of one vmgroup, or with "" all, oldest first.
@@ -110,20 +109,4 @@ func (s *Service) Alarms(ctx context.Context, group string) ([]wire.Alarm, error
 		out = append(out, wire.Alarm{VMGroup: names[a.Group], Kind: a.Kind, Object: a.Object, Since: a.Since, Detail: a.Detail})
 	}
 	return out, err
-}
-
-// TestNotify sends a test message over every channel.
-func (s *Service) TestNotify(ctx context.Context, c volspec.Caller) (wire.Message, error) {
-	if s.o.Notify == nil {
-		return wire.Message{}, errkind.New(errkind.Unsupported, "there is nobody to notify: configure [notify.smtp] or [[notify.webhook]]")
-	}
-	n, err := s.o.Notify.Test(ctx)
-	s.audit(ctx, c, "", "notify test", "", err)
-	if err != nil {
-		return wire.Message{}, err
-	}
-	if n == 0 {
-		return wire.Message{}, errkind.New(errkind.Unsupported, "there is nobody to notify: configure [notify.smtp] or [[notify.webhook]]")
-	}
-	return wire.Message{Message: "the test message was accepted by every channel"}, nil
 }

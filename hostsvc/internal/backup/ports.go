@@ -112,6 +112,7 @@ type Keyring interface {
 // Event is something that people are told.
 type Event struct {
 	Group    string // name of the vmgroup
+	GroupID  volspec.VMGroupID
 	Kind     string
 	Object   string
 	Severity string // error, warning, info
@@ -121,8 +122,6 @@ type Event struct {
 // Notifier tells people; it never blocks.
 type Notifier interface {
 	Notify(ctx context.Context, e Event)
-	// Test sends a test message over every channel and reports each failure.
-	Test(ctx context.Context) (channels int, err error)
 }
 
 // Files reads filesystems inside images.

@@ -83,6 +83,5 @@ type protectionAdmin interface {
 	Protection(ctx context.Context, vmgroup string) ([]wire.Protection, error)
 	Alarms(ctx context.Context) ([]wire.Alarm, error)
 	GroupAlarms(ctx context.Context, vmgroup string) ([]wire.Alarm, error)
-	TestNotify(ctx context.Context) (wire.Message, error)
 	RotateKey(ctx context.Context) (wire.Rotated, error)
 }

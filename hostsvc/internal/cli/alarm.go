@@ -68,19 +68,3 @@ it. Repositories and recovery kits stay as they are.`,
 	}
 	return t.group(&cobra.Command{Use: "key", Short: "Look after the key that seals the secrets of repositories"}, rotate)
 }
-
-func (t *tool) notifyCommand() *cobra.Command {
-	test := &cobra.Command{
-		Use:   "test",
-		Short: "Send a test notification on every configured way",
-		Args:  noArgs,
-		RunE: t.onService(func(cmd *cobra.Command, admin Admin) error {
-			m, err := admin.TestNotify(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return t.done("", "%s", m.Message)
-		}),
-	}
-	return t.group(&cobra.Command{Use: "notify", Short: "Try the notifications"}, test)
-}

@@ -350,10 +350,6 @@ func (m *memAdmin) GroupAlarms(_ context.Context, vmgroup string) ([]wire.Alarm,
 	return m.alarms, m.did("GroupAlarms", vmgroup)
 }
 
-func (m *memAdmin) TestNotify(context.Context) (wire.Message, error) {
-	return wire.Message{Message: "a test notification was sent to ops@example.org"}, m.did("TestNotify")
-}
-
 func (m *memAdmin) RotateKey(context.Context) (wire.Rotated, error) {
 	return wire.Rotated{KeyID: "k2", Resealed: 3}, m.did("RotateKey")
 }

@@ -24,6 +24,7 @@ type channel struct {
 	waiting []Event    // only run takes from it
 	lost    int
 	gone    bool // the receiver wants nothing any more
+	end     context.CancelFunc
 }
 
 func newChannel(s Sender, n *Notifier) *channel {
@@ -61,8 +62,8 @@ func (c *channel) next() []Event {
 func (c *channel) done(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waiting = append([]Event(nil), c.waiting[n:]...)
-	if n > 0 && c.lost > 0 {
+	c.waiting = append([]Event(nil), c.waiting[min(n, len(c.waiting)):]...) // stop may have been quicker
+	if n > 0 && c.lost > 0 && !c.gone {
 		c.waiting = append(c.waiting, Event{ID: newID(), Time: time.Now(), Kind: Lost, Severity: Warning,
 			Sentence: fmt.Sprintf("%d notifications were dropped because %s could not take them in time: look at the alarms that stand", c.lost, c.sender.Name())})
 		c.lost = 0
@@ -140,11 +141,24 @@ func (c *channel) attempt(ctx context.Context, batch []Event, failures int) (pau
 	return pause, true
 }
 
-// stop empties the queue for good.
+// stop empties the queue for good, and ends run if it was told how.
 func (c *channel) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gone, c.waiting, c.lost = true, nil, 0
+	if c.end != nil {
+		c.end()
+	}
+}
+
+// onEnd says how run is ended.
+func (c *channel) onEnd(end context.CancelFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.end = end
+	if c.gone {
+		end()
+	}
 }
 
 // woken waits until something is queued, and reports whether that came before

@@ -10,6 +10,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"time"
+
+	"mooring.dev/mooring/pkg/volspec"
 )
 
 // Kind is what an event is about. Kinds that are not listed here are told as
@@ -77,6 +79,7 @@ type Event struct {
 	ID       string    // of the message; made by Notify
 	Time     time.Time // when it happened; "now" if zero
 	Group    string    // name of the vmgroup, "" for what is about the service
+	GroupID  volspec.VMGroupID
 	Kind     Kind
 	Object   string // volume, repository or policy
 	Severity Severity

@@ -19,8 +19,9 @@ import (
 // message is a whole mail about events, with line ends as SMTP wants them.
 // Nothing in it breaks out of its place: addresses are printed by net/mail,
 // the subject is encoded, the body is quoted-printable.
-func message(from *mail.Address, to []*mail.Address, events []Event, host string, now time.Time) ([]byte, error) {
+func (s *SMTP) message(events []Event, now time.Time) ([]byte, error) {
 	var b bytes.Buffer
+	from, to := s.from, s.to
 	header := func(name, value string) { fmt.Fprintf(&b, "%s: %s\r\n", name, value) }
 	header("From", from.String())
 	names := make([]string, len(to))
@@ -28,16 +29,16 @@ func message(from *mail.Address, to []*mail.Address, events []Event, host string
 		names[i] = a.String()
 	}
 	header("To", strings.Join(names, ",\r\n "))
-	header("Subject", encode(subject(events)))
+	header("Subject", encode(subject(s.o.Product, events)))
 	header("Date", now.Format(time.RFC1123Z))
-	header("Message-ID", "<"+messageID(events)+"@"+domain(host)+">")
+	header("Message-ID", "<"+messageID(events)+"@"+domain(s.o.Hostname)+">")
 	header("Auto-Submitted", "auto-generated")
 	header("MIME-Version", "1.0")
 	header("Content-Type", "text/plain; charset=utf-8")
 	header("Content-Transfer-Encoding", "quoted-printable")
 	b.WriteString("\r\n")
 	w := quotedprintable.NewWriter(&b)
-	if _, err := w.Write([]byte(body(events, host))); err != nil {
+	if _, err := w.Write([]byte(body(events, s.o.Foot))); err != nil {
 		return nil, errkind.Wrap(errkind.Internal, err, "write a mail")
 	}
 	if err := w.Close(); err != nil {

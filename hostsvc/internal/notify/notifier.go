@@ -3,18 +3,19 @@ package notify
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/volspec"
 )
 
 // Sender delivers events to one channel.
 type Sender interface {
 	// Name is the channel's in logs and errors.
 	Name() string
+	// Way is what a person calls it: email ADDRESS or webhook NAME.
+	Way() string
 	// Wants reports whether the channel is for e.
 	Wants(e Event) bool
 	// Send delivers events in order and returns how many were accepted; those
@@ -99,10 +100,12 @@ type standing struct {
 // Notifier tells people. All methods are safe for concurrent use.
 type Notifier struct {
 	o        Options
-	channels []*channel
+	channels []*channel // of the configuration
 
 	mu    sync.Mutex // guards state
 	state map[key]*standing
+
+	groups targeted
 }
 
 // New makes a Notifier. It tells nothing before Run, but queues.
@@ -115,6 +118,7 @@ func New(o Options) *Notifier {
 		o.Pauses = defaultPauses
 	}
 	n := &Notifier{o: o, state: map[key]*standing{}}
+	n.groups.of = map[volspec.VMGroupID]map[string]*channel{}
 	for _, s := range o.Senders {
 		n.channels = append(n.channels, newChannel(s, n))
 	}
@@ -173,7 +177,7 @@ func (n *Notifier) enqueue(ctx context.Context, e Event) {
 	if e.ID == "" {
 		e.ID = newID()
 	}
-	for _, c := range n.channels {
+	for _, c := range append(n.groups.all(), n.channels...) {
 		if c.sender.Wants(e) && !c.put(e) {
 			log.G(ctx).WithField("channel", c.sender.Name()).WithField(log.Kind, string(e.Kind)).Warn("notification dropped, the channel's queue is full")
 		}
@@ -187,23 +191,15 @@ func (n *Notifier) Forget(group string, kind Kind, object string) {
 	delete(n.state, Event{Group: group, Kind: kind, Object: object}.key())
 }
 
-// Test sends a test message over every channel at once, whatever its filters,
-// waits for the answers, and returns how many channels there are and what
-// went wrong, each with the channel's name.
-func (n *Notifier) Test(ctx context.Context) (channels int, err error) {
-	e := Event{ID: newID(), Time: time.Now(), Kind: Test, Severity: Info, Request: log.Request(ctx),
-		Sentence: "This is a test. Notifications of Mooring arrive here."}
-	errs := make([]error, len(n.channels))
-	var wg sync.WaitGroup
+// Test sends a test message over every channel of the configuration at once,
+// whatever its filters, and waits for the answers.
+func (n *Notifier) Test(ctx context.Context) []Tested {
+	senders := make([]Sender, len(n.channels))
 	for i, c := range n.channels {
-		wg.Go(func() {
-			if _, err := c.sender.Send(ctx, []Event{e}); err != nil {
-				errs[i] = fmt.Errorf("%s: %w", c.sender.Name(), err)
-			}
-		})
+		senders[i] = c.sender
 	}
-	wg.Wait()
-	return len(n.channels), errors.Join(errs...)
+	return try(ctx, senders, Event{ID: newID(), Time: time.Now(), Kind: Test, Severity: Info, Request: log.Request(ctx),
+		Sentence: "This is a test. Notifications of Mooring arrive here."})
 }
 
 // Run delivers until ctx ends; then what waits gets one more attempt, of a
@@ -213,7 +209,13 @@ func (n *Notifier) Run(ctx context.Context) error {
 	for _, c := range n.channels {
 		wg.Go(func() { c.run(ctx) })
 	}
+	n.groups.begin(func(c *channel) {
+		own, end := context.WithCancel(ctx)
+		c.onEnd(end)
+		wg.Go(func() { c.run(own) })
+	})
 	defer wg.Wait()
+	defer n.groups.end()
 	tick := time.NewTicker(max(n.o.Repeat/24, time.Second))
 	defer tick.Stop()
 	for {

@@ -31,6 +31,7 @@ type channel struct {
 }
 
 func (c *channel) Name() string              { return c.name }
+func (c *channel) Way() string               { return c.name }
 func (c *channel) Wants(e notify.Event) bool { return c.only == "" || c.only == e.Kind }
 
 func (c *channel) Send(ctx context.Context, events []notify.Event) (int, error) {
@@ -331,14 +332,14 @@ func TestLastWords(t *testing.T) {
 func TestTestMessages(t *testing.T) {
 	good, filtered := &channel{name: "good"}, &channel{name: "filtered", only: notify.JobFailed}
 	bad := &channel{name: "bad", answer: func(int, []notify.Event) (int, error) { return 0, errors.New("no route") }}
-	n, err := notify.New(notify.Options{Senders: []notify.Sender{good, bad, filtered}}).Test(t.Context())
-	assert.Equal(t, 3, n)
-	assert.EqualError(t, err, "bad: no route")
+	got := notify.New(notify.Options{Senders: []notify.Sender{good, bad, filtered}}).Test(t.Context())
+	require.Len(t, got, 3)
+	assert.Equal(t, notify.Tested{Way: "good"}, got[0])
+	assert.Equal(t, "bad", got[1].Way)
+	assert.EqualError(t, got[1].Err, "no route")
 	assert.Equal(t, []string{"test "}, good.said())
 	assert.Equal(t, []string{"test "}, filtered.said(), "a test passes every filter")
-	n, err = notify.New(notify.Options{}).Test(t.Context())
-	require.NoError(t, err)
-	assert.Zero(t, n)
+	assert.Empty(t, notify.New(notify.Options{}).Test(t.Context()))
 }
 
 // alarms is the truth about standing alarms, in memory.

@@ -37,6 +37,8 @@ type SMTPOptions struct {
 	From         string
 	To           []string
 	Hostname     string         // of this machine, for greetings and texts
+	Product      string         // in subjects; "mooring"
+	Foot         string         // last line of a text; "": where it comes from, and how alarms are listed
 	RootCAs      *x509.CertPool // nil: the system's
 	Timeout      time.Duration  // of one mail; 1 min
 }
@@ -53,6 +55,8 @@ type SMTP struct {
 func NewSMTP(o SMTPOptions) (*SMTP, error) {
 	o.Timeout = cmp.Or(o.Timeout, time.Minute)
 	o.Hostname = cmp.Or(o.Hostname, "localhost")
+	o.Product = cmp.Or(o.Product, "mooring")
+	o.Foot = cmp.Or(o.Foot, "mooringd on "+o.Hostname+". Standing alarms are listed by: mooring alarm ls")
 	from, err := addresses(o.From)
 	if err != nil {
 		return nil, err
@@ -81,7 +85,7 @@ func (s *SMTP) Wants(Event) bool { return true }
 func (s *SMTP) Send(ctx context.Context, events []Event) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	text, err := message(s.from, s.to, events, s.o.Hostname, time.Now())
+	text, err := s.message(events, time.Now())
 	if err != nil {
 		return 0, &PermanentError{Err: err}
 	}
@@ -98,6 +102,25 @@ func (s *SMTP) Send(ctx context.Context, events []Event) (int, error) {
 		return len(events), s.classify(ctx, refused)
 	}
 	return len(events), nil
+}
+
+// Each is one sender for each receiver.
+func (s *SMTP) Each() (all []Sender) {
+	for _, to := range s.to {
+		one := *s
+		one.to = []*mail.Address{to}
+		all = append(all, &one)
+	}
+	return all
+}
+
+// Way is what a person calls the channel.
+func (s *SMTP) Way() string {
+	names := make([]string, len(s.to))
+	for i, a := range s.to {
+		names[i] = a.Address
+	}
+	return "email " + strings.Join(names, ", ")
 }
 
 // connect is everything up to the point where mail can be given. The

@@ -52,9 +52,10 @@ func headline(e Event) string {
 }
 
 // subject is the line that a list of mails shows.
-func subject(events []Event) string {
+func subject(product string, events []Event) string {
+	product = "[" + oneLine(product, 60) + "] "
 	if len(events) == 1 {
-		return "[mooring] " + headline(events[0])
+		return product + headline(events[0])
 	}
 	wrong := 0
 	for _, e := range events {
@@ -62,11 +63,11 @@ func subject(events []Event) string {
 			wrong++
 		}
 	}
-	return fmt.Sprintf("[mooring] %d notifications (errors: %d): %s, …", len(events), wrong, headline(events[0]))
+	return product + fmt.Sprintf("%d notifications (errors: %d): %s, …", len(events), wrong, headline(events[0]))
 }
 
-// body is the text of a mail about events; host is where it comes from.
-func body(events []Event, host string) string {
+// body is the text of a mail about events; foot is its last line.
+func body(events []Event, foot string) string {
 	var b strings.Builder
 	for i, e := range events {
 		if i > 0 {
@@ -85,7 +86,7 @@ func body(events []Event, host string) string {
 		row("since", stamp(e.Again))
 		row("request", oneLine(e.Request, 40))
 	}
-	fmt.Fprintf(&b, "\n-- \nmooringd on %s. Standing alarms are listed by: mooring alarm ls\n", oneLine(host, 100))
+	fmt.Fprintf(&b, "\n-- \n%s\n", oneLine(foot, 200))
 	return b.String()
 }
 

@@ -16,7 +16,7 @@ import (
 func TestTexts(t *testing.T) {
 	var b strings.Builder
 	show := func(events ...notify.Event) {
-		b.WriteString("Subject: " + notify.Subject(events) + "\n\n" + notify.Body(events, "host1") + "\n========================================\n\n")
+		b.WriteString("Subject: " + notify.Subject("mooring", events) + "\n\n" + notify.Body(events, "mooringd on host1. Standing alarms are listed by: mooring alarm ls") + "\n========================================\n\n")
 	}
 	for _, k := range append(notify.Kinds, notify.Lost) {
 		e := failed()
@@ -41,7 +41,7 @@ func TestTexts(t *testing.T) {
 	assert.Equal(t, string(want), b.String())
 	for _, k := range append(notify.Kinds, notify.Lost) {
 		if k != notify.Test {
-			assert.NotEqual(t, "[mooring] "+string(k), notify.Subject([]notify.Event{{Kind: k}}), "%s has words of its own", k)
+			assert.NotEqual(t, "[mooring] "+string(k), notify.Subject("mooring", []notify.Event{{Kind: k}}), "%s has words of its own", k)
 		}
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -30,7 +32,8 @@ type WebhookOptions struct {
 	SecretFile string         // read for every request, so that it can change
 	Kinds      []Kind         // none: all
 	Groups     []string       // none: all
-	PublicOnly bool           // for a URL of a tenant: see Public
+	Secret     secret.Text    // instead of a file
+	Dialer     *net.Dialer    // nil: to every address
 	RootCAs    *x509.CertPool // nil: the system's
 	Timeout    time.Duration  // of one request; 15 s
 }
@@ -72,13 +75,13 @@ func NewWebhook(o WebhookOptions) (*Webhook, error) {
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil {
 		return nil, errkind.New(errkind.Invalid, "webhook %s cannot be used: its URL must begin with https:// or http:// and hold no password", o.Label)
 	}
-	dialer := &net.Dialer{Timeout: o.Timeout}
-	if o.PublicOnly {
-		dialer.Control = Public
+	dialer := o.Dialer
+	if dialer == nil {
+		dialer = &net.Dialer{Timeout: o.Timeout}
 	}
 	transport := &http.Transport{
 		DialContext:            dialer.DialContext,
-		TLSClientConfig:        tlsConfig(o.RootCAs),
+		TLSClientConfig:        &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    o.Timeout,
 		MaxIdleConns:           1,
 		IdleConnTimeout:        30 * time.Second,
@@ -95,6 +98,9 @@ func NewWebhook(o WebhookOptions) (*Webhook, error) {
 
 // Name is the channel's in logs and errors.
 func (w *Webhook) Name() string { return "webhook " + w.o.Label }
+
+// Way is what a person calls the channel.
+func (w *Webhook) Way() string { return w.Name() }
 
 // Wants applies the filters.
 func (w *Webhook) Wants(e Event) bool {
@@ -172,16 +178,32 @@ func sign(key []byte, id, timestamp string, body []byte) string {
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// key reads the secret: whsec_ and 24 to 64 bytes in base64.
+// key reads the secret.
 func (w *Webhook) key() ([]byte, error) {
-	text, err := secret.ReadLine(w.o.SecretFile, "the secret of webhook "+w.o.Label)
-	if err != nil {
-		return nil, err
+	text := w.o.Secret
+	if w.o.SecretFile != "" {
+		var err error
+		if text, err = secret.ReadLine(w.o.SecretFile, "the secret of webhook "+w.o.Label); err != nil {
+			return nil, err
+		}
 	}
-	encoded, ok := strings.CutPrefix(strings.TrimSpace(text.Reveal()), "whsec_")
-	key, err := base64.StdEncoding.DecodeString(encoded)
-	if !ok || err != nil || len(key) < 24 || len(key) > 64 {
+	key, ok := parseKey(text.Reveal())
+	if !ok {
 		return nil, errkind.New(errkind.Invalid, "the secret of webhook %s cannot be used: %s must hold whsec_ and 24 to 64 bytes in base64, as from: echo whsec_$(openssl rand -base64 32)", w.o.Label, w.o.SecretFile)
 	}
 	return key, nil
+}
+
+// parseKey reads a secret: whsec_ and 24 to 64 bytes in base64.
+func parseKey(text string) ([]byte, bool) {
+	encoded, ok := strings.CutPrefix(strings.TrimSpace(text), "whsec_")
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	return key, ok && err == nil && len(key) >= 24 && len(key) <= 64
+}
+
+// newSecret makes one.
+func newSecret() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand, Go 1.24)
+	return "whsec_" + base64.StdEncoding.EncodeToString(b[:])
 }
