@@ -31,7 +31,7 @@ func TestPagesOfAdministrators(t *testing.T) {
 		"/tenants/acme/setup/transporters", "/tenants/acme/setup/repositories", "/tenants/acme/setup/repositories?kind=s3", "/tenants/acme/setup/repositories?kind=sftp",
 		"/tenants/acme/setup/repositories?kind=prepared", "/tenants/acme/setup/done", "/users", "/new/user", "/users/eye", "/users/eye/delete", "/tenants/acme/users",
 		"/tenants/acme/new/user", "/tenants/acme/users/late", "/tenants/acme/users/late/delete", "/audit", "/audit?actor=user:root&since=2026-11-01", "/audit/verify",
-		"/transporters", "/transporters/branch", "/transporters/branch/delete", "/settings", "/settings/login",
+		"/transporters", "/transporters/branch", "/transporters/branch/delete", "/settings", "/settings/login", "/notifications",
 	} {
 		t.Run(path, func(t *testing.T) {
 			w := newWorld(t, master)
@@ -45,7 +45,7 @@ func TestPagesOfAdministrators(t *testing.T) {
 }
 
 func TestPagesOfAdministratorsOfATenant(t *testing.T) {
-	for _, path := range []string{"/pool", "/users", "/new/user", "/users/owner", "/users/late/delete", "/settings", "/settings/login", "/audit", "/transporters"} {
+	for _, path := range []string{"/pool", "/users", "/new/user", "/users/owner", "/users/late/delete", "/settings", "/settings/login", "/notifications", "/audit", "/transporters"} {
 		t.Run(path, func(t *testing.T) {
 			for _, c := range []volspec.Caller{owner, acting} {
 				w := newWorld(t, c)
@@ -227,6 +227,23 @@ func TestUsers(t *testing.T) {
 	page = w.get("/new/user").Body.String()
 	assert.Contains(t, page, `value="restore-operator"`)
 	assert.NotContains(t, page, `value="master-admin"`, "a tenant makes no users of the master")
+}
+
+func TestNotifications(t *testing.T) {
+	w := newWorld(t, master)
+	w.fillTenants()
+	var n wire.Notifications
+	w.answers["PUT /notifications"] = took(t, &n, wire.Notifications{Webhooks: []wire.NotifyWebhook{{Name: "new", URL: "https://new.example", Secret: "whsec_once"}}})
+	page := w.post("/notifications", "emails", "a@b.example\r\nc@d.example", "event", "job-failed", "digest", "weekly",
+		"hook-name-0", "chat", "hook-url-0", "https://chat.example/hook", "hook-remove-0", "on", "hook-name-1", "new", "hook-url-1", "https://new.example").Body.String()
+	checkPage(t, page)
+	assert.Equal(t, wire.Notifications{Emails: []string{"a@b.example", "c@d.example"}, Events: []string{"job-failed", "job-recovered"}, Digest: "weekly",
+		Webhooks: []wire.NotifyWebhook{{Name: "new", URL: "https://new.example"}}}, n)
+	assert.Contains(t, page, "whsec_once")
+
+	page = w.post("/notifications/test").Body.String()
+	checkPage(t, page)
+	assert.Contains(t, page, "it answered 500")
 }
 
 func TestSettingsAndTheLogo(t *testing.T) {

@@ -59,6 +59,7 @@ func routes() []*route {
 		transporterRoutes,
 		userRoutes,
 		settingsRoutes,
+		notificationRoutes,
 		auditRoutes,
 		volumesRoutes, vmsRoutes, jobsRoutes, calendarRoutes, activitiesRoutes, pointsRoutes, recoveryRoutes, repositoriesRoutes, searchRoutes,
 	)
