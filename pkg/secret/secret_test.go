@@ -102,3 +102,20 @@ func TestFiles(t *testing.T) {
 	require.NoError(t, os.Mkdir(path, 0o700))
 	refused(errkind.Invalid, "is not a regular file")
 }
+
+func TestReadLineOrStandardInput(t *testing.T) {
+	for in, want := range map[string]string{"word\n": "word", "two words": "two words", "crlf\r\n": "crlf"} {
+		got, err := secret.ReadLineOr("-", strings.NewReader(in), "the word")
+		require.NoError(t, err, in)
+		assert.Equal(t, want, got.Reveal())
+	}
+	for _, in := range []string{"", "\n", "a\nb", "a\x00", strings.Repeat("a", 70<<10)} {
+		_, err := secret.ReadLineOr("-", strings.NewReader(in), "the word")
+		assert.Equal(t, errkind.Invalid, errkind.Of(err))
+	}
+	path := filepath.Join(t.TempDir(), "word")
+	require.NoError(t, os.WriteFile(path, []byte("word\n"), 0o600))
+	got, err := secret.ReadLineOr(path, nil, "the word")
+	require.NoError(t, err)
+	assert.Equal(t, "word", got.Reveal())
+}

@@ -9,12 +9,12 @@ import (
 	"os/signal"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"mooring.dev/mooring/config"
 	"mooring.dev/mooring/hostsvc/internal/cli"
 	"mooring.dev/mooring/pkg/hostclient"
+	"mooring.dev/mooring/pkg/terminal"
 	"mooring.dev/mooring/pkg/version"
+	"mooring.dev/mooring/pkg/wire"
 )
 
 func main() { os.Exit(run()) }
@@ -30,9 +30,11 @@ func run() int {
 		Out:         os.Stdout,
 		Err:         os.Stderr,
 		Getenv:      os.Getenv,
-		Interactive: terminal(os.Stdin) && terminal(os.Stderr),
-		Color:       terminal(os.Stderr) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+		Interactive: terminal.Is(os.Stdin) && terminal.Is(os.Stderr),
+		Color:       terminal.Is(os.Stderr) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 		Connect:     connect,
+		Web:         web{},
+		Password:    password,
 		Config:      configuration{},
 	})
 }
@@ -41,10 +43,34 @@ func connect(address string) (cli.Admin, error) {
 	return hostclient.NewAdmin(address, hostclient.Options{UserAgent: "mooring/" + version.String()}), nil
 }
 
-// terminal reports whether a person may sit at f.
-func terminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
+// web reaches services over HTTPS.
+type web struct{}
+
+func options(trust hostclient.Trust, token string) hostclient.Options {
+	return hostclient.Options{UserAgent: "mooring/" + version.String(), Token: token, TLS: trust.TLS}
+}
+
+func (web) Connect(channel string, trust hostclient.Trust, token string) (cli.Admin, error) {
+	return hostclient.NewAdmin(channel, options(trust, token)), nil
+}
+
+func (web) Probe(ctx context.Context, channel string) (hostclient.Shown, error) {
+	return hostclient.Probe(ctx, channel)
+}
+
+func (web) Login(ctx context.Context, channel string, trust hostclient.Trust, r wire.Login) (cli.Visit, wire.Session, error) {
+	a := hostclient.NewAdmin(channel, options(trust, ""))
+	s, err := a.Login(ctx, r)
+	if err != nil {
+		a.Close()
+		return nil, s, err
+	}
+	return a, s, nil
+}
+
+// password reads a line from the terminal that does not show.
+func password(prompt string) (string, error) {
+	return terminal.ReadSecret(os.Stdin, os.Stderr, prompt)
 }
 
 // configuration reads the daemon's files for config check and config show.

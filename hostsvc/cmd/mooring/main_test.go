@@ -122,14 +122,3 @@ func TestConfigCommandsReadFiles(t *testing.T) {
 	require.NoError(t, cmd.Run(), errs.String())
 	require.Contains(t, out.String(), "socket = \"/run/mooring/admin.sock\"\n")
 }
-
-func TestTerminal(t *testing.T) {
-	pty, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
-	require.NoError(t, err)
-	defer pty.Close()
-	require.True(t, terminal(pty))
-	null, err := os.Open(os.DevNull)
-	require.NoError(t, err)
-	defer null.Close()
-	require.False(t, terminal(null))
-}

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/hostsvc/internal/api"
+	"mooring.dev/mooring/hostsvc/internal/audit"
 	"mooring.dev/mooring/hostsvc/internal/catalog"
 	"mooring.dev/mooring/hostsvc/internal/cli"
 	"mooring.dev/mooring/hostsvc/internal/enroll"
@@ -73,7 +74,7 @@ func stack(t *testing.T) string {
 	authority, err := enroll.OpenAuthority(t.TempDir(), "test")
 	require.NoError(t, err)
 	guests := enroll.New(enroll.Options{Store: db.Enrolment(), Machines: world, Authority: authority, URL: func() string { return "" }})
-	server := api.New(api.Options{Volumes: volumes, Tenants: tenants, Enrolment: guests, System: system{}, Version: "test"})
+	server := api.New(api.Options{Volumes: volumes, Tenants: tenants, Enrolment: guests, System: system{}, Audit: audit.New(db.AuditLog()), Version: "test"})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ctx, l, api.AdminPeers(-1)) }()
 	t.Cleanup(func() {

@@ -1,13 +1,14 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"mooring.dev/mooring/pkg/terminal"
 )
 
 // confirm lets a person think again. With --yes it agrees at once; without a
@@ -25,22 +26,28 @@ func (t *tool) ask(ctx context.Context, question string) error {
 	if t.yes || !t.Interactive {
 		return nil
 	}
-	fmt.Fprintf(t.Err, "%s Continue? [y/N] ", clean(question, false))
+	line, err := t.line(ctx, clean(question, false)+" Continue? [y/N] ")
+	if err != nil {
+		return err
+	}
+	switch strings.ToLower(line) {
+	case "y", "yes":
+		return nil
+	}
+	return errors.New("nothing was changed: the answer was not yes")
+}
+
+// line asks a person for a line, without the blanks around it.
+func (t *tool) line(ctx context.Context, prompt string) (string, error) {
+	fmt.Fprint(t.Err, prompt)
 	// A read from a terminal cannot be cancelled; the reader ends with the
 	// process, or with the line.
 	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(t.In).ReadString('\n')
-		answer <- line
-	}()
+	go func() { answer <- terminal.ReadLine(t.In) }()
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return "", ctx.Err()
 	case line := <-answer:
-		switch strings.ToLower(strings.TrimSpace(line)) {
-		case "y", "yes":
-			return nil
-		}
-		return errors.New("nothing was changed: the answer was not yes")
+		return strings.TrimSpace(line), nil
 	}
 }

@@ -41,6 +41,10 @@ type Options struct {
 	Color       bool // Err is a terminal that shows colours
 	// Connect makes a client for a socket's address. It need not dial yet.
 	Connect func(address string) (Admin, error)
+	// Web reaches services over HTTPS.
+	Web Web
+	// Password asks a person for a line that does not show.
+	Password func(prompt string) (string, error)
 	// Config reads configuration files for config check and config show.
 	Config Config
 }
@@ -59,11 +63,15 @@ type Config interface {
 // tool is one run of the command: its options and the global flags.
 type tool struct {
 	Options
-	socket    string
-	format    string
-	noHeaders bool
-	yes       bool
-	client    Admin
+	socket string
+	server string
+	// contextName is what --context says.
+	contextName string
+	place       *place // once it is decided
+	format      string
+	noHeaders   bool
+	yes         bool
+	client      Admin
 }
 
 // Run executes one command line without the program's name and returns the
@@ -136,7 +144,9 @@ func (t *tool) root() *cobra.Command {
 		Use:   "mooring",
 		Short: "Manage Docker volumes, their backups, vmgroups and datastores of a Mooring host service",
 		Long: `mooring talks to the host service (mooringd) on this machine over its admin
-socket. The user needs to be root or in the group that owns the socket.
+socket. The user needs to be root or in the group that owns the socket. After
+'mooring login' it talks to a service over HTTPS, in the name of its user there;
+the users of a tenant may leave its vmgroup out.
 
 Data is printed to standard output, everything else to standard error. The
 exit code is 0 for success, 1 for failure, 2 for wrong usage or a refused
@@ -152,10 +162,17 @@ wrong key, 130 interrupted.`,
 	root.SetFlagErrorFunc(flagError)
 	// The use line says COMMAND already.
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .HasAvailableSubCommands}}\n  {{.CommandPath}} [command]{{end}}", "", 1))
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return t.checkFormat(cmd) }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := t.checkFormat(cmd); err != nil {
+			return err
+		}
+		return t.fillGroup(cmd)
+	}
 
 	f := root.PersistentFlags()
 	f.StringVar(&t.socket, "socket", "", "address of the admin `socket` (default: $MOORING_SOCKET, else "+DefaultSocket+")")
+	f.StringVarP(&t.server, "server", "s", "", "`address` of a service over HTTPS, https://HOST:PORT (default: $MOORING_SERVER, else that of the context)")
+	f.StringVar(&t.contextName, "context", "", "`name` of a context that 'mooring login' made (default: $MOORING_CONTEXT, else the last one chosen)")
 	f.StringVarP(&t.format, "output", "o", formatTable, "output `format`: table, wide, json, yaml or name")
 	f.BoolVar(&t.noHeaders, "no-headers", false, "print tables without header and rule")
 	f.BoolVarP(&t.yes, "yes", "y", false, "answer yes to every question")
@@ -165,6 +182,7 @@ wrong key, 130 interrupted.`,
 		t.vmgroupCommand(), t.volumeCommand(), t.vmCommand(), t.datastoreCommand(),
 		t.backupCommand(), t.repositoryCommand(), t.jobCommand(), t.alarmCommand(), t.keyCommand(), t.notifyCommand(),
 		t.statusCommand(), t.doctorCommand(), t.auditCommand(), t.configCommand(),
+		t.loginCommand(), t.logoutCommand(), t.contextCommand(), t.whoamiCommand(),
 		t.completionCommand(), t.manCommand(), t.versionCommand(),
 	)
 	return root
@@ -188,8 +206,11 @@ func helpCommand() *cobra.Command {
 // admin is the client for this run, made at its first use.
 func (t *tool) admin() (Admin, error) {
 	if t.client == nil {
-		address := t.address()
-		c, err := t.Connect(address)
+		p, err := t.where()
+		if err != nil {
+			return nil, err
+		}
+		c, err := t.connect(p)
 		if err != nil {
 			return nil, err
 		}

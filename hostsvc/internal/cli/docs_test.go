@@ -75,8 +75,9 @@ func TestManPages(t *testing.T) {
 
 // TestEveryCommandExplainsItself: a summary, and examples that parse.
 func TestEveryCommandExplainsItself(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for _, name := range []string{"s3.keys", "sftp.keys", "old.kit", "main.key"} { // that examples read
+	home := t.TempDir()
+	t.Chdir(home)
+	for _, name := range []string{"s3.keys", "sftp.keys", "old.kit", "main.key", "jo.password", "operator.password"} { // that examples read
 		require.NoError(t, os.WriteFile(name, []byte("password = x\n"), 0o600))
 	}
 	examples := 0
@@ -92,6 +93,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 			line, _, _ = strings.Cut(line, " | ")
 			examples++
 			s := newSession(world())
+			s.opts.Getenv = func(key string) string { return map[string]string{"HOME": home}[key] }
 			got := s.run(t, words(strings.ReplaceAll(line, `"`, "'"))...)
 			assert.Zero(t, got.code, "%s: %s", line, got.err)
 		}

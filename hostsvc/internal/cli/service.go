@@ -23,7 +23,11 @@ func (t *tool) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return t.object(s, s.Version, statusText(s, t.address()))
+			p, err := t.where()
+			if err != nil {
+				return err
+			}
+			return t.object(s, s.Version, statusText(s, cmp.Or(p.socket, p.Server)))
 		}),
 	}
 }

@@ -33,6 +33,7 @@ type memAdmin struct {
 	audit     []wire.AuditEntry
 	scan      wire.ScanResult
 	status    wire.Status
+	session   wire.Session
 	pageSize  int
 	memBackups
 
@@ -346,6 +347,7 @@ func newSession(m *memAdmin) *session {
 		Version: "1.2.3",
 		Getenv:  func(string) string { return "" },
 		Connect: func(string) (Admin, error) { return m, nil },
+		Web:     &memWeb{admin: m, trusted: true},
 		Config:  memConfig{},
 	}
 	return s

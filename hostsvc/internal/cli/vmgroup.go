@@ -35,6 +35,7 @@ func (g *groupFlag) register(t *tool, cmd *cobra.Command, complete bool) {
 	cmd.Use += " [NAME]"
 	cmd.Args = args(0, 1, "one vmgroup")
 	cmd.Flags().StringVar(&g.name, "name", "", "`name` of the vmgroup (or give it as the argument)")
+	_ = cmd.Flags().SetAnnotation("name", ownGroup, []string{"true"}) // the flag exists
 	if complete {
 		cmd.ValidArgsFunction = first(t.complete(groupNames))
 		t.completeFlag(cmd, "name", groupNames)

@@ -1,0 +1,54 @@
+// Package terminal asks a person at a terminal.
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"mooring.dev/mooring/pkg/errkind"
+)
+
+// Is reports whether a person may sit at f.
+func Is(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// ReadLine reads a line without its end, and no byte more: another question may
+// follow. What comes before an error is the line.
+func ReadLine(in io.Reader) string {
+	var line []byte
+	for b := make([]byte, 1); ; {
+		n, err := in.Read(b)
+		if n == 1 && b[0] != '\n' {
+			line = append(line, b[0])
+			continue
+		}
+		if n == 1 || err != nil {
+			return string(line)
+		}
+	}
+}
+
+// ReadSecret asks with a prompt on out for a line at the terminal in, which
+// does not show.
+func ReadSecret(in, out *os.File, prompt string) (string, error) {
+	const what = "the answer cannot be hidden on this terminal: give it in a file"
+	fd := int(in.Fd())
+	was, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return "", errkind.Wrap(errkind.Unavailable, err, what)
+	}
+	hidden := *was
+	hidden.Lflag &^= unix.ECHO
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
+		return "", errkind.Wrap(errkind.Unavailable, err, what)
+	}
+	fmt.Fprint(out, prompt)
+	line := ReadLine(in)
+	fmt.Fprintln(out)
+	return line, errkind.Wrap(errkind.Unavailable, unix.IoctlSetTermios(fd, unix.TCSETS, was), "the terminal cannot be set back: run reset")
+}
