@@ -55,10 +55,10 @@ func TestThePortalIsServedOverTLS(t *testing.T) {
 		media  string
 	}{
 		"/healthz":            {200, "text/plain; charset=utf-8"},
-		"/api":                {404, "application/problem+json"},
-		"/api/v1/no-such":     {404, "application/problem+json"},
-		"/api/v2/status":      {404, "application/problem+json"},
-		"/api/v1/../../login": {404, "application/problem+json"},
+		"/api":                {401, "application/problem+json"},
+		"/api/v1/no-such":     {401, "application/problem+json"},
+		"/api/v2/status":      {401, "application/problem+json"},
+		"/api/v1/../../login": {401, "application/problem+json"},
 	} {
 		resp, body := s.get(t, c, path)
 		assert.Equal(t, want.status, resp.StatusCode, path)
@@ -68,10 +68,10 @@ func TestThePortalIsServedOverTLS(t *testing.T) {
 		assert.Equal(t, "nosniff", resp.Header.Get("X-Content-Type-Options"), path)
 		assert.Contains(t, resp.Header.Get("Content-Security-Policy"), "frame-ancestors 'none'", path)
 		assert.NotEmpty(t, resp.Header.Get("Referrer-Policy"), path)
-		if want.status == 404 {
+		if want.status == 401 {
 			var p wire.Problem
 			require.NoError(t, json.Unmarshal([]byte(body), &p), body)
-			assert.Equal(t, "not-found", p.Kind)
+			assert.Equal(t, "denied", p.Kind, "whatever is there, log in first")
 		}
 	}
 	resp, _ := s.get(t, c, "/")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"mooring.dev/mooring/hostsvc/internal/account"
 	"mooring.dev/mooring/hostsvc/internal/account/oidc"
 	"mooring.dev/mooring/hostsvc/internal/backup"
 	"mooring.dev/mooring/hostsvc/internal/enroll"
@@ -29,6 +30,7 @@ type Catalog interface {
 	Jobs() job.Store
 	Backup() backup.Store
 	Enrolment() enroll.Store
+	Accounts() account.Store
 	Overview() overview.Store
 	Idempotency() idempotency.Store
 	Providers() oidc.Store
@@ -71,6 +73,8 @@ func Run(t *testing.T, b Backend) {
 	t.Run("runs of the calendar", func(t *testing.T) { calendarRuns(t, b) })
 	t.Run("things", func(t *testing.T) { things(t, b) })
 	t.Run("search", func(t *testing.T) { search(t, b) })
+	t.Run("users", func(t *testing.T) { userRecords(t, b) })
+	t.Run("users of tenants", func(t *testing.T) { usersOfTenants(t, b) })
 	t.Run("enrolment", func(t *testing.T) { enrolmentRecords(t, b) })
 	t.Run("runners", func(t *testing.T) { runners(t, b) })
 	t.Run("transporters", func(t *testing.T) { transporters(t, b) })
