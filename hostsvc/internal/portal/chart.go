@@ -28,9 +28,10 @@ type gridLine struct {
 	Text string
 }
 
+// label is a text below the chart, in the middle of X or ending there.
 type label struct {
-	X    float64
-	Text string
+	X            float64
+	Anchor, Text string
 }
 
 type dayRow struct {
@@ -73,8 +74,12 @@ func chartOf(days []wire.DayOfRuns) daysChart {
 			y -= h
 			c.Bars = append(c.Bars, bar{round(x + step*.2), round(y), round(step * .6), round(math.Max(h-1, 1)), part.class, name + ": " + digits(part.n) + " " + part.word})
 		}
-		if (len(days)-1-i)%2 == 0 {
-			c.Labels = append(c.Labels, label{round(x + step/2), name})
+		if (len(days)-1-i)%3 == 0 {
+			l := label{round(x + step/2), "middle", name}
+			if i == len(days)-1 {
+				l.X, l.Anchor = chartWidth, "end"
+			}
+			c.Labels = append(c.Labels, l)
 		}
 		c.Rows = append(c.Rows, dayRow{name, d.Runs})
 	}
