@@ -1,5 +1,7 @@
 package volspec
 
+import "slices"
+
 // Unbounded is an amount without a bound.
 const Unbounded int64 = -1
 
@@ -27,4 +29,15 @@ func Bound(pool, delegated int64) int64 {
 		return 0
 	}
 	return delegated
+}
+
+// With is u with one VM or one volume more; "" is none.
+func (u Use) With(vm VMID, v VolumeID) Use {
+	if vm != "" && !slices.Contains(u.VMs, vm) {
+		u.VMs = append(slices.Clip(u.VMs), vm)
+	}
+	if v != "" && !slices.Contains(u.Volumes, v) {
+		u.Volumes = append(slices.Clip(u.Volumes), v)
+	}
+	return u
 }

@@ -29,10 +29,14 @@ type allows struct{ t *tenancy.Service }
 
 var _ backup.Allowances = allows{}
 
-func (a allows) Admission(ctx context.Context) func(backup.AllowanceTx, volspec.VMGroup, backup.Object) error {
+func (a allows) Admission(ctx context.Context) func(backup.AllowanceTx, volspec.VMGroup, ...backup.Object) error {
 	admit := a.t.Admission(ctx)
-	return func(tx backup.AllowanceTx, g volspec.VMGroup, o backup.Object) error {
-		return admit(tx, g, tenancy.Newcomer{Name: o.Name, VM: o.VM, Volume: o.Volume})
+	return func(tx backup.AllowanceTx, g volspec.VMGroup, all ...backup.Object) error {
+		newcomers := make([]tenancy.Newcomer, len(all))
+		for i, o := range all {
+			newcomers[i] = tenancy.Newcomer(o)
+		}
+		return admit(tx, g, newcomers...)
 	}
 }
 

@@ -3,7 +3,6 @@ package backup
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,21 +14,10 @@ import (
 	"mooring.dev/mooring/pkg/wire"
 )
 
-// enqueue puts a job into the queue.
-func (s *Service) enqueue(ctx context.Context, j job.Job, params any) (job.Job, error) {
-	b, err := json.Marshal(params)
-	if err != nil {
-		return j, errkind.Wrap(errkind.Internal, err, "parameters of a %s job", j.Kind)
-	}
-	j.Params = b
-	if j.Priority == 0 {
-		j.Priority = defaultPriority
-	}
-	return s.o.Jobs.Enqueue(ctx, j)
-}
-
 // Backup backs volumes and VMs up now, one job each: those named, or those of
-// a policy. A job for one that is being backed up waits for the other.
+// a policy. A job for one that is being backed up waits for the other. When the
+// allowance of the vmgroup does not suffice, nothing that was named is backed
+// up; of a policy the jobs of what is too much have failed already.
 func (s *Service) Backup(ctx context.Context, c volspec.Caller, group string, req wire.RunBackup) ([]wire.Job, error) {
 	if (len(req.Volumes)+len(req.VMs) == 0) == (req.Policy == "") {
 		return nil, errkind.New(errkind.Invalid, "a backup is of volumes and VMs, or of a policy: name one or the other")
@@ -48,33 +36,34 @@ func (s *Service) Backup(ctx context.Context, c volspec.Caller, group string, re
 	if len(volumes)+len(machines) == 0 {
 		return nil, errkind.New(errkind.NotFound, "policy %s matches no volume and no VM of vmgroup %s: see `mooring backup policy preview`", req.Policy, group)
 	}
-	var out []wire.Job
-	var names []string
+	var all []newBackup
 	for _, v := range volumes {
 		p, err := s.backupOf(ctx, v, pol, req)
 		if err != nil {
 			return nil, err
 		}
-		j, err := s.enqueue(ctx, job.Job{Group: v.Group.ID, Kind: kindBackup, Object: string(v.ID), Policy: p.Policy, Priority: urgent}, p)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, s.presentJob(ctx, j, group))
-		names = append(names, v.Name.String())
+		all = append(all, newBackup{v.Group, ofVolume(v), job.Job{Policy: p.Policy, Priority: urgent}, p})
 	}
 	for _, m := range machines {
 		p, err := s.machineBackupOf(ctx, m, pol, req)
 		if err != nil {
 			return nil, err
 		}
-		j, err := s.enqueue(ctx, job.Job{Group: m.Group.ID, Kind: kindMachine, Object: string(m.ID), Policy: p.Policy, Priority: urgent}, p)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, s.presentJob(ctx, j, group))
-		names = append(names, machineName(m.Name))
+		all = append(all, newBackup{m.Group, ofMachine(m), job.Job{Policy: p.Policy, Priority: urgent}, p})
 	}
-	s.audit(ctx, c, group, "backup run", strings.Join(names, " "), nil)
+	jobs, err := s.enqueueBackups(ctx, all, pol != nil)
+	var names []string
+	for _, b := range all {
+		names = append(names, b.object.label())
+	}
+	s.audit(ctx, c, group, "backup run", strings.Join(names, " "), err)
+	if err != nil {
+		return nil, err
+	}
+	var out []wire.Job
+	for _, j := range jobs {
+		out = append(out, s.presentJob(ctx, j, group))
+	}
 	return out, nil
 }
 

@@ -3,6 +3,8 @@ package backup
 import (
 	"context"
 
+	"mooring.dev/mooring/hostsvc/internal/repository"
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 )
 
@@ -27,9 +29,9 @@ type Object struct {
 // Allowances decides how much a vmgroup may use. What it returns and does is
 // part of the transaction that it is given.
 type Allowances interface {
-	// Admission begins a decision: what it returns refuses, as quota, an object
-	// that is not protected yet and is more than the vmgroup may protect.
-	Admission(ctx context.Context) func(tx AllowanceTx, g volspec.VMGroup, o Object) error
+	// Admission begins a decision: what it returns refuses, as quota, objects of
+	// which those that are not protected yet are more than the vmgroup may protect.
+	Admission(ctx context.Context) func(tx AllowanceTx, g volspec.VMGroup, all ...Object) error
 	// SetStorage delegates storage to a vmgroup; volspec.Unbounded: no bound. More
 	// than there is to delegate is refused as quota.
 	SetStorage(ctx context.Context, tx AllowanceTx, g volspec.VMGroup, limit int64) error
@@ -58,4 +60,41 @@ func delegated(limit volspec.Size) int64 {
 		return volspec.Unbounded
 	}
 	return int64(limit)
+}
+
+// contents are what a repository that is to be attached holds points of, and
+// the bytes that it stores.
+func (s *Service) contents(ctx context.Context, r Repo, rp repository.Repository) (all []Object, stored int64, err error) {
+	st, err := rp.Status(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	points, err := rp.Points(ctx)
+	seen := map[Object]bool{}
+	for _, found := range points {
+		p := s.foundPoint(r, found)
+		o := Object{Name: p.Volume, Volume: p.VolumeID}
+		if p.VMID != "" {
+			o = Object{Name: p.VM, VM: p.VMID}
+		}
+		if !seen[o] {
+			seen[o], all = true, append(all, o)
+		}
+	}
+	return all, st.Stored, err
+}
+
+// roomFor refuses a repository that stores more than is left of the vmgroup's
+// storage.
+func roomFor(tx Tx, g volspec.VMGroup, r Repo) error {
+	bound, err := storageBound(tx, g.ID)
+	if err != nil || bound == volspec.Unbounded {
+		return err
+	}
+	stored, err := tx.StoredBy(g.ID)
+	if err != nil || stored+r.Stored <= bound {
+		return err
+	}
+	return errkind.New(errkind.Quota, "repository %s was not attached: it stores %s, and of the %s of backup storage of vmgroup %s %s are used; ask the administrator to raise the limit with `mooring repository limit`",
+		r.Name, amount(r.Stored), amount(bound), g.Name, amount(stored))
 }

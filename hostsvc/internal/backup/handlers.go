@@ -64,7 +64,7 @@ func (s *Service) ended(ctx context.Context, j job.Job) {
 	switch {
 	case j.State != job.Done:
 		err = s.raise(ctx, j.Group, alarmJob, object, j.Error)
-		if errkind.Is(j.Err(), errkind.Quota) {
+		if errkind.Is(j.Err(), errkind.Quota) && !j.Begun.IsZero() { // what never began was refused for its allowance
 			err = joined(err, s.raise(ctx, j.Group, alarmQuota, quotaObject, j.Error))
 		}
 	default:

@@ -93,6 +93,10 @@ type PointInfo struct {
 // Jobs is the job queue.
 type Jobs interface {
 	Enqueue(ctx context.Context, j job.Job) (job.Job, error)
+	// Put is Enqueue in a transaction of the caller, who calls Wake with what was
+	// added when that is committed.
+	Put(tx job.Tx, j job.Job) (_ job.Job, added bool, err error)
+	Wake(ctx context.Context, put []job.Job)
 	Get(ctx context.Context, id volspec.JobID) (job.Job, error)
 	List(ctx context.Context, q job.Query) ([]job.Job, error)
 	Cancel(ctx context.Context, id volspec.JobID) (job.Job, error)

@@ -206,9 +206,12 @@ func (s *Service) attach(ctx context.Context, c volspec.Caller, g volspec.VMGrou
 		return errkind.Wrap(errkind.Of(err), err, "repository %s was not attached", r.Name)
 	}
 	id := rp.Identity()
-	if err := rp.Close(ctx); err != nil {
+	objects, stored, err := s.contents(ctx, *r, rp)
+	if err = joined(err, rp.Close(ctx)); err != nil {
 		return err
 	}
+	admit := s.o.Allowances.Admission(ctx)
+	r.Stored = stored
 	r.ID, r.State, r.Body.Unique, r.Body.Attached = id.ID, repoOnline, id.Unique, true
 	sealed, err := s.seal(r.ID, sec)
 	if err != nil {
@@ -218,6 +221,12 @@ func (s *Service) attach(ctx context.Context, c volspec.Caller, g volspec.VMGrou
 		if have, err := tx.Repository(r.ID); err == nil {
 			return errkind.New(errkind.Exists, "repository %s is attached already, as %s: detach it there first", r.Name, have.Name)
 		} else if !errkind.Is(err, errkind.NotFound) {
+			return err
+		}
+		if err := admit(tx, g, objects...); err != nil {
+			return errkind.Wrap(errkind.Of(err), err, "repository %s was not attached: it holds recovery points of more than the vmgroup may protect", r.Name)
+		}
+		if err := roomFor(tx, g, *r); err != nil {
 			return err
 		}
 		if err := tx.PutRepository(*r); err != nil {

@@ -162,19 +162,29 @@ func (s *Service) parts(ctx context.Context, pol Policy, p policyParams) ([]vols
 		return nil, err
 	}
 	var ids []volspec.JobID
-	add := func(kind, object string, params any) error {
-		j, err := s.enqueue(ctx, job.Job{
-			Group: pol.Group, Kind: kind, Object: object, Policy: pol.ID, Priority: pol.Spec.Priority,
+	part := func(object string) job.Job {
+		return job.Job{
+			Group: pol.Group, Kind: p.Task, Object: object, Policy: pol.ID, Priority: pol.Spec.Priority,
 			Unique: fmt.Sprintf("%s %s %d %s", pol.ID, p.Task, p.Due.Unix(), object),
-		}, params)
+		}
+	}
+	add := func(params pointParams) error {
+		j, err := s.enqueue(ctx, part(objectOf(params)), params)
 		ids = append(ids, j.ID)
+		return err
+	}
+	backup := func(g volspec.VMGroup, o Object, object string, params any) error {
+		jobs, err := s.enqueueBackups(ctx, []newBackup{{g, o, part(object), params}}, true)
+		for _, j := range jobs {
+			ids = append(ids, j.ID)
+		}
 		return err
 	}
 	for _, v := range volumes {
 		if p.Task == kindBackup {
 			params, err := s.backupOf(ctx, v, &pol, wire.RunBackup{})
 			if err == nil {
-				err = add(kindBackup, string(v.ID), params)
+				err = backup(v.Group, ofVolume(v), string(v.ID), params)
 			}
 			if err != nil {
 				return ids, err
@@ -186,7 +196,7 @@ func (s *Service) parts(ctx context.Context, pol Policy, p policyParams) ([]vols
 			return ids, err
 		}
 		for _, params := range todo {
-			if err := add(p.Task, objectOf(params), params); err != nil {
+			if err := add(params); err != nil {
 				return ids, err
 			}
 		}
@@ -195,7 +205,7 @@ func (s *Service) parts(ctx context.Context, pol Policy, p policyParams) ([]vols
 		if p.Task == kindBackup {
 			params, err := s.machineBackupOf(ctx, m, &pol, wire.RunBackup{})
 			if err == nil {
-				err = add(kindMachine, string(m.ID), params)
+				err = backup(m.Group, ofMachine(m), string(m.ID), params)
 			}
 			if err != nil {
 				return ids, err
@@ -207,7 +217,7 @@ func (s *Service) parts(ctx context.Context, pol Policy, p policyParams) ([]vols
 			return ids, err
 		}
 		for _, params := range todo {
-			if err := add(p.Task, objectOf(params), params); err != nil {
+			if err := add(params); err != nil {
 				return ids, err
 			}
 		}

@@ -23,7 +23,34 @@ func (r *Runner) EnqueueAlone(ctx context.Context, j Job) (Job, error) {
 	return r.enqueue(ctx, j, true)
 }
 
-func (r *Runner) enqueue(ctx context.Context, j Job, alone bool) (Job, error) {
+// Put is Enqueue in a transaction of the caller, who calls Wake with what was
+// added when that is committed. A job that Refused made is added as it is.
+func (r *Runner) Put(tx Tx, j Job) (_ Job, added bool, err error) {
+	if j, err = r.ready(j); err != nil {
+		return j, false, err
+	}
+	return put(tx, j)
+}
+
+// Refused is j for Put as a job that does not run: it has failed for err.
+func Refused(j Job, err error) Job {
+	j.over(Failed, errkind.Text(err), errkind.Of(err))
+	return j
+}
+
+// Wake lets the queue see jobs that were put, and tells of those that were
+// refused.
+func (r *Runner) Wake(ctx context.Context, put []Job) {
+	r.poke()
+	for _, j := range put {
+		if j.Ended() {
+			r.tell(context.WithoutCancel(ctx), j)
+		}
+	}
+}
+
+// ready completes and checks a job that is to be put.
+func (r *Runner) ready(j Job) (Job, error) {
 	if _, ok := r.o.Kinds[j.Kind]; !ok {
 		return j, errkind.New(errkind.Internal, "there is no handler for jobs of kind %q", j.Kind)
 	}
@@ -32,9 +59,18 @@ func (r *Runner) enqueue(ctx context.Context, j Job, alone bool) (Job, error) {
 		return j, errkind.New(errkind.Invalid, "priority %d is not valid: 1 is first, 5 is last", j.Priority)
 	}
 	j.ID = cmp.Or(j.ID, volspec.JobID(newID()))
-	j.State, j.Created = Queued, now()
+	j.State, j.Created = cmp.Or(j.State, Queued), now()
+	return j, nil
+}
+
+func (r *Runner) enqueue(ctx context.Context, j Job, alone bool) (Job, error) {
+	j.State = Queued
+	j, err := r.ready(j)
+	if err != nil {
+		return j, err
+	}
 	var out Job
-	err := r.o.Store.Update(ctx, func(tx Tx) error {
+	err = r.o.Store.Update(ctx, func(tx Tx) error {
 		var added bool
 		var err error
 		if out, added, err = put(tx, j); err != nil || !added || !alone || j.Object == "" {

@@ -16,12 +16,12 @@ type Newcomer struct {
 }
 
 // Admission begins the decision whether vmgroups may protect more. What it
-// returns acts in a transaction of the caller, in which the newcomer's backup
-// is enqueued; there it refuses, as quota, what was not protected before and is
-// more than the allowance. Where nothing is bounded it asks nobody.
-func (s *Service) Admission(ctx context.Context) func(tx AllowanceTx, g volspec.VMGroup, n Newcomer) error {
+// returns acts in a transaction of the caller, in which the newcomers' backups
+// are enqueued or their points recorded; there it refuses, as quota, what was
+// not protected before and is together more than the allowance.
+func (s *Service) Admission(ctx context.Context) func(tx AllowanceTx, g volspec.VMGroup, all ...Newcomer) error {
 	at := s.places(ctx)
-	return func(tx AllowanceTx, g volspec.VMGroup, n Newcomer) error {
+	return func(tx AllowanceTx, g volspec.VMGroup, all ...Newcomer) error {
 		pool, err := tx.Pool()
 		if err != nil {
 			return err
@@ -44,7 +44,14 @@ func (s *Service) Admission(ctx context.Context) func(tx AllowanceTx, g volspec.
 		if err != nil {
 			return err
 		}
-		return admit(g, allowed, uses[g.ID], n, at)
+		u := uses[g.ID]
+		for _, n := range all {
+			if err := admit(g, allowed, u, n, at); err != nil {
+				return err
+			}
+			u = u.With(n.VM, n.Volume)
+		}
+		return nil
 	}
 }
 
