@@ -276,6 +276,25 @@ func TestRecoveryInPlaceAsks(t *testing.T) {
 	assert.NotContains(t, w.get("/recover/p1").Body.String(), "in-place", "who may not is not offered it")
 }
 
+func TestMakeRepository(t *testing.T) {
+	w := newWorld(t, owner)
+	w.fillData("db")
+	var made wire.CreateRepository
+	w.answers["POST /vmgroups/acme/repositories"] = took(t, &made, wire.Repository{Name: "main"})
+	a := w.post("/repositories/new", "type", "s3", "name", "main", "endpoint", "s3.example", "bucket", "")
+	assert.Equal(t, http.StatusBadRequest, a.Code)
+	checkPage(t, a.Body.String())
+	assert.Contains(t, a.Body.String(), "Write the bucket")
+	assert.Contains(t, a.Body.String(), `value="s3.example"`)
+	a = w.post("/repositories/new", "type", "s3", "name", "main", "endpoint", "s3.example", "bucket", "b", "access_key", "k", "secret_key", " s ")
+	assert.Equal(t, "/repositories/main", a.Header().Get("Location"), said(t, a.Body.String()))
+	assert.Equal(t, wire.CreateRepository{Name: "main", Location: wire.Location{Type: "s3", Endpoint: "s3.example", Bucket: "b"}, Credentials: wire.Credentials{AccessKey: "k", SecretKey: " s "}}, made)
+
+	made = wire.CreateRepository{}
+	w.post("/repositories/new", "type", "kit", "attach", "yes", "name", "main", "kit", "the kit")
+	assert.Equal(t, wire.CreateRepository{Name: "main", Attach: true, Kit: "the kit"}, made)
+}
+
 // A download never becomes a page of the portal, whatever its name and content.
 func TestDownloadsAreNoPages(t *testing.T) {
 	for _, name := range []string{`x.html`, "a\r\nSet-Cookie: x=y", `"; filename="evil.html`, `../../etc/passwd`, ``} {

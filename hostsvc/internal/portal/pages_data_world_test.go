@@ -84,7 +84,7 @@ func dataPages(name string) []string {
 		"/calendar", "/calendar?view=week", "/calendar?view=table&date=2026-03-29", "/calendar?policy=" + url.QueryEscape(name), "/activities", "/activities?state=failed&after=x", "/activities/j1", "/activities/j2",
 		"/points", "/points?of=" + url.QueryEscape(name), "/points/p1", "/points/p3", "/points/p4", "/points/p1/delete", "/points/p3/delete",
 		"/recover", "/recover?of=" + url.QueryEscape(name), "/recover/p1", "/recover/p4", "/recover/p1/files", "/recover/p1/files?path=" + url.QueryEscape("/"+name+"/b"),
-		"/repositories", "/repositories/new", "/repositories/new?attach=yes", "/repositories/" + n, "/repositories/" + segment(name+"2"), "/repositories/" + n + "/kit", "/repositories/" + n + "/detach",
+		"/repositories", "/repositories/new", "/repositories/new?type=s3", "/repositories/new?type=sftp", "/repositories/new?attach=yes", "/repositories/new?attach=yes&type=sftp", "/repositories/" + n, "/repositories/" + segment(name+"2"), "/repositories/" + n + "/kit", "/repositories/" + n + "/detach",
 		"/search", "/search?q=" + url.QueryEscape(name),
 	}
 }

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"net/http"
+	"slices"
 
 	"mooring.dev/mooring/pkg/wire"
 )
@@ -44,8 +45,30 @@ func showRepositories(q *request) error {
 	return q.render("repositories", "Repositories", p)
 }
 
+type newRepositoryPage struct {
+	Attach bool
+	Kind   string
+	Kinds  []action
+	URL    string // of the kind that is shown
+}
+
+// placeKinds are the kinds of places; a recovery kit says it by itself.
+var placeKinds = []option{{"kit", "Recovery kit"}, {"directory", "Folder"}, {"s3", "Object store"}, {"sftp", "SFTP server"}}
+
 func newRepository(q *request) error {
-	return q.render("repository_new", "Create repository", q.text("attach") != "")
+	p := newRepositoryPage{Attach: q.bool("attach"), Kind: q.text("type")}
+	kinds, more, title := placeKinds, "&attach=yes", "Attach repository"
+	if !p.Attach {
+		kinds, more, title = placeKinds[1:], "", "Create repository"
+	}
+	if !slices.ContainsFunc(kinds, func(k option) bool { return k.Value == p.Kind }) {
+		p.Kind = kinds[0].Value
+	}
+	for _, k := range kinds {
+		p.Kinds = append(p.Kinds, action{Label: k.Label, URL: "/repositories/new?type=" + k.Value + more})
+	}
+	p.URL = "/repositories/new?type=" + p.Kind + more
+	return q.render("repository_new", title, p)
 }
 
 // location reads where a repository lies, and what opens that place.
@@ -81,8 +104,10 @@ func createRepository(q *request) error {
 	if r.Name == "" {
 		q.note("name", "A repository needs a name")
 	}
-	if r.Kit = q.secret("kit"); r.Attach && r.Kit != "" {
-		r.Location.Type = "" // the kit has it
+	if q.text("type") == "kit" {
+		if r.Kit = q.secret("kit"); r.Kit == "" {
+			q.note("kit", "Write the whole text of the recovery kit")
+		}
 	} else {
 		r.Location, r.Credentials = q.location()
 		r.Key = q.secret("key")
