@@ -51,7 +51,7 @@ func live(q *request) error {
 	}
 	for e, err := range q.api.Events(q.ctx(), "") {
 		if err != nil {
-			return nil //nolint:nilerr // the browser asks again by itself
+			return nil // the browser asks again by itself
 		}
 		var data any = struct{}{}
 		if e.Job != nil {
@@ -65,10 +65,10 @@ func live(q *request) error {
 			return err
 		}
 		if _, err := fmt.Fprintf(q.w, "event: %s\ndata: %s\n\n", e.Kind, text); err != nil {
-			return nil //nolint:nilerr // the browser has gone
+			return nil // the browser has gone
 		}
 		if err := out.Flush(); err != nil {
-			return nil //nolint:nilerr // the browser has gone
+			return nil // the browser has gone
 		}
 	}
 	return nil

@@ -89,13 +89,13 @@ func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *portal) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	w.Header().Set("Cache-Control", "no-store")
 	q := &request{p: p, w: w, r: r, route: rt}
-	if err := p.answer(q); err != nil {
+	if err := p.answer(r.Context(), q); err != nil {
 		q.fail(err)
 	}
 }
 
 // answer is the way of every request: from where, who, may he, do it.
-func (p *portal) answer(q *request) error {
+func (p *portal) answer(ctx context.Context, q *request) error {
 	if q.r.Method != http.MethodGet && q.r.Method != http.MethodHead {
 		if err := p.cross.Check(q.r); err != nil {
 			return errkind.New(errkind.Denied, "this form was sent by another site and is not obeyed: open the page here and send it again")
@@ -104,7 +104,7 @@ func (p *portal) answer(q *request) error {
 			return err
 		}
 	}
-	if err := p.identify(q); err != nil {
+	if err := p.identify(ctx, q); err != nil {
 		return err
 	}
 	switch to := q.detour(); {
@@ -128,28 +128,29 @@ func (p *portal) answer(q *request) error {
 }
 
 // identify finds out who asks. Who shows an ended session is a visitor.
-func (p *portal) identify(q *request) error {
+func (p *portal) identify(ctx context.Context, q *request) error {
 	r := q.r
 	if q.route.who == visitors && r.Method == http.MethodPost {
-		r = r.Clone(r.Context()) // a log-in is nobody's, whatever cookie is left
+		r = r.Clone(ctx) // a log-in is nobody's, whatever cookie is left
 		r.Header.Del("Cookie")
 	}
-	c, err := p.o.Identify(r.Context(), r)
+	c, err := p.o.Identify(ctx, r)
 	if errkind.Is(err, errkind.Denied) && r.Method != http.MethodPost {
-		bare := r.Clone(r.Context())
+		bare := r.Clone(ctx)
 		bare.Header.Del("Cookie")
-		c, err = p.o.Identify(r.Context(), bare)
+		c, err = p.o.Identify(ctx, bare)
 	}
 	if err != nil {
 		return err
 	}
 	q.caller = c
-	q.r = q.r.WithContext(api.WithCaller(q.r.Context(), c))
+	ctx = api.WithCaller(ctx, c)
+	q.r = q.r.WithContext(ctx)
 	q.api = p.api
-	if q.welcome, err = q.api.Welcome(q.ctx()); err != nil || c.Visitor {
+	if q.welcome, err = q.api.Welcome(ctx); err != nil || c.Visitor {
 		return err
 	}
-	q.session, err = q.api.Session(q.ctx())
+	q.session, err = q.api.Session(ctx)
 	return err
 }
 
