@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/hostsvc/internal/backup"
+	"mooring.dev/mooring/hostsvc/internal/hypervisor"
 	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/pkg/errkind"
@@ -20,7 +21,11 @@ import (
 type allowances struct{ t *tenancy.Service }
 
 func (w *world) allowances() allowances {
-	return allowances{tenancy.New(tenancy.Options{Store: w.store.Tenancy()})}
+	o := tenancy.Options{Store: w.store.Tenancy()}
+	if w.vms != nil {
+		o.Hosts = w.vms.Memory
+	}
+	return allowances{tenancy.New(o)}
 }
 
 func (a allowances) Admission(ctx context.Context) func(backup.AllowanceTx, volspec.VMGroup, ...backup.Object) error {
@@ -73,6 +78,24 @@ func TestAllowanceOfWhatIsNamed(t *testing.T) {
 		require.NoError(t, proc.DeletePoint(t.Context(), admin, "Dev", string(p.ID)))
 	}
 	require.Equal(t, job.Done, proc.runVM(t, "mail").State)
+}
+
+// A host's sockets are needed once, however many of its VMs are protected.
+func TestAllowanceOfSockets(t *testing.T) {
+	w := newWorld(t)
+	w.addVM(w.group, "web", "")
+	w.addVM(w.group, "mail", "")
+	w.vms.SetHost(w.addVM(w.group, "far", ""), hypervisor.Host{ID: "h2", Name: "esx2", Sockets: 2})
+	proc := w.start(t, &plug{})
+	proc.makeRepository(t, "main")
+	w.allow(t, wire.Amounts{Sockets: new(int64(2))})
+	require.Equal(t, job.Done, proc.runVM(t, "web").State)
+	require.Equal(t, job.Done, proc.runVM(t, "mail").State)
+	_, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"far"}})
+	assert.Equal(t, errkind.Quota, errkind.Of(err))
+	assert.Contains(t, errkind.Text(err), "VM far cannot be protected: it runs on host esx2 with 2 sockets, vmgroup Dev uses 1 of the 2 sockets")
+	w.allow(t, wire.Amounts{Sockets: new(int64(3))})
+	require.Equal(t, job.Done, proc.runVM(t, "far").State)
 }
 
 // Of a policy the jobs of what is too much have failed with the reason, the

@@ -27,7 +27,7 @@ type Options struct {
 }
 
 // Memory implements hypervisor.Hypervisor, Snapshotter, Imager, Moments,
-// FrozenSnapshotter, Watcher, GuestInfo, MachineImager and Folders.
+// FrozenSnapshotter, Watcher, GuestInfo, MachineImager, Folders and Hosts.
 type Memory struct {
 	tracks   bool
 	mu       sync.Mutex // guards everything below
@@ -39,6 +39,7 @@ type Memory struct {
 	attached map[hypervisor.Ref]hypervisor.Device
 	building map[hypervisor.Ref]bool // see Build
 	watchers map[*watcher]bool
+	hosts    map[volspec.VMID]hypervisor.Host // see SetHost
 }
 
 type machine struct {
