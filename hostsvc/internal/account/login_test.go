@@ -201,7 +201,7 @@ func TestGeneratedPasswordsMustBeChanged(t *testing.T) {
 	s, word, err := w.Login(t.Context(), visitor, wire.Login{Tenant: "acme", User: "ann", Password: made.Password}, agent)
 	require.NoError(t, err)
 	assert.True(t, s.MustChange)
-	assert.Equal(t, []string{"login", "self.manage"}, s.Permissions)
+	assert.Equal(t, []string{"hello.read", "login", "self.manage"}, s.Permissions)
 	c := w.by(word)
 	_, err = w.CreateToken(t.Context(), c, wire.CreateToken{Name: "x"})
 	require.True(t, errkind.Is(err, errkind.Denied))

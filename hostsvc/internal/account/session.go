@@ -259,6 +259,11 @@ func (s *Service) Session(ctx context.Context, c volspec.Caller) (wire.Session, 
 			}
 		}
 		answer = s.describe(c, u, name, v)
+		if c.Token != "" {
+			k, err := s.tokenByID(tx, c)
+			answer.Expires = k.Expires
+			return err
+		}
 		return nil
 	})
 	return answer, err
@@ -376,17 +381,11 @@ func (s *Service) Still(ctx context.Context, c volspec.Caller) error {
 	var now volspec.Caller
 	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
 		if c.Token != "" {
-			all, err := tx.Tokens(c.User)
-			if err != nil {
-				return err
+			k, err := s.tokenByID(tx, c)
+			if err == nil {
+				now, _, err = s.token(tx, k.Hash)
 			}
-			for _, k := range all {
-				if k.ID == c.Token {
-					now, _, err = s.token(tx, k.Hash)
-					return err
-				}
-			}
-			return badToken
+			return err
 		}
 		v, err := s.sessionOf(tx, c.User, c.Session)
 		if absent(err) {

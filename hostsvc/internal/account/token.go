@@ -91,6 +91,19 @@ func (s *Service) token(tx Tx, hash string) (c volspec.Caller, k Token, err erro
 	return c, k, nil
 }
 
+// tokenByID is the token that a caller shows.
+func (s *Service) tokenByID(tx Tx, c volspec.Caller) (Token, error) {
+	all, err := tx.Tokens(c.User)
+	if err != nil {
+		return Token{}, err
+	}
+	at := slices.IndexFunc(all, func(k Token) bool { return k.ID == c.Token })
+	if at < 0 {
+		return Token{}, badToken
+	}
+	return all[at], nil
+}
+
 // Tokens lists the caller's own.
 func (s *Service) Tokens(ctx context.Context, c volspec.Caller) (answer []wire.Token, err error) {
 	err = s.o.Store.View(ctx, func(tx Tx) error {
@@ -168,7 +181,7 @@ func (s *Service) CreateToken(ctx context.Context, c volspec.Caller, r wire.Crea
 	return w, nil
 }
 
-// RemoveToken ends one of the caller's own, by id or name.
+// RemoveToken ends one of the caller's own, by id or name; a token only itself.
 func (s *Service) RemoveToken(ctx context.Context, c volspec.Caller, word string) error {
 	return s.o.Store.Update(ctx, func(tx Tx) error {
 		if c.User == "" {
@@ -188,6 +201,9 @@ func (s *Service) RemoveToken(ctx context.Context, c volspec.Caller, word string
 		}
 		if at < 0 {
 			return errkind.New(errkind.NotFound, "Token %s does not exist", clip(word))
+		}
+		if c.Token != "" && all[at].ID != c.Token {
+			return errkind.New(errkind.Denied, "a token ends only itself: log in to remove others")
 		}
 		if err := tx.DeleteToken(all[at].ID); err != nil {
 			return err

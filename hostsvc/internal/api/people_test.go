@@ -154,6 +154,12 @@ func TestPeopleLogInOverHTTPS(t *testing.T) {
 	assert.ErrorContains(t, err, "which the token does not have")
 	_, err = program.Tokens(t.Context())
 	assert.Error(t, err, "a token is not for one's own account")
+	who, err := program.Session(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "ann", who.User)
+	require.NoError(t, program.RemoveToken(t.Context(), tok.ID), "it ends itself")
+	_, err = program.Status(t.Context())
+	assert.ErrorContains(t, err, "the token is not valid")
 	_, err = p.client(tok.Secret + "0").Status(t.Context())
 	assert.ErrorContains(t, err, "the token is not valid")
 }

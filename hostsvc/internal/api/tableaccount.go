@@ -75,7 +75,7 @@ func (c *call) enter(v wire.Session, secret string, err error) (wire.Session, er
 
 var sessionEndpoints = []endpoint{
 	{
-		http.MethodGet, "/session", users, selfManage, ofUser,
+		http.MethodGet, "/session", users, helloRead, ofUser,
 		"Who the caller is and what it may do", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.Session, error) {
 			return s.o.Accounts.Session(ctx, c.caller)
@@ -165,8 +165,8 @@ var tokenEndpoints = []endpoint{
 		}),
 	},
 	{
-		http.MethodDelete, "/session/tokens/{token}", users, selfManage, ofUser,
-		"End one of the caller's tokens, by id or name", nil,
+		http.MethodDelete, "/session/tokens/{token}", users, helloRead, ofUser,
+		"End one of the caller's tokens, by id or name; a token only itself", nil,
 		give(func(ctx context.Context, s *Server, c *call) (wire.Message, error) {
 			return said(s.o.Accounts.RemoveToken(ctx, c.caller, c.vars["token"]), "token", c.vars["token"], "is removed")
 		}),
