@@ -90,7 +90,7 @@ func (p *portal) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	w.Header().Set("Cache-Control", "no-store")
 	q := &request{p: p, w: w, r: r, route: rt}
 	if err := p.answer(r.Context(), q); err != nil {
-		q.fail(err)
+		q.fail(err) //nolint:contextcheck // the context is that of the request in q
 	}
 }
 
