@@ -23,6 +23,7 @@ type Admin interface {
 	datastoreAdmin
 	backupAdmin
 	auditAdmin
+	notifyAdmin
 	personAdmin
 	// Close lets go of idle connections.
 	Close()
