@@ -26,6 +26,7 @@ type Config struct {
 	RunDir         string        `toml:"run_dir"`   // sockets
 	Hypervisor     string        `toml:"hypervisor"`
 	DefaultVMGroup bool          `toml:"default_vmgroup"` // make _DEFAULT at the first start
+	TenantGrace    Duration      `toml:"tenant_grace"`    // how long a deleted vmgroup can be brought back
 	Log            Log           `toml:"log"`
 	VSphere        VSphereConfig `toml:"vsphere"`
 	Catalog        Catalog       `toml:"catalog"`
@@ -118,6 +119,15 @@ type VMGroup struct {
 	Folders          []string `toml:"vm_folders,omitempty"` // whose VMs it may protect
 	Access           []Access `toml:"access,omitempty"`
 
+	Email       string   `toml:"email,omitempty"`
+	Phone       string   `toml:"phone,omitempty"`
+	Website     string   `toml:"website,omitempty"`
+	Address     string   `toml:"address,omitempty"`
+	Labels      []string `toml:"labels,omitempty"`
+	State       string   `toml:"state,omitempty"` // enabled or disabled; "": enabled
+	GuestAccess bool     `toml:"guest_access,omitempty"`
+	GuestFiles  bool     `toml:"guest_files,omitempty"`
+
 	BackupTotalSize volspec.Size `toml:"backup_totalsize,omitzero"` // of all its repositories together
 	Repositories    []Repository `toml:"repository,omitempty"`
 	Policies        []Policy     `toml:"policy,omitempty"`
@@ -125,6 +135,17 @@ type VMGroup struct {
 	// File is the one that declares it; not a key.
 	File string `toml:"-"`
 }
+
+// Contact is what a declared vmgroup says of itself.
+func (g VMGroup) Contact() volspec.Contact {
+	return volspec.Contact{Email: g.Email, Phone: g.Phone, Website: g.Website, Address: g.Address, Labels: g.Labels}
+}
+
+// States of a declared vmgroup.
+const (
+	Enabled  = "enabled"
+	Disabled = "disabled"
+)
 
 // Access is one access row of a declared vmgroup; absent limits are none.
 type Access struct {
@@ -142,6 +163,7 @@ func Default() Config {
 		RunDir:         "/run/mooring",
 		Hypervisor:     LocalHypervisor,
 		DefaultVMGroup: true,
+		TenantGrace:    Duration(7 * 24 * time.Hour),
 		Log:            Log{Level: "info", Format: "auto"},
 		Catalog:        Catalog{Driver: SQLite},
 		Admin:          Admin{Group: "mooring"},

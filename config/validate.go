@@ -71,6 +71,7 @@ func (c *Config) checkService(p *Problems) {
 	}
 	p.between("volume.reconcile", c.Volume.Reconcile, time.Second, time.Hour)
 	p.between("volume.attach_wait", c.Volume.AttachWait, 0, time.Minute)
+	p.between("tenant_grace", c.TenantGrace, 0, 365*24*time.Hour)
 	if k := c.Volume.TrashKeep; k != 0 {
 		p.between("volume.trash_keep", k, time.Second, 10*365*24*time.Hour)
 	}
@@ -146,6 +147,12 @@ func (c *Config) checkVMGroups(p *Problems) {
 	for i, g := range c.VMGroups {
 		at := fmt.Sprintf("vmgroup[%d]", i)
 		p.name(at+".name", g.Name, names, i, volspec.CheckVMGroupName)
+		if err := volspec.CheckContact(g.Contact()); err != nil {
+			p.add(at, "%s", errkind.Text(err))
+		}
+		if g.State != "" && g.State != Enabled && g.State != Disabled {
+			p.add(at+".state", "%q is not valid: use %q or %q", g.State, Enabled, Disabled)
+		}
 		switch {
 		case g.DefaultDatastore == volspec.AllDatastores:
 			p.add(at+".default_datastore", "Cannot use %s as default datastore. Please use specific datastore name or %s special datastore", volspec.AllDatastores, volspec.VMDatastore)

@@ -168,6 +168,8 @@ type VMGroup struct {
 	Access           []Access          `json:"access"`
 	Folders          []volspec.Folder  `json:"folders"` // absolute paths
 	Source           string            `json:"source"`  // file that declares it, "" when made by hand
+	State            string            `json:"state"`   // enabled, disabled or deleted
+	Health           string            `json:"health"`  // good, notices or alarms
 }
 
 // VM is a virtual machine.

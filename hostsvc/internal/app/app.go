@@ -132,6 +132,7 @@ func (d *daemon) serve(ctx context.Context) error {
 		rungroup.Component{Name: "enrolment of VMs", Run: d.guests.Run, Within: stopLimit},
 		rungroup.Component{Name: "backup", Run: d.backups.run, Within: workLimit + stopLimit},
 		rungroup.Component{Name: "accounts", Run: d.accounts.Run, Within: stopLimit},
+		rungroup.Component{Name: "deleted vmgroups", Run: d.tenants.Run, Within: workLimit + stopLimit},
 		rungroup.Component{Name: "remembered answers", Run: d.answers.Run, Within: stopLimit},
 		rungroup.Component{Name: "transporter", Run: d.mover.Run, Within: stopLimit},
 		rungroup.Component{Name: "declared repositories", Run: d.places, Within: stopLimit},

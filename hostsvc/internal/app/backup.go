@@ -14,6 +14,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/keyring"
 	"mooring.dev/mooring/hostsvc/internal/notify"
 	"mooring.dev/mooring/hostsvc/internal/repository/kopia"
+	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
@@ -36,7 +37,7 @@ type backups struct {
 
 // buildBackup makes the parts and introduces them to each other and to the
 // volume service.
-func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Catalog, v *volume.Service, machines backup.Machines, allowances backup.Allowances, ring *keyring.Ring, instance string) (*backups, error) {
+func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Catalog, v *volume.Service, machines backup.Machines, tenants *tenancy.Service, ring *keyring.Ring, instance string) (*backups, error) {
 	for _, dir := range []string{cfg.Backup.CacheDir, cfg.Backup.ScratchDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, errkind.Wrap(errkind.Unavailable, err, "cannot make the directory %s", dir)
@@ -55,7 +56,7 @@ func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Cat
 		return nil, err
 	}
 	b.service = backup.New(backup.Options{
-		Store: c.Backup(), Volumes: backupVolumes{v}, Machines: machines, Allowances: allowances, Keyring: sealer{ring},
+		Store: c.Backup(), Volumes: backupVolumes{v}, Machines: machines, Allowances: allows{tenants}, Tenants: tenants, Keyring: sealer{ring},
 		Opener: kopia.New(kopia.Options{Dir: filepath.Join(cfg.Backup.CacheDir, "repositories"), Owner: s.installation,
 			Upload: int64(cfg.Backup.UploadLimit), Download: int64(cfg.Backup.DownloadLimit)}),
 		Files:   files{dir: b.scratch, streams: cfg.Backup.Streams},

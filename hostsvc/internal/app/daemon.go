@@ -81,15 +81,7 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		return nil, err
 	}
 	d := &daemon{path: o.Config, version: o.Version, cfg: cfg, host: h, catalog: c, store: c.Volumes(), freezes: freeze.New(), reloaded: make(chan struct{}, 1)}
-	folders, _ := hypervisor.As[hypervisor.Folders](h)
-	hosts, _ := hypervisor.As[hypervisor.Hosts](h)
-	d.tenants = tenancy.New(tenancy.Options{
-		Store: c.Tenancy(), Machines: h, Datastores: h, Folders: folders, Hosts: hosts,
-		Pending: func(g volspec.VMGroupID) int64 { return d.backups.service.Pending(g) },
-		RemoveVolumes: func(ctx context.Context, caller volspec.Caller, g volspec.VMGroupID) error {
-			return d.volumes.RemoveAll(ctx, caller, g)
-		},
-	})
+	d.tenants = d.buildTenants(cfg, c, h)
 	instance := uuid.NewString()
 	d.volumes = volume.New(volume.Options{
 		Store: d.store, Hypervisor: h,
@@ -104,7 +96,7 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		return nil, errors.Join(err, c.Close())
 	}
 	d.answers = idempotency.New(idempotency.Options{Store: c.Idempotency(), Sealer: d.ring})
-	if d.backups, err = buildBackup(ctx, cfg, s, c, d.volumes, machinesOf(h, d.tenants), allows{d.tenants}, d.ring, instance); err != nil {
+	if d.backups, err = buildBackup(ctx, cfg, s, c, d.volumes, machinesOf(h, d.tenants), d.tenants, d.ring, instance); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	d.mover = newTransporter(cfg, o, c, instance)
@@ -144,7 +136,10 @@ func openCatalog(ctx context.Context, c config.Catalog) (*catalog.Catalog, error
 func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 	groups := make([]tenancy.Declared, len(cfg.VMGroups))
 	for i, g := range cfg.VMGroups {
-		groups[i] = tenancy.Declared{Name: g.Name, Description: g.Description, DefaultDatastore: g.DefaultDatastore, VMs: g.VMs, Folders: g.Folders, Source: g.File}
+		groups[i] = tenancy.Declared{
+			Name: g.Name, Description: g.Description, DefaultDatastore: g.DefaultDatastore, VMs: g.VMs, Folders: g.Folders, Source: g.File,
+			Contact: g.Contact(), Disabled: g.State == config.Disabled, GuestAccess: g.GuestAccess, GuestFiles: g.GuestFiles,
+		}
 		for _, a := range g.Access {
 			groups[i].Access = append(groups[i].Access, volspec.Access{Datastore: a.Datastore, AllowCreate: a.AllowCreate, MaxSize: a.MaxSize, TotalSize: a.TotalSize})
 		}

@@ -287,6 +287,9 @@ func (s *Service) reverify(ctx context.Context, r Repo, v volspec.VolumeID) erro
 		damaged = slices.DeleteFunc(all, func(p Point) bool { return p.State != volspec.Damaged || p.Deleting })
 		return err
 	})
+	if err == nil {
+		damaged, err = permitted(ctx, s, false, damaged, func(p Point) volspec.VMGroupID { return p.Group })
+	}
 	for _, pt := range damaged {
 		p := paramsOf(pt)
 		p.Mode = repository.Full

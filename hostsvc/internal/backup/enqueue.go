@@ -11,6 +11,9 @@ import (
 
 // enqueue puts a job into the queue. Backups go through enqueueBackups.
 func (s *Service) enqueue(ctx context.Context, j job.Job, params any) (job.Job, error) {
+	if err := s.mayBegin(ctx, j.Group, j.Kind); err != nil {
+		return j, err
+	}
 	j, err := withParams(j, params)
 	if err != nil {
 		return j, err
@@ -69,6 +72,9 @@ func (s *Service) enqueueBackups(ctx context.Context, all []newBackup, skip bool
 	jobs := make([]job.Job, len(all))
 	for i, b := range all {
 		if jobs[i], err = b.complete(); err != nil {
+			return nil, err
+		}
+		if err := s.mayBegin(ctx, b.group.ID, jobs[i].Kind); err != nil {
 			return nil, err
 		}
 	}

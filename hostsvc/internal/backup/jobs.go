@@ -141,3 +141,21 @@ func (s *Service) CancelJob(ctx context.Context, c volspec.Caller, group string,
 	s.audit(ctx, c, group, "job cancel", string(id), nil)
 	return s.presentJob(ctx, j, group), nil
 }
+
+// CancelJobs asks for the end of all jobs of a vmgroup that are not over.
+func (s *Service) CancelJobs(ctx context.Context, c volspec.Caller, g volspec.VMGroup) error {
+	open, err := s.o.Jobs.List(ctx, job.Query{Group: g.ID, Open: true})
+	if err != nil {
+		return err
+	}
+	for _, j := range open {
+		if j.Kind == kindMaintain {
+			continue
+		}
+		if _, err := s.o.Jobs.Cancel(ctx, j.ID); err != nil {
+			return err
+		}
+		s.audit(ctx, c, g.Name, "job cancel", string(j.ID), nil)
+	}
+	return nil
+}

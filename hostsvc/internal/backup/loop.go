@@ -164,6 +164,10 @@ func (s *Service) watchProofs(ctx context.Context) error {
 		return err
 	}
 	slices.Reverse(due)
+	due, err = permitted(ctx, s, false, due, func(p Point) volspec.VMGroupID { return p.Group })
+	if err != nil {
+		return err
+	}
 	for _, pt := range due[:min(len(due), proofBatch)] {
 		p := paramsOf(pt)
 		p.Mode = repository.Full

@@ -104,6 +104,13 @@ type Jobs interface {
 	Wait(ctx context.Context, id volspec.JobID) (job.Job, error)
 }
 
+// Tenants decides which vmgroups may begin jobs.
+type Tenants interface {
+	// Refusals tells why vmgroups may not, with protect why they may not protect
+	// anything. One that is not in the answer may.
+	Refusals(ctx context.Context, protect bool, groups ...volspec.VMGroupID) (map[volspec.VMGroupID]error, error)
+}
+
 // Keyring seals secrets.
 type Keyring interface {
 	Seal(plain []byte, context string) (string, error)

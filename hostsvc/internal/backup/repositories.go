@@ -252,6 +252,25 @@ func (s *Service) DetachRepository(ctx context.Context, c volspec.Caller, group,
 	return s.forgetRepo(ctx, c, g.Name, r, "repository detach")
 }
 
+// DetachRepositories detaches all repositories of a vmgroup, also those that a
+// file declares.
+func (s *Service) DetachRepositories(ctx context.Context, c volspec.Caller, g volspec.VMGroup) error {
+	var repos []Repo
+	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
+		repos, err = tx.Repositories(g.ID)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range repos {
+		if err := s.forgetRepo(ctx, c, g.Name, r, "repository detach"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // forgetRepo removes a repository from the catalog, then the snapshots that
 // were kept for it.
 func (s *Service) forgetRepo(ctx context.Context, c volspec.Caller, group string, r Repo, action string) error {

@@ -68,6 +68,9 @@ func (s *Service) rulesFor(ctx context.Context, id volspec.PolicyID, r Repo, rp 
 	if err := s.finishDeletes(ctx, r, rp); err != nil || id == "" {
 		return k, false, err
 	}
+	if frozen, err := s.frozen(ctx, r.Group); err != nil || frozen {
+		return k, false, err
+	}
 	var pol Policy
 	err = s.o.Store.View(ctx, func(tx Tx) error {
 		pol, err = tx.Policy(id)
@@ -142,6 +145,11 @@ func (s *Service) Prune(ctx context.Context, c volspec.Caller, group string, req
 	})
 	if err != nil {
 		return wire.Pruned{}, err
+	}
+	if !req.DryRun {
+		if err := s.mayBegin(ctx, g.ID, "prune"); err != nil {
+			return wire.Pruned{}, err
+		}
 	}
 	out := wire.Pruned{Decisions: []wire.KeepDecision{}}
 	for _, p := range policies {

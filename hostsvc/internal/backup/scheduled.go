@@ -41,13 +41,18 @@ func (p Policy) tasks() map[string]string {
 	}
 }
 
-// Scheduled are the schedules of all policies that are enabled.
+// Scheduled are the schedules of all policies that are enabled, in vmgroups that
+// may protect something.
 func (s *Service) Scheduled(ctx context.Context) ([]job.Scheduled, error) {
 	var policies []Policy
 	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
 		policies, err = tx.Policies("")
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	policies, err = permitted(ctx, s, true, policies, func(p Policy) volspec.VMGroupID { return p.Group })
 	var all []job.Scheduled
 	for _, x := range s.schedules(ctx, policies) {
 		p := x.policy

@@ -27,6 +27,7 @@ type Options struct {
 	Files      Files
 	Views      Views
 	Notify     Notifier
+	Tenants    Tenants // nil: every vmgroup may do everything
 
 	Streams     int           // blocks worked on at a time; 0: two per processor
 	Sample      float64       // share of blocks taken over that is read again

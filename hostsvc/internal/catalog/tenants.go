@@ -64,16 +64,28 @@ func (t *tx) HasTransporter(name string) (bool, error) {
 	return n > 0, err
 }
 
+func (t *tx) GroupsByID(ids []volspec.VMGroupID) ([]volspec.VMGroup, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	return list(t, scanGroup, "SELECT "+groupCols+" FROM vmgroups WHERE id IN ("+marks(len(ids))+")", anyOf(ids)...)
+}
+
+func anyOf[T any](list []T) []any {
+	args := make([]any, len(list))
+	for i, v := range list {
+		args[i] = v
+	}
+	return args
+}
+
 // Facts asks one question for each kind of fact.
 func (t *tx) Facts(ids []volspec.VMGroupID) (map[volspec.VMGroupID]tenancy.Facts, error) {
 	facts := map[volspec.VMGroupID]tenancy.Facts{}
 	if len(ids) == 0 {
 		return facts, nil
 	}
-	args := make([]any, len(ids))
-	for i, id := range ids {
-		args[i] = id
-	}
+	args := anyOf(ids)
 	in := "group_id IN (" + marks(len(ids)) + ")"
 	for _, q := range []struct {
 		query string

@@ -14,6 +14,7 @@ import (
 type Admin interface {
 	serviceAdmin
 	groupAdmin
+	tenantAdmin
 	memberAdmin
 	accessAdmin
 	folderAdmin
@@ -25,6 +26,7 @@ type Admin interface {
 	auditAdmin
 	notifyAdmin
 	personAdmin
+	userAdmin
 	// Close lets go of idle connections.
 	Close()
 }
@@ -44,6 +46,15 @@ type groupAdmin interface {
 	UpdateVMGroup(ctx context.Context, name string, u wire.UpdateVMGroup) (wire.VMGroup, error)
 	RemoveVMGroup(ctx context.Context, name string, force, removeVolumes bool) error
 	ExportVMGroup(ctx context.Context, name string) (string, error)
+}
+
+type tenantAdmin interface {
+	Tenant(ctx context.Context, name string) (wire.Tenant, error)
+	CreateTenant(ctx context.Context, r wire.CreateTenant) (wire.TenantMade, error)
+	UpdateTenant(ctx context.Context, name string, r wire.UpdateTenant) (wire.Tenant, error)
+	DeleteTenant(ctx context.Context, name string, withData, immediately bool) error
+	Settings(ctx context.Context) (wire.Settings, error)
+	PutSettings(ctx context.Context, v wire.Settings) (wire.Settings, error)
 }
 
 type memberAdmin interface {

@@ -179,7 +179,7 @@ wrong key, 130 interrupted.`,
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 
 	root.AddCommand(
-		t.vmgroupCommand(), t.volumeCommand(), t.vmCommand(), t.datastoreCommand(),
+		t.vmgroupCommand(), t.settingsCommand(), t.volumeCommand(), t.vmCommand(), t.datastoreCommand(),
 		t.backupCommand(), t.repositoryCommand(), t.jobCommand(), t.alarmCommand(), t.keyCommand(), t.notifyCommand(),
 		t.statusCommand(), t.doctorCommand(), t.auditCommand(), t.configCommand(),
 		t.loginCommand(), t.logoutCommand(), t.contextCommand(), t.whoamiCommand(),

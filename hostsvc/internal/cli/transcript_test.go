@@ -24,9 +24,9 @@ func world() *memAdmin {
 	id := func(n int) volspec.VolumeID { return volspec.VolumeID(fmt.Sprintf("10000000-0000-4000-8000-%012d", n)) }
 	return &memAdmin{
 		groups: []wire.VMGroup{
-			{ID: volspec.DefaultGroupID, Name: volspec.DefaultGroup, Description: "This is a default vmgroup", DefaultDatastore: volspec.VMDatastore},
+			{ID: volspec.DefaultGroupID, Name: volspec.DefaultGroup, Description: "This is a default vmgroup", DefaultDatastore: volspec.VMDatastore, State: "enabled", Health: "good"},
 			{
-				ID: "dffe8829-b6b3-44c1-84fc-3dc08166b66d", Name: "Dev", DefaultDatastore: "fast", VMs: []wire.VM{vm1, vm2}, Folders: []volspec.Folder{"/DC0/vm/tenants/dev"},
+				ID: "dffe8829-b6b3-44c1-84fc-3dc08166b66d", Name: "Dev", State: "disabled", Health: "alarms", DefaultDatastore: "fast", VMs: []wire.VM{vm1, vm2}, Folders: []volspec.Folder{"/DC0/vm/tenants/dev"},
 				Access: []wire.Access{
 					{Datastore: "fast", AllowCreate: true, MaxSize: 500 * volspec.MiB, TotalSize: volspec.GiB, UsedBytes: int64(100 * volspec.MiB)},
 					{Datastore: "slow"},
@@ -97,6 +97,7 @@ func TestTranscripts(t *testing.T) {
 		in    string // what a person at a terminal answers
 	}{
 		"vmgroup.txt": {lines: vmgroupLines},
+		"tenant.txt":  {lines: tenantLines},
 		"access.txt":  {lines: accessLines},
 		"folder.txt":  {lines: folderLines},
 		"volume.txt":  {lines: volumeLines, fail: map[string]error{`CreateVolume "Dev" {"name":"big"`: denied}},

@@ -21,7 +21,8 @@ func (t *tool) vmgroupCommand() *cobra.Command {
 datastore, and a row for each datastore that says what they may create there. It
 may be granted folders, whose VMs it protects too.`,
 	},
-		t.vmgroupCreate(), t.vmgroupUpdate(), t.vmgroupRemove(), t.vmgroupList(), t.vmgroupExport(),
+		t.vmgroupCreate(), t.vmgroupUpdate(), t.vmgroupRemove(), t.vmgroupList(), t.vmgroupShow(), t.vmgroupExport(),
+		t.vmgroupEnable(), t.vmgroupDisable(), t.vmgroupDelete(), t.vmgroupRestore(),
 		t.vmgroupVMCommand(), t.vmgroupAccessCommand(), t.vmgroupFolderCommand())
 }
 
@@ -76,6 +77,7 @@ func (t *tool) vmgroupCreate() *cobra.Command {
 	var group groupFlag
 	var vms string
 	var body wire.CreateVMGroup
+	var tenant tenantFlags
 	cmd := &cobra.Command{
 		Use:   "create",
 		Short: "Create a vmgroup",
@@ -83,7 +85,7 @@ func (t *tool) vmgroupCreate() *cobra.Command {
   mooring vmgroup create --name=Dev --default-datastore=fast --vm-list=vm1,vm2`,
 		RunE: t.onGroup(&group, func(cmd *cobra.Command, admin Admin, name string) error {
 			body.Name, body.VMs = name, vmList(vms)
-			g, err := admin.CreateVMGroup(cmd.Context(), body)
+			g, err := createGroup(cmd, admin, body, tenant)
 			if err != nil {
 				return err
 			}
@@ -99,25 +101,49 @@ func (t *tool) vmgroupCreate() *cobra.Command {
 	f.StringVar(&body.Description, "description", "", "`text` that describes it")
 	f.StringVar(&body.DefaultDatastore, "default-datastore", "", "`datastore` of volumes whose name says none; "+volspec.VMDatastore+" is the VM's own")
 	f.StringVar(&vms, "vm-list", "", vmListUsage)
+	tenant.register(cmd)
 	t.completeFlag(cmd, "default-datastore", datastoreNames)
 	t.completeFlag(cmd, "vm-list", vmNames)
 	return cmd
 }
 
+// createGroup makes a vmgroup, with contact data where the flags say some.
+func createGroup(cmd *cobra.Command, admin Admin, body wire.CreateVMGroup, tenant tenantFlags) (wire.VMGroup, error) {
+	if !tenant.given(cmd) {
+		return admin.CreateVMGroup(cmd.Context(), body)
+	}
+	_, err := admin.CreateTenant(cmd.Context(), wire.CreateTenant{
+		CreateVMGroup: body, Profile: tenant.over(cmd, wire.Profile{Labels: []string{}}), GuestAccess: tenant.guestAccess, GuestFiles: tenant.guestFiles,
+	})
+	if err != nil {
+		return wire.VMGroup{}, err
+	}
+	return admin.VMGroup(cmd.Context(), body.Name)
+}
+
 func (t *tool) vmgroupUpdate() *cobra.Command {
 	var group groupFlag
+	var tenant tenantFlags
 	var newName, description, datastore string
 	cmd := &cobra.Command{
 		Use:   "update",
-		Short: "Change a vmgroup's name, description or default datastore",
+		Short: "Change a vmgroup's name, description, default datastore or contact data",
 		RunE: t.onGroup(&group, func(cmd *cobra.Command, admin Admin, name string) error {
 			body := wire.UpdateVMGroup{
 				NewName:          given(cmd, "new-name", newName),
 				Description:      given(cmd, "description", description),
 				DefaultDatastore: given(cmd, "default-datastore", datastore),
 			}
+			if body == (wire.UpdateVMGroup{}) && !tenant.given(cmd) {
+				return usagef(cmd, "nothing to change: give --new-name, --description, --default-datastore or contact data")
+			}
+			if tenant.given(cmd) {
+				if err := tenant.update(cmd, admin, name); err != nil {
+					return err
+				}
+			}
 			if body == (wire.UpdateVMGroup{}) {
-				return usagef(cmd, "nothing to change: give --new-name, --description or --default-datastore")
+				return t.success("vmgroup modify succeeded")
 			}
 			g, err := admin.UpdateVMGroup(cmd.Context(), name, body)
 			if err != nil {
@@ -131,6 +157,7 @@ func (t *tool) vmgroupUpdate() *cobra.Command {
 	f.StringVar(&newName, "new-name", "", "new `name`")
 	f.StringVar(&description, "description", "", "new `text`; may be empty")
 	f.StringVar(&datastore, "default-datastore", "", "new default `datastore`")
+	tenant.register(cmd)
 	t.completeFlag(cmd, "default-datastore", datastoreNames)
 	return cmd
 }
@@ -221,6 +248,8 @@ var groupColumns = []column[wire.VMGroup]{
 		}
 		return strings.Join(names, ",")
 	}},
+	{header: "State", wide: true, value: func(g wire.VMGroup) string { return g.State }},
+	{header: "Health", wide: true, value: func(g wire.VMGroup) string { return g.Health }},
 	{header: "Access_rows", wide: true, value: func(g wire.VMGroup) string { return strconv.Itoa(len(g.Access)) }},
 	{header: "Folders", wide: true, value: func(g wire.VMGroup) string { return strconv.Itoa(len(g.Folders)) }},
 	{header: "Source", wide: true, value: func(g wire.VMGroup) string { return g.Source }},

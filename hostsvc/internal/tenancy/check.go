@@ -51,7 +51,12 @@ func Resolve(r volspec.Rights, c volspec.Caller, n volspec.Name) (string, error)
 //
 // The admin needs no row and no right, since they give them; limits hold for
 // the admin too.
+//
+// A vmgroup that is not enabled gets nothing new; see GroupState.
 func Check(r volspec.Rights, u volspec.Usage, q volspec.Request) error {
+	if err := begins(r.Group, q); err != nil {
+		return err
+	}
 	row, found := lookup(r, q)
 	switch {
 	case !found && q.Caller.Admin:
@@ -65,6 +70,27 @@ func Check(r volspec.Rights, u volspec.Usage, q volspec.Request) error {
 		return errkind.New(errkind.Denied, "%s: vmgroup %s has no create right on %s", noCreate, r.Group.Name, rowOn(row, q))
 	}
 	return checkSize(row, r, u, q)
+}
+
+// begins refuses what may not begin in a vmgroup that is not enabled. The volumes
+// of a disabled one can be attached, so that its containers go on; those of a
+// deleted one cannot, not even after a restart of its VMs. An administrator
+// sees them all.
+func begins(g volspec.VMGroup, q volspec.Request) error {
+	text := ""
+	switch {
+	case g.State == volspec.GroupEnabled:
+		return nil
+	case q.Action == volspec.DoCreate || q.Action == volspec.DoResize:
+		text = noCreate
+	case g.State == volspec.GroupDisabled || q.Caller.Admin:
+		return nil
+	case q.Action == volspec.DoRemove:
+		text = noDelete
+	default:
+		text = noAccess
+	}
+	return errkind.New(errkind.Denied, "%s: vmgroup %s is %s; ask the provider to enable it", text, g.Name, g.State)
 }
 
 // noRowFor refuses what no access row covers. A create is told so in the words

@@ -3,6 +3,7 @@ package tenancy
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
 )
 
 // Declared is a vmgroup as a configuration file wants it. The Group of its
@@ -24,6 +26,10 @@ type Declared struct {
 	VMs              []string
 	Folders          []string
 	Access           []volspec.Access
+	Contact          volspec.Contact
+	GuestAccess      bool
+	GuestFiles       bool
+	Disabled         bool
 	Source           string
 }
 
@@ -120,7 +126,7 @@ func (s *Service) checkDeclared(ctx context.Context, source string, groups []Dec
 func (s *Service) checkOne(ctx context.Context, g Declared, inventory []hypervisor.VM, known known) (declaration, error) {
 	var err error
 	d := declaration{Declared: g}
-	problems := []error{volspec.CheckVMGroupName(g.Name), checkDescription(g.Description)}
+	problems := []error{volspec.CheckVMGroupName(g.Name), checkDescription(g.Description), volspec.CheckContact(g.Contact)}
 	d.DefaultDatastore, err = s.checkDefault(ctx, g.DefaultDatastore)
 	problems = append(problems, err)
 	if len(g.VMs) > 0 {
@@ -175,7 +181,7 @@ func (p applier) apply(wanted []declaration) error {
 			return err
 		}
 	}
-	steps := []func(declaration) error{p.putGroup, p.dropMembers, p.addMembers, p.dropFolders, p.addFolders, p.putRows}
+	steps := []func(declaration) error{p.putGroup, p.putDetails, p.dropMembers, p.addMembers, p.dropFolders, p.addFolders, p.putRows}
 	for _, step := range steps {
 		for _, d := range wanted {
 			if err := step(d); err != nil {
@@ -202,7 +208,10 @@ func (p applier) putGroup(d declaration) error {
 		}
 	}
 	before := g
-	g.Description, g.DefaultDatastore, g.Source = d.Description, d.DefaultDatastore, d.Source
+	g.Description, g.DefaultDatastore, g.Source, g.State = d.Description, d.DefaultDatastore, d.Source, volspec.GroupEnabled
+	if d.Disabled {
+		g.State = volspec.GroupDisabled
+	}
 	p.groups[d.Name] = g
 	p.ours[g.ID] = true
 	if exists && g == before {
@@ -210,6 +219,21 @@ func (p applier) putGroup(d declaration) error {
 	}
 	p.changed[d.Name] = d.Source
 	return p.tx.PutGroup(g)
+}
+
+func (p applier) putDetails(d declaration) error {
+	g := p.groups[d.Name]
+	have, err := p.tx.Details(g.ID)
+	if err != nil {
+		return err
+	}
+	want := Details{Profile: tidy(wire.Profile(d.Contact)), GuestAccess: d.GuestAccess, GuestFiles: d.GuestFiles}
+	have.Profile = tidy(have.Profile)
+	if reflect.DeepEqual(have, want) {
+		return nil
+	}
+	p.changed[d.Name] = d.Source
+	return p.tx.PutDetails(g.ID, want)
 }
 
 func (p applier) dropMembers(d declaration) error {
@@ -292,6 +316,14 @@ type (
 		DefaultDatastore string           `toml:"default_datastore,omitempty"`
 		VMs              []string         `toml:"vms,omitempty"`
 		Folders          []volspec.Folder `toml:"vm_folders,omitempty"`
+		Email            string           `toml:"email,omitempty"`
+		Phone            string           `toml:"phone,omitempty"`
+		Website          string           `toml:"website,omitempty"`
+		Address          string           `toml:"address,omitempty"`
+		Labels           []string         `toml:"labels,omitempty"`
+		State            string           `toml:"state,omitempty"`
+		GuestAccess      bool             `toml:"guest_access,omitempty"`
+		GuestFiles       bool             `toml:"guest_files,omitempty"`
 		Access           []exportedAccess `toml:"access,omitempty"`
 	}
 	exportedAccess struct {
@@ -308,7 +340,18 @@ func (s *Service) Export(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	g := exportedGroup{Name: v.Name, Description: v.Description, DefaultDatastore: v.DefaultDatastore, Folders: v.Folders}
+	t, err := s.Tenant(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	g := exportedGroup{
+		Name: v.Name, Description: v.Description, DefaultDatastore: v.DefaultDatastore, Folders: v.Folders,
+		Email: t.Profile.Email, Phone: t.Profile.Phone, Website: t.Profile.Website, Address: t.Profile.Address, Labels: t.Profile.Labels,
+		GuestAccess: t.GuestAccess, GuestFiles: t.GuestFiles,
+	}
+	if t.State != wire.TenantEnabled {
+		g.State = wire.TenantDisabled
+	}
 	for _, vm := range v.VMs {
 		g.VMs = append(g.VMs, vm.Name)
 	}

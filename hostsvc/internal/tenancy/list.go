@@ -1,6 +1,7 @@
 package tenancy
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -52,7 +53,7 @@ func (s *Service) List(ctx context.Context) ([]wire.VMGroup, error) {
 		for _, g := range all {
 			groups = append(groups, assemble(g, byGroup[g.ID], rowsOf[g.ID], foldersOf[g.ID], usages, inventory))
 		}
-		return nil
+		return examine(tx, all, groups)
 	})
 	return groups, err
 }
@@ -96,7 +97,26 @@ func describe(tx Tx, name string, inventory map[volspec.VMID]hypervisor.VM) (wir
 			return wire.VMGroup{}, err
 		}
 	}
-	return v, nil
+	views := []wire.VMGroup{v}
+	err = examine(tx, []volspec.VMGroup{g}, views)
+	return views[0], err
+}
+
+// examine adds state and health to the views of vmgroups.
+func examine(tx Tx, groups []volspec.VMGroup, views []wire.VMGroup) error {
+	ids := make([]volspec.VMGroupID, len(groups))
+	for i, g := range groups {
+		ids[i] = g.ID
+	}
+	facts, err := tx.Facts(ids)
+	for i, g := range groups {
+		f := facts[g.ID]
+		if !readiness(g, f).Ready {
+			f.Notices++
+		}
+		views[i].State, views[i].Health = cmp.Or(string(g.State), wire.TenantEnabled), health(f.Alarms, f.Notices)
+	}
+	return err
 }
 
 // VMs lists a vmgroup's VMs, by name. _DEFAULT has no list.

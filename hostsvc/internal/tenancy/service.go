@@ -50,7 +50,7 @@ type Options struct {
 	RemoveVolumes func(ctx context.Context, c volspec.Caller, g volspec.VMGroupID) error
 
 	Grace   time.Duration // how long a deleted tenant can be brought back
-	NewUser NewUser       // nil where there are no users
+	NewUser NewUser
 	// CancelJobs asks for the end of all queued and running jobs of a vmgroup,
 	// DetachRepositories forgets its repositories and leaves their data where
 	// they are. Both repeatable; nil without backup.

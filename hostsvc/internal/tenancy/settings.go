@@ -75,25 +75,6 @@ func (s *Service) PutSettings(ctx context.Context, c volspec.Caller, v wire.Sett
 	return v, err
 }
 
-// ChooseMode sets the mode of an installation in the transaction of its first
-// start.
-func ChooseMode(tx Tx, mode string) error {
-	if err := checkMode(mode); err != nil {
-		return err
-	}
-	v, err := settings(tx)
-	if err != nil {
-		return err
-	}
-	if mode == wire.ModeSingle {
-		if err := oneTenant(tx); err != nil {
-			return err
-		}
-	}
-	v.Mode = mode
-	return putSettings(tx, v)
-}
-
 func putSettings(tx Tx, v wire.Settings) error {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -103,10 +84,10 @@ func putSettings(tx Tx, v wire.Settings) error {
 }
 
 func checkSettings(v wire.Settings) error {
-	if text := wrongText(v.Product, maxProduct, nil); text != "" {
+	if text := volspec.WrongText(v.Product, maxProduct, nil); text != "" {
 		return errkind.New(errkind.Invalid, "the product's name %s", text)
 	}
-	if text := wrongText(v.URL, maxPortalURL, wrongWeb); text != "" {
+	if text := volspec.WrongText(v.URL, maxPortalURL, volspec.WrongWeb); text != "" {
 		return errkind.New(errkind.Invalid, "the portal's url %s", text)
 	}
 	if v.Mode != "" {

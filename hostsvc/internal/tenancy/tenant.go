@@ -44,14 +44,15 @@ type Tenant struct {
 
 // Tenant describes a vmgroup as a tenant.
 func (s *Service) Tenant(ctx context.Context, name string) (v wire.Tenant, err error) {
+	at := s.places(ctx)
 	err = s.o.Store.View(ctx, func(tx Tx) (err error) {
-		v, err = s.tenant(tx, name)
+		v, err = s.tenant(tx, name, at)
 		return err
 	})
 	return v, err
 }
 
-func (s *Service) tenant(tx Tx, name string) (wire.Tenant, error) {
+func (s *Service) tenant(tx Tx, name string, at placement) (wire.Tenant, error) {
 	g, err := find(tx, name)
 	if err != nil {
 		return wire.Tenant{}, err
@@ -60,16 +61,16 @@ func (s *Service) tenant(tx Tx, name string) (wire.Tenant, error) {
 	if err != nil {
 		return wire.Tenant{}, err
 	}
-	all, err := s.present(tx, []Tenant{{g, d}})
+	all, err := s.present(tx, []Tenant{{g, d}}, at)
 	if err != nil {
 		return wire.Tenant{}, err
 	}
 	return all[0], nil
 }
 
-// present makes a page of tenants out of their rows, with one query for each
-// kind of fact.
-func (s *Service) present(tx Tx, page []Tenant) ([]wire.Tenant, error) {
+// present makes a page of tenants out of their rows. Counts are asked for all of
+// them at once.
+func (s *Service) present(tx Tx, page []Tenant, at placement) ([]wire.Tenant, error) {
 	ids := make([]volspec.VMGroupID, len(page))
 	for i, t := range page {
 		ids[i] = t.ID
@@ -94,7 +95,9 @@ func (s *Service) present(tx Tx, page []Tenant) ([]wire.Tenant, error) {
 		if !t.Deleted.IsZero() {
 			v.PurgeAfter = t.Deleted.Add(s.o.Grace)
 		}
-		v.Allowance.Storage.Used = f.Stored
+		if v.Allowance, err = s.allowance(tx, t.VMGroup, at); err != nil {
+			return nil, err
+		}
 		if !ready.Ready {
 			v.Notices++
 		}
@@ -157,6 +160,7 @@ func (s *Service) SetProfile(ctx context.Context, c volspec.Caller, name string,
 func (s *Service) UpdateTenant(ctx context.Context, c volspec.Caller, name string, req wire.UpdateTenant) (v wire.Tenant, err error) {
 	var g volspec.VMGroup
 	prepare := func() error { return checkChange(req) }
+	at := s.places(ctx)
 	err = s.verb(ctx, line(ctx, c, name, action(req), changed(req)), prepare, func(tx Tx) (err error) {
 		if g, err = changeable(tx, name); err != nil {
 			return err
@@ -174,7 +178,7 @@ func (s *Service) UpdateTenant(ctx context.Context, c volspec.Caller, name strin
 		if err := tx.PutDetails(g.ID, d); err != nil {
 			return err
 		}
-		v, err = s.tenant(tx, name)
+		v, err = s.tenant(tx, name, at)
 		return err
 	})
 	if err != nil || !req.CancelJobs || s.o.CancelJobs == nil {

@@ -1,7 +1,6 @@
 package tenancy_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -75,41 +74,6 @@ func TestTenantIsMadeWholeOrNotAtAll(t *testing.T) {
 			refused(t, err, errkind.NotFound, "Vmgroup acme does not exist")
 			w.make(acme)
 		})
-	}
-}
-
-func TestProfiles(t *testing.T) {
-	ok := acme.Profile
-	for _, c := range []struct {
-		change func(*wire.Profile)
-		text   string
-	}{
-		{func(*wire.Profile) {}, ""},
-		{func(r *wire.Profile) { *r = wire.Profile{} }, ""},
-		{func(r *wire.Profile) { r.Email = "a@b" }, ""},
-		{func(r *wire.Profile) { r.Email = "Ops <ops@acme.example>" }, "e-mail"},
-		{func(r *wire.Profile) { r.Email = "a@b\nBcc: c@d" }, "e-mail"},
-		{func(r *wire.Profile) { r.Email = strings.Repeat("a", 250) + "@b.example" }, "e-mail is longer than 254"},
-		{func(r *wire.Profile) { r.Website = "javascript:alert(1)" }, "website"},
-		{func(r *wire.Profile) { r.Website = "https://user:secret@acme.example" }, "website"},
-		{func(r *wire.Profile) { r.Website = "https:///path" }, "website"},
-		{func(r *wire.Profile) { r.Phone = "1\x002" }, "phone"},
-		{func(r *wire.Profile) { r.Address = "right\u202eleft" }, "address"},
-		{func(r *wire.Profile) { r.Address = strings.Repeat("ü", 512) }, ""},
-		{func(r *wire.Profile) { r.Address = strings.Repeat("ü", 513) }, "address is longer"},
-		{func(r *wire.Profile) { r.Labels = []string{" "} }, "label number 1 is empty"},
-		{func(r *wire.Profile) { r.Labels = []string{"a\tb"} }, "label"},
-		{func(r *wire.Profile) { r.Labels = strings.Split(strings.Repeat("x,", 32)+"x", ",") }, "there are 33"},
-	} {
-		v := ok
-		c.change(&v)
-		err := tenancy.CheckProfile(v)
-		if c.text == "" {
-			assert.NoError(t, err, "%+v", v)
-			continue
-		}
-		assert.Equal(t, errkind.Invalid, errkind.Of(err), "%+v", v)
-		assert.ErrorContains(t, err, c.text)
 	}
 }
 

@@ -78,13 +78,14 @@ func (s *Service) Tenants(ctx context.Context, q TenantQuery) (out wire.TenantLi
 	if err != nil {
 		return out, err
 	}
+	at := s.places(ctx)
 	err = s.o.Store.View(ctx, func(tx Tx) error {
 		page, places, total, err := tx.TenantPage(f)
 		if err != nil {
 			return err
 		}
 		out = wire.TenantList{Total: total}
-		if out.Tenants, err = s.present(tx, page); err != nil {
+		if out.Tenants, err = s.present(tx, page, at); err != nil {
 			return err
 		}
 		if n := len(places); n == f.Limit {

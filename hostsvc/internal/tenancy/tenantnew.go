@@ -14,7 +14,7 @@ import (
 // NewUser checks a request for the first user of a vmgroup that is about to be
 // made, and makes the password. What it returns puts the user into the
 // transaction.
-type NewUser func(ctx context.Context, c volspec.Caller, r wire.CreateUser) (put func(tx Tx, g volspec.VMGroup) (wire.User, error), err error)
+type NewUser func(ctx context.Context, c volspec.Caller, g volspec.VMGroup, r wire.CreateUser) (put func(tx Tx) (wire.User, error), err error)
 
 // CreateTenant makes a vmgroup with its VMs, contact data, allowance,
 // transporters and first user, all or nothing. A name in use is exists.
@@ -24,13 +24,13 @@ func (s *Service) CreateTenant(ctx context.Context, c volspec.Caller, req wire.C
 		g.ID = volspec.DefaultGroupID
 	}
 	var vms []volspec.Member
-	var putAdmin func(Tx, volspec.VMGroup) (wire.User, error)
+	var putAdmin func(Tx) (wire.User, error)
 	amounts := volspec.NoBounds
 	prepare := func() (err error) {
 		if vms, err = s.newGroup(ctx, req.CreateVMGroup, &g); err != nil {
 			return err
 		}
-		if err := CheckProfile(req.Profile); err != nil {
+		if err := volspec.CheckContact(volspec.Contact(req.Profile)); err != nil {
 			return err
 		}
 		if req.Allowance != nil {
@@ -38,7 +38,7 @@ func (s *Service) CreateTenant(ctx context.Context, c volspec.Caller, req wire.C
 				return err
 			}
 		}
-		putAdmin, err = s.firstUser(ctx, c, req)
+		putAdmin, err = s.firstUser(ctx, c, g, req.Admin)
 		return err
 	}
 	at := s.places(ctx)
@@ -62,28 +62,25 @@ func (s *Service) CreateTenant(ctx context.Context, c volspec.Caller, req wire.C
 			}
 		}
 		if putAdmin != nil {
-			u, err := putAdmin(tx, g)
+			u, err := putAdmin(tx)
 			if err != nil {
 				return err
 			}
 			made.Admin = &u
 		}
-		made.Tenant, err = s.tenant(tx, g.Name)
+		made.Tenant, err = s.tenant(tx, g.Name, at)
 		return err
 	})
 	return made, err
 }
 
-func (s *Service) firstUser(ctx context.Context, c volspec.Caller, req wire.CreateTenant) (func(Tx, volspec.VMGroup) (wire.User, error), error) {
-	if req.Admin == nil {
+func (s *Service) firstUser(ctx context.Context, c volspec.Caller, g volspec.VMGroup, r *wire.CreateUser) (func(Tx) (wire.User, error), error) {
+	if r == nil {
 		return nil, nil
 	}
-	if s.o.NewUser == nil {
-		return nil, errkind.New(errkind.Unsupported, "vmgroup %s cannot get a first user here: this service has no users", req.Name)
-	}
-	first := *req.Admin
+	first := *r
 	first.Role = volspec.TenantAdmin
-	return s.o.NewUser(ctx, c, first)
+	return s.o.NewUser(ctx, c, g, first)
 }
 
 // makeGroup puts a new vmgroup with its VMs into the transaction.

@@ -12,6 +12,8 @@ type TenantTx interface {
 	// Details are those of a vmgroup, zero if they were never put.
 	Details(g volspec.VMGroupID) (Details, error)
 	PutDetails(g volspec.VMGroupID, d Details) error
+	// GroupsByID finds those of these vmgroups that there are.
+	GroupsByID(ids []volspec.VMGroupID) ([]volspec.VMGroup, error)
 	// Facts counts for each of these vmgroups what belongs to it.
 	Facts(ids []volspec.VMGroupID) (map[volspec.VMGroupID]Facts, error)
 	// TenantPage lists the vmgroups that f selects from f.After on, each with its

@@ -182,11 +182,11 @@ func p[T any](v T) *T { return &v }
 const grace = 7 * 24 * time.Hour
 
 // newUser stands for the accounts: a user is a setting.
-func (w *world) newUser(_ context.Context, _ volspec.Caller, r wire.CreateUser) (func(tenancy.Tx, volspec.VMGroup) (wire.User, error), error) {
+func (w *world) newUser(_ context.Context, _ volspec.Caller, g volspec.VMGroup, r wire.CreateUser) (func(tenancy.Tx) (wire.User, error), error) {
 	if r.Name == "weak" {
 		return nil, errkind.New(errkind.Invalid, "the password is too short")
 	}
-	return func(tx tenancy.Tx, g volspec.VMGroup) (wire.User, error) {
+	return func(tx tenancy.Tx) (wire.User, error) {
 		if r.Name == "taken" {
 			return wire.User{}, errkind.New(errkind.Exists, "User taken already exists")
 		}
