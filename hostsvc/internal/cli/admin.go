@@ -26,7 +26,6 @@ type Admin interface {
 	auditAdmin
 	notifyAdmin
 	personAdmin
-	userAdmin
 	// Close lets go of idle connections.
 	Close()
 }
