@@ -1,5 +1,3 @@
-// Package docs tests that the documents are true to the program as far as a
-// program can tell: links, names of keys, settings, commands and flags.
 package docs
 
 import (

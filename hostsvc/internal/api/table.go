@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 
+	"mooring.dev/mooring/docs"
 	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/wire"
 )
@@ -27,6 +28,15 @@ var commonEndpoints = []endpoint{
 				Version: s.o.Version, Protocol: wire.Protocol, MinProtocol: wire.MinProtocol,
 				Capabilities: s.o.Capabilities, VM: c.caller.VMName,
 			}, nil
+		}),
+	},
+	{
+		http.MethodGet, "/openapi.json", people, login, noTenant,
+		"This interface as an OpenAPI document", nil,
+		send("application/json", func(_ context.Context, _ *Server, _ *call, w *streamWriter) error {
+			w.start("", int64(len(docs.OpenAPI)))
+			_, err := w.Write(docs.OpenAPI)
+			return err
 		}),
 	},
 }
