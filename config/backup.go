@@ -21,6 +21,7 @@ type Backup struct {
 	Streams         int          `toml:"streams"`          // blocks worked on at a time by one job; 0: two per processor
 	UploadLimit     volspec.Size `toml:"upload_limit,omitzero"`
 	DownloadLimit   volspec.Size `toml:"download_limit,omitzero"` // both: bytes per second of all jobs; 0: none
+	AllowPrivate    []string     `toml:"allow_private,omitempty"` // networks that places named by tenants may be in, though not public
 	FreezeLease     Duration     `toml:"freeze_lease"`
 	FreezeCopyLimit Duration     `toml:"freeze_copy_limit"` // longest estimate of a copy under freeze
 	Sample          float64      `toml:"sample"`            // share of unchanged blocks that an incremental reads again

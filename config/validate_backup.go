@@ -32,6 +32,7 @@ func (c *Config) checkBackup(p *Problems) {
 	if !follows(b.ScratchDir, c.StateDir) && !follows(b.ScratchDir, b.CacheDir) {
 		p.absolute("backup.scratch_dir", b.ScratchDir)
 	}
+	p.networks("backup.allow_private", b.AllowPrivate)
 	p.number("backup.jobs", b.Jobs, 1, 64)
 	p.number("backup.jobs_per_vmgroup", b.JobsPerVMGroup, 1, 64)
 	p.number("backup.streams", b.Streams, 0, 256)

@@ -12,6 +12,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/imagefs"
 	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/hostsvc/internal/keyring"
+	"mooring.dev/mooring/hostsvc/internal/netguard"
 	"mooring.dev/mooring/hostsvc/internal/notify"
 	"mooring.dev/mooring/hostsvc/internal/repository/kopia"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
@@ -55,10 +56,14 @@ func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Cat
 	if err := b.buildNotify(cfg.Notify, c, ring); err != nil {
 		return nil, err
 	}
+	guard, err := netguard.New(cfg.Backup.AllowPrivate)
+	if err != nil {
+		return nil, err
+	}
 	b.service = backup.New(backup.Options{
 		Store: c.Backup(), Volumes: backupVolumes{v}, Machines: machines, Allowances: allows{tenants}, Tenants: tenants, Keyring: sealer{ring},
 		Opener: kopia.New(kopia.Options{Dir: filepath.Join(cfg.Backup.CacheDir, "repositories"), Owner: s.installation,
-			Upload: int64(cfg.Backup.UploadLimit), Download: int64(cfg.Backup.DownloadLimit)}),
+			Upload: int64(cfg.Backup.UploadLimit), Download: int64(cfg.Backup.DownloadLimit), Guard: guard}),
 		Files:   files{dir: b.scratch, streams: cfg.Backup.Streams},
 		Views:   shows{views},
 		Notify:  tells{b.notifier},

@@ -10,6 +10,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/keyring"
 	"mooring.dev/mooring/hostsvc/internal/netguard"
 	"mooring.dev/mooring/hostsvc/internal/notify"
+	"mooring.dev/mooring/hostsvc/internal/tenancy"
 )
 
 // buildNotify makes who tells people, and who knows whom vmgroups want told.
@@ -38,10 +39,14 @@ func (b *backups) buildNotify(n config.Notify, c *catalog.Catalog, ring *keyring
 	if err != nil {
 		return err
 	}
+	settings := tenancy.New(tenancy.Options{Store: c.Tenancy()})
 	b.notifier = notify.New(o)
 	b.told = notify.NewDirectory(notify.DirectoryOptions{
 		Store: c.Notify(), Sealer: ring, Notifier: b.notifier, Mail: mail, Guard: guard,
-		About: func(context.Context) (product, url string, err error) { return "Mooring", "", nil },
+		About: func(ctx context.Context) (product, url string, err error) {
+			v, err := settings.Settings(ctx)
+			return v.Product, v.URL, err
+		},
 	})
 	return nil
 }

@@ -60,6 +60,7 @@ type RepoBody struct {
 	Kit        time.Time           `json:"kit,omitzero"`
 	Source     string              `json:"source,omitempty"`
 	Attached   bool                `json:"attached,omitempty"` // not made here
+	Outside    bool                `json:"outside,omitempty"`  // a tenant's user named the place
 }
 
 // secrets are what opens a repository.

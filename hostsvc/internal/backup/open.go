@@ -19,7 +19,7 @@ func (s *Service) open(ctx context.Context, r Repo) (repository.Repository, erro
 	if err != nil {
 		return nil, err
 	}
-	rp, err := s.o.Opener.Open(ctx, repository.Place{Location: r.Body.Location, Credentials: sec.Credentials}, sec.Key, r.ID)
+	rp, err := s.o.Opener.Open(ctx, r.place(sec), sec.Key, r.ID)
 	if err == nil {
 		if err = s.sync(ctx, r, rp); err == nil {
 			if r.State == repoOffline {

@@ -51,10 +51,28 @@ func place(l repository.Location) (string, error) {
 	return bad("repository type %q is not known: use directory, s3 or sftp", l.Type)
 }
 
+// place is where a repository lies, for its opener.
+func (r Repo) place(sec secrets) repository.Place {
+	return repository.Place{Location: r.Body.Location, Credentials: sec.Credentials, Outside: r.Body.Outside}
+}
+
+// mayName refuses places of the service's own machine to users of tenants.
+func mayName(c volspec.Caller, l repository.Location) error {
+	switch {
+	case c.Admin:
+		return nil
+	case l.Type == repository.Directory:
+		return errkind.New(errkind.Denied, "a repository in a folder of the service's machine is made by its administrator alone: use one of type s3 or sftp, or ask for it")
+	case l.CAFile != "":
+		return errkind.New(errkind.Denied, "a file of the service's machine with authorities is named by its administrator alone: leave ca_file out, or ask for the repository")
+	}
+	return nil
+}
+
 // CreateRepository makes a repository for a vmgroup, or attaches one that is
 // there. Repeated with the same name and place: the same repository.
 func (s *Service) CreateRepository(ctx context.Context, c volspec.Caller, group string, req wire.CreateRepository) (wire.Repository, error) {
-	g, r, sec, err := s.newRepo(ctx, group, req)
+	g, r, sec, err := s.newRepo(ctx, c, group, req)
 	if err != nil {
 		return wire.Repository{}, err
 	}
@@ -76,7 +94,7 @@ func (s *Service) CreateRepository(ctx context.Context, c volspec.Caller, group 
 }
 
 // newRepo checks a request and makes the record of it.
-func (s *Service) newRepo(ctx context.Context, group string, req wire.CreateRepository) (g volspec.VMGroup, r Repo, sec secrets, err error) {
+func (s *Service) newRepo(ctx context.Context, c volspec.Caller, group string, req wire.CreateRepository) (g volspec.VMGroup, r Repo, sec secrets, err error) {
 	if group != "" {
 		err = s.inGroup(ctx, group, func(_ Tx, have volspec.VMGroup) error { g = have; return nil })
 		if err != nil {
@@ -104,9 +122,12 @@ func (s *Service) newRepo(ctx context.Context, group string, req wire.CreateRepo
 	if (req.Attach || req.Kit != "") && sec.Key == "" {
 		return g, r, sec, errkind.New(errkind.Invalid, "repository %s cannot be attached without its key: give the recovery kit, or the key", req.Name)
 	}
+	if err := mayName(c, loc); err != nil {
+		return g, r, sec, err
+	}
 	at, err := place(loc)
 	r = Repo{ID: volspec.RepositoryID(uuid.NewString()), Group: g.ID, Name: req.Name, State: repoCreating, Place: at,
-		Body: RepoBody{Location: loc, Created: now()}}
+		Body: RepoBody{Location: loc, Created: now(), Outside: !c.Admin}}
 	return g, r, sec, err
 }
 
@@ -162,7 +183,7 @@ func (s *Service) create(ctx context.Context, c volspec.Caller, g volspec.VMGrou
 // makeRepo is deed and result of a creation; when the deed fails the intent
 // is taken back.
 func (s *Service) makeRepo(ctx context.Context, r Repo, sec secrets) error {
-	id, err := s.o.Opener.Create(ctx, repository.Place{Location: r.Body.Location, Credentials: sec.Credentials}, sec.Key,
+	id, err := s.o.Opener.Create(ctx, r.place(sec), sec.Key,
 		repository.Identity{ID: r.ID, Tenant: string(r.Group), Created: r.Body.Created})
 	if err != nil {
 		ctx, cancel := briefly(ctx)
@@ -190,7 +211,7 @@ func (s *Service) settleRepo(ctx context.Context, r Repo) error {
 	if err != nil {
 		return err
 	}
-	rp, err := s.o.Opener.Open(ctx, repository.Place{Location: r.Body.Location, Credentials: sec.Credentials}, sec.Key, r.ID)
+	rp, err := s.o.Opener.Open(ctx, r.place(sec), sec.Key, r.ID)
 	if err != nil {
 		return s.makeRepo(ctx, r, sec)
 	}
@@ -201,7 +222,7 @@ func (s *Service) settleRepo(ctx context.Context, r Repo) error {
 
 // attach takes a repository that is there under its own id.
 func (s *Service) attach(ctx context.Context, c volspec.Caller, g volspec.VMGroup, r *Repo, sec secrets) error {
-	rp, err := s.o.Opener.Open(ctx, repository.Place{Location: r.Body.Location, Credentials: sec.Credentials}, sec.Key, "")
+	rp, err := s.o.Opener.Open(ctx, r.place(sec), sec.Key, "")
 	if err != nil {
 		return errkind.Wrap(errkind.Of(err), err, "repository %s was not attached", r.Name)
 	}

@@ -51,7 +51,7 @@ func (s *Service) SetCredentials(ctx context.Context, c volspec.Caller, group, n
 		return wire.Repository{}, err
 	}
 	sec.Credentials = repository.Credentials(cred)
-	rp, err := s.o.Opener.Open(ctx, repository.Place{Location: r.Body.Location, Credentials: sec.Credentials}, sec.Key, r.ID)
+	rp, err := s.o.Opener.Open(ctx, r.place(sec), sec.Key, r.ID)
 	if err != nil {
 		return wire.Repository{}, errkind.Wrap(errkind.Of(err), err, "repository %s keeps its old credentials: the new ones do not open it", name)
 	}
@@ -80,7 +80,7 @@ func (s *Service) PrepareRepository(ctx context.Context, c volspec.Caller, req w
 	if req.Attach || req.Key != "" || req.Kit != "" {
 		return wire.Repository{}, errkind.New(errkind.Invalid, "repository %s is only prepared: a key or kit is given when it is attached to a vmgroup", req.Name)
 	}
-	_, r, sec, err := s.newRepo(ctx, "", req)
+	_, r, sec, err := s.newRepo(ctx, c, "", req)
 	if err != nil {
 		return wire.Repository{}, err
 	}

@@ -4,7 +4,6 @@
 package netguard
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"syscall"
@@ -85,19 +84,4 @@ func (g Guard) Control(_, address string, _ syscall.RawConn) error {
 // Dialer makes connections that the guard lets through.
 func (g Guard) Dialer(timeout time.Duration) *net.Dialer {
 	return &net.Dialer{Timeout: timeout, Control: g.Control}
-}
-
-// Resolve judges all addresses of a host now, for those who cannot dial through
-// the guard. Nothing keeps the name from leading elsewhere afterwards.
-func (g Guard) Resolve(ctx context.Context, host string) error {
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return errkind.Wrap(errkind.Unavailable, err, "host %s cannot be found", host)
-	}
-	for _, ip := range ips {
-		if err := g.Check(ip); err != nil {
-			return err
-		}
-	}
-	return nil
 }

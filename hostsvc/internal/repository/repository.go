@@ -231,6 +231,9 @@ type Repository interface {
 type Place struct {
 	Location    Location
 	Credentials Credentials
+	// Outside: connections are made to public addresses only, and to networks
+	// that an administrator opened. For places that tenants name.
+	Outside bool
 }
 
 // Opener makes and opens repositories.

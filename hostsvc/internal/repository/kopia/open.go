@@ -51,7 +51,7 @@ var _ repository.Repository = (*Repository)(nil)
 
 // guarded opens the storage of a place, with everything that is around it.
 func (o *opener) guarded(ctx context.Context, p repository.Place, create bool) (*guard, error) {
-	st, err := storage(ctx, p, create)
+	st, err := storage(ctx, p, o.Guard, create)
 	if err != nil {
 		k := kindOf(err)
 		if k == errkind.Unavailable && !create {

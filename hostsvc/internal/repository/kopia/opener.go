@@ -18,6 +18,7 @@ import (
 
 	"mooring.dev/mooring/pkg/image"
 
+	"mooring.dev/mooring/hostsvc/internal/netguard"
 	"mooring.dev/mooring/hostsvc/internal/repository"
 )
 
@@ -36,6 +37,8 @@ type Options struct {
 	// Upload and Download bound the bytes per second of all repositories
 	// together; 0: no limit.
 	Upload, Download int64
+	// Guard judges the connections of places that are outside.
+	Guard netguard.Guard
 	// Now is the clock; nil: the machine's.
 	Now func() time.Time
 	// Wrap, if not nil, is put around the storage of every repository: tests

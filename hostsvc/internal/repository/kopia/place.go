@@ -2,6 +2,7 @@ package kopia
 
 import (
 	"context"
+	"net"
 	"os"
 	"reflect"
 	"strings"
@@ -9,12 +10,13 @@ import (
 	"github.com/kopia/kopia/repo/blob"
 	"github.com/kopia/kopia/repo/blob/s3"
 
+	"mooring.dev/mooring/hostsvc/internal/netguard"
 	"mooring.dev/mooring/hostsvc/internal/repository"
 	"mooring.dev/mooring/pkg/errkind"
 )
 
 // storage opens the bare storage of a place. Only create may make a folder.
-func storage(ctx context.Context, p repository.Place, create bool) (blob.Storage, error) {
+func storage(ctx context.Context, p repository.Place, guard netguard.Guard, create bool) (blob.Storage, error) {
 	switch p.Location.Type {
 	case repository.Directory:
 		if create {
@@ -24,9 +26,22 @@ func storage(ctx context.Context, p repository.Place, create bool) (blob.Storage
 		}
 		return newDirectory(p.Location.Path)
 	case repository.SFTP:
-		return newSFTP(p, create)
+		dialer := &net.Dialer{Timeout: sshTimeout}
+		if p.Outside {
+			dialer = guard.Dialer(sshTimeout)
+		}
+		return newSFTP(p, dialer, create)
 	case repository.S3:
-		return newS3(ctx, p)
+		if !p.Outside {
+			return newS3(ctx, p)
+		}
+		o := outside{guard: guard}
+		st, err := newS3(o.ctx(ctx), p)
+		if err != nil {
+			return nil, err
+		}
+		o.Storage = st
+		return o, nil
 	}
 	return nil, errkind.New(errkind.Unsupported, "repositories of type %q are not known: use directory, s3 or sftp", p.Location.Type)
 }

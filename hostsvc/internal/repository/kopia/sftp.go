@@ -36,7 +36,7 @@ type sftpStorage struct {
 	remote *remote
 }
 
-func newSFTP(p repository.Place, create bool) (blob.Storage, error) {
+func newSFTP(p repository.Place, dialer *net.Dialer, create bool) (blob.Storage, error) {
 	config, err := sshConfig(p)
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func newSFTP(p repository.Place, create bool) (blob.Storage, error) {
 	if port == 0 {
 		port = 22
 	}
-	r := &remote{address: net.JoinHostPort(l.Host, strconv.Itoa(port)), config: config, root: path.Clean(l.Path)}
+	r := &remote{address: net.JoinHostPort(l.Host, strconv.Itoa(port)), config: config, dialer: dialer, root: path.Clean(l.Path)}
 	c, err := r.connection()
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func sshConfig(p repository.Place) (*ssh.ClientConfig, error) {
 		auth = append(auth, ssh.Password(p.Credentials.Password))
 	}
 	return &ssh.ClientConfig{
-		User: p.Location.User, Auth: auth, Timeout: 20 * time.Second,
+		User: p.Location.User, Auth: auth, Timeout: sshTimeout,
 		HostKeyCallback:   ssh.FixedHostKey(hostKey),
 		HostKeyAlgorithms: algorithms(hostKey.Type()),
 	}, nil
@@ -106,11 +106,31 @@ func (s *sftpStorage) Close(context.Context) error { return s.remote.close() }
 type remote struct {
 	address string
 	config  *ssh.ClientConfig
+	dialer  *net.Dialer
 	root    string
 
 	mu     sync.Mutex // guards the rest
 	client *sftp.Client
 	ssh    *ssh.Client
+}
+
+// sshTimeout bounds the making of a connection.
+const sshTimeout = 20 * time.Second
+
+// dial is ssh.Dial with our dialer.
+func (r *remote) dial() (*ssh.Client, error) {
+	raw, err := r.dialer.DialContext(context.Background(), "tcp", r.address)
+	if err != nil {
+		return nil, err
+	}
+	// A server that says nothing must not hold us for ever.
+	_ = raw.SetDeadline(time.Now().Add(sshTimeout)) // fails only on a closed connection
+	conn, channels, requests, err := ssh.NewClientConn(raw, r.address, r.config)
+	if err != nil {
+		return nil, errors.Join(err, raw.Close())
+	}
+	_ = raw.SetDeadline(time.Time{})
+	return ssh.NewClient(conn, channels, requests), nil
 }
 
 func (r *remote) connection() (*sftp.Client, error) {
@@ -119,7 +139,7 @@ func (r *remote) connection() (*sftp.Client, error) {
 	if r.client != nil {
 		return r.client, nil
 	}
-	conn, err := ssh.Dial("tcp", r.address, r.config)
+	conn, err := r.dial()
 	if err != nil {
 		if strings.Contains(err.Error(), "unable to authenticate") { // the library has no type for it
 			return nil, errkind.Wrap(errkind.Denied, errRefused, "SFTP server %s", r.address)
