@@ -27,10 +27,17 @@ type homePage struct {
 // stat is a number that leads to its list; URL "" if there is none.
 type stat struct{ Label, Value, URL, Icon, Tone, Note string }
 
-// period is what was done in a span of time.
+// period is what was done in a span of time. Each result leads to the jobs that
+// ended so.
 type period struct {
-	Label, URL string
+	Label   string
+	Results []result
 	wire.Runs
+}
+
+type result struct {
+	badge
+	URL string
 }
 
 // meterView is a use and its bound. Size 0 is no bound.
@@ -45,7 +52,7 @@ func showHome(q *request) error {
 		return err
 	}
 	p := homePage{Dashboard: d, Days: chartOf(d.Days), Storage: storageOf(d.Storage)}
-	p.Periods = []period{{"Last 24 hours", q.to("/activities", "since", "24h"), d.Day}, {"Last 7 days", q.to("/activities", "since", "7d"), d.Week}}
+	p.Periods = []period{q.periodOf("Last 24 hours", d.Day), q.periodOf("Last 7 days", d.Week)}
 	if q.caller.Admin {
 		return q.masterHome(p)
 	}
@@ -58,6 +65,22 @@ func showHome(q *request) error {
 	p.Stats = append(q.protectionStats(d),
 		stat{Label: "Recovery points", Value: digits(d.Points), URL: q.to("/points"), Icon: "point", Note: "of " + count(d.Volumes, "volume") + " and " + count(d.VMs, "VM")})
 	return q.render("home", "Overview", p)
+}
+
+func (q *request) periodOf(label string, r wire.Runs) period {
+	p := period{Label: label, Runs: r}
+	for _, part := range []struct {
+		n           int
+		state, word string
+	}{{r.Done, "done", "done"}, {r.Partial, "partial", "partly done"}, {r.Failed, "failed", "failed"}, {r.Canceled, "canceled", "canceled"}} {
+		if part.n == 0 && part.state != "done" {
+			continue
+		}
+		b := stateOf(part.state)
+		b.Label = digits(part.n) + " " + part.word
+		p.Results = append(p.Results, result{b, q.to("/activities", "state", part.state)})
+	}
+	return p
 }
 
 // protectionStats count volumes and VMs by how they are protected.
