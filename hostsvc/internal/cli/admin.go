@@ -26,6 +26,7 @@ type Admin interface {
 	auditAdmin
 	notifyAdmin
 	personAdmin
+	userAdmin
 	// Close lets go of idle connections.
 	Close()
 }

@@ -1,0 +1,25 @@
+package cli
+
+var userLines = []string{
+	"user ls",
+	"user ls --vmgroup=Dev -o wide",
+	"user ls -o name",
+	"user create jo --vmgroup=Dev",
+	"user create ann",
+	"user create ann --role=master-viewer --email=ann@example.org --description='looks' -o name",
+	"user create jo --vmgroup=Dev --role=operator --password-file=missing",
+	"user create",
+	"user set jo --vmgroup=Dev --role=operator",
+	"user set jo --disable",
+	"user set jo --enable --unlock -o name",
+	"user set jo --email= --description=left",
+	"user set jo --enable --disable",
+	"user set jo",
+	"user reset jo --vmgroup=Dev",
+	"user reset jo -o name",
+	"user reset jo --second-factor",
+	"user reset jo --all",
+	"user rm jo",
+	"user rm jo --vmgroup=Dev --yes",
+	"user rm jo --yes -o json",
+}
