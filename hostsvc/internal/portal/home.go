@@ -19,6 +19,7 @@ type homePage struct {
 	Stats   []stat
 	Periods []period
 	Storage meterView
+	Rows    []alarmRow
 	Tenant  *wire.Tenant // nil for the master
 	Tenants int          // that there are, for the master
 	Empty   bool         // a tenant that protects nothing yet
@@ -51,7 +52,7 @@ func showHome(q *request) error {
 	if err != nil {
 		return err
 	}
-	p := homePage{Dashboard: d, Days: chartOf(d.Days), Storage: storageOf(d.Storage)}
+	p := homePage{Dashboard: d, Days: chartOf(d.Days), Storage: storageOf(d.Storage), Rows: q.alarmRows(d.Alarms)}
 	p.Periods = []period{q.periodOf("Last 24 hours", d.Day), q.periodOf("Last 7 days", d.Week)}
 	if q.caller.Admin {
 		return q.masterHome(p)

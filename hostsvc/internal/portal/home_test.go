@@ -2,6 +2,7 @@ package portal_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ func (w *world) fillHome() {
 		}
 		d.Days = append(d.Days, day)
 	}
-	w.answers["GET /dashboard"] = d
+	w.answers["GET /dashboard"], w.answers["GET /alarms"] = d, d.Alarms
 }
 
 func TestTheFirstPageShowsHowThingsAre(t *testing.T) {
@@ -99,4 +100,26 @@ func TestWhoActsForATenantIsToldSo(t *testing.T) {
 	a := w.post("/act/stop")
 	assert.Equal(t, http.StatusSeeOther, a.Code)
 	assert.Contains(t, w.asked, "DELETE /session/act-as")
+}
+
+func TestAlarmsLeadToWhatTheyAreAbout(t *testing.T) {
+	for name, c := range callers {
+		if c.Visitor {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, c)
+			w.fillHome()
+			page := w.get("/alarms").Body.String()
+			checkPage(t, page)
+			assert.Contains(t, page, "Backup too old")
+			assert.Equal(t, !c.Admin, strings.Contains(page, `href="/volumes/%3Cb%3Edb%3C%2Fb%3E@fast"`), "the volume's page, for its tenant")
+			assert.Equal(t, c.Admin, strings.Contains(page, `href="/tenants/acme"`), "the tenant's page, for the master")
+			assert.Less(t, strings.Index(page, "offsite"), strings.Index(page, "29 hours old"), "the newest first")
+			w.answers["GET /alarms"] = []wire.Alarm{}
+			page = w.get("/alarms").Body.String()
+			checkPage(t, page)
+			assert.Contains(t, page, "There are no alarms")
+		})
+	}
 }

@@ -52,6 +52,7 @@ func routes() []*route {
 		loginRoutes,
 		homeRoutes,
 		liveRoutes,
+		alarmRoutes,
 		accountRoutes,
 		tenantRoutes,
 		wizardRoutes,
