@@ -23,6 +23,8 @@ type Admin interface {
 	snapshotAdmin
 	datastoreAdmin
 	backupAdmin
+	allowanceAdmin
+	transporterAdmin
 	auditAdmin
 	notifyAdmin
 	personAdmin

@@ -96,12 +96,14 @@ func TestTranscripts(t *testing.T) {
 		fail  map[string]error
 		in    string // what a person at a terminal answers
 	}{
-		"vmgroup.txt": {lines: vmgroupLines},
-		"tenant.txt":  {lines: tenantLines},
-		"access.txt":  {lines: accessLines},
-		"folder.txt":  {lines: folderLines},
-		"user.txt":    {lines: userLines},
-		"volume.txt":  {lines: volumeLines, fail: map[string]error{`CreateVolume "Dev" {"name":"big"`: denied}},
+		"vmgroup.txt":   {lines: vmgroupLines},
+		"tenant.txt":    {lines: tenantLines},
+		"access.txt":    {lines: accessLines},
+		"allowance.txt": {lines: allowanceLines},
+
+		"folder.txt": {lines: folderLines},
+		"user.txt":   {lines: userLines},
+		"volume.txt": {lines: volumeLines, fail: map[string]error{`CreateVolume "Dev" {"name":"big"`: denied}},
 		"verbs.txt": {lines: verbLines, fail: map[string]error{
 			`RemoveVolume "Dev" "db"`:   errkind.New(errkind.InUse, "Failed to remove volume db, in use by VM = vm2."),
 			`SetVolume "Dev" "missing"`: errkind.New(errkind.NotFound, "Volume missing does not exist"),

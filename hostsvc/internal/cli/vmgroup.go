@@ -23,7 +23,7 @@ may be granted folders, whose VMs it protects too.`,
 	},
 		t.vmgroupCreate(), t.vmgroupUpdate(), t.vmgroupRemove(), t.vmgroupList(), t.vmgroupShow(), t.vmgroupExport(),
 		t.vmgroupEnable(), t.vmgroupDisable(), t.vmgroupDelete(), t.vmgroupRestore(),
-		t.vmgroupVMCommand(), t.vmgroupAccessCommand(), t.vmgroupFolderCommand())
+		t.vmgroupVMCommand(), t.vmgroupAccessCommand(), t.vmgroupFolderCommand(), t.vmgroupAllowanceCommand())
 }
 
 // groupFlag is the vmgroup that a command is about: --name as in the old
