@@ -171,7 +171,7 @@ func TestEveryEndpointAsEverybody(t *testing.T) {
 							assert.Equal(t, c, call.caller)
 						}
 					}
-					if e.path != "/hello" {
+					if e.path != "/hello" && e.path != "/openapi.json" { // which no use case answers
 						assert.Len(t, calls, 1)
 					}
 					return
