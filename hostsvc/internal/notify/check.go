@@ -17,12 +17,6 @@ const (
 	maxURL      = 2000
 )
 
-// How often a digest comes.
-const (
-	Daily  = "daily"
-	Weekly = "weekly"
-)
-
 var hookName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
 
 // check refuses what cannot work.
@@ -39,11 +33,8 @@ func (d *Directory) check(n wire.Notifications) error {
 	if err := checkKinds(n.Events); err != nil {
 		return err
 	}
-	switch {
-	case n.Digest != "" && n.Digest != Daily && n.Digest != Weekly:
-		return errkind.New(errkind.Invalid, "digest %q is not known: write %s, %s, or nothing for none", n.Digest, Daily, Weekly)
-	case n.Digest != "" && len(n.Emails) == 0:
-		return errkind.New(errkind.Invalid, "a digest needs somebody to get it: name an address")
+	if n.Digest != "" {
+		return errkind.New(errkind.Unsupported, "this mooringd sends no digests: leave digest empty")
 	}
 	seen := map[string]bool{}
 	for _, w := range n.Webhooks {

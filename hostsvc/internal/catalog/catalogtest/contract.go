@@ -326,7 +326,7 @@ func snapshots(t *testing.T, b Backend) {
 	})
 }
 
-func audit(t *testing.T, b Backend) {
+func auditLines(t *testing.T, b Backend) {
 	c := open(t, b)
 	line := filled[volspec.Audit]()
 	line.VMGroup = "A"

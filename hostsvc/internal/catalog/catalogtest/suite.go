@@ -12,6 +12,7 @@ import (
 
 	"mooring.dev/mooring/hostsvc/internal/account"
 	"mooring.dev/mooring/hostsvc/internal/account/oidc"
+	"mooring.dev/mooring/hostsvc/internal/audit"
 	"mooring.dev/mooring/hostsvc/internal/backup"
 	"mooring.dev/mooring/hostsvc/internal/enroll"
 	"mooring.dev/mooring/hostsvc/internal/idempotency"
@@ -27,6 +28,7 @@ import (
 type Catalog interface {
 	Volumes() volume.Store
 	Tenancy() tenancy.Store
+	AuditLog() audit.Store
 	Jobs() job.Store
 	Backup() backup.Store
 	Enrolment() enroll.Store
@@ -57,7 +59,8 @@ func Run(t *testing.T, b Backend) {
 	t.Run("absent", func(t *testing.T) { absent(t, b) })
 	t.Run("foreign text", func(t *testing.T) { foreignText(t, b) })
 	t.Run("snapshots", func(t *testing.T) { snapshots(t, b) })
-	t.Run("audit", func(t *testing.T) { audit(t, b) })
+	t.Run("audit", func(t *testing.T) { auditLines(t, b) })
+	t.Run("audit chains", func(t *testing.T) { auditChains(t, b) })
 	t.Run("facts", func(t *testing.T) { facts(t, b) })
 	t.Run("instances", func(t *testing.T) { instances(t, b) })
 	t.Run("backup", func(t *testing.T) { backupRecords(t, b) })
