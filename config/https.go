@@ -15,6 +15,9 @@ type HTTPS struct {
 	CertFile string   `toml:"cert_file"` // with its chain, in PEM; "": of an authority that the service makes itself
 	KeyFile  string   `toml:"key_file"`
 	Names    []string `toml:"names"` // host names and addresses that its own certificate is for; none: those of the machine
+
+	// AllowPrivate are networks that OIDC providers may be in, though not public.
+	AllowPrivate []string `toml:"allow_private,omitempty"`
 }
 
 func (c *Config) checkHTTPS(p *Problems) {
@@ -23,7 +26,7 @@ func (c *Config) checkHTTPS(p *Problems) {
 		for _, x := range []struct {
 			key string
 			set bool
-		}{{"url", h.URL != ""}, {"cert_file", h.CertFile != ""}, {"key_file", h.KeyFile != ""}, {"names", len(h.Names) > 0}} {
+		}{{"url", h.URL != ""}, {"cert_file", h.CertFile != ""}, {"key_file", h.KeyFile != ""}, {"names", len(h.Names) > 0}, {"allow_private", len(h.AllowPrivate) > 0}} {
 			if x.set {
 				p.add("https."+x.key, "it needs https.listen: set that, or remove this")
 			}
@@ -36,6 +39,7 @@ func (c *Config) checkHTTPS(p *Problems) {
 	if h.URL != "" && !isSite(h.URL) {
 		p.add("https.url", "%q is not the address of a site: write https://HOST or https://HOST:PORT, with nothing after it", clip(h.URL))
 	}
+	p.networks("https.allow_private", h.AllowPrivate)
 	c.checkCertificate(p)
 }
 

@@ -21,6 +21,8 @@ var (
 func (d *daemon) buildAccounts(c *catalog.Catalog) *account.Service {
 	return account.New(account.Options{
 		Store: c.Accounts(), Sealer: d.ring, Holds: api.PermissionsOf, Given: api.Permissions(),
+		FirstCode: func(code string) error { return d.web.first.check(code) },
+		OIDC:      func(ctx context.Context) (bool, error) { return d.providers.Master(ctx) },
 		Brand: func(ctx context.Context) (string, bool, error) {
 			v, err := d.tenants.Settings(ctx)
 			return v.Product, v.Logo != "", err

@@ -124,7 +124,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	d.gate.open()
 	sdNotify(ctx, notifyReady)
 	log.G(ctx).WithField(log.Dur, time.Since(start).Milliseconds()).Info("mooringd is ready")
-	if err := d.announceWeb(ctx); err != nil {
+	if err := errors.Join(d.announceWeb(ctx), d.announceFirst(ctx)); err != nil {
 		return err
 	}
 	return rungroup.Run(ctx,

@@ -106,7 +106,9 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 	if d.web, err = buildWeb(cfg, s); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	d.providers = oidc.New(oidc.Options{Store: c.Providers(), Sealer: d.ring, URL: d.webURL})
+	if d.providers, err = d.buildProviders(cfg, c); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	d.accounts = d.buildAccounts(c)
 	d.listeners = newListeners(api.New(api.Options{
 		Answers: d.answers,

@@ -3,19 +3,29 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"mooring.dev/mooring/config"
+	"mooring.dev/mooring/hostsvc/internal/account"
+	"mooring.dev/mooring/hostsvc/internal/account/oidc"
 	"mooring.dev/mooring/hostsvc/internal/api"
 	"mooring.dev/mooring/hostsvc/internal/ca"
+	"mooring.dev/mooring/hostsvc/internal/catalog"
+	"mooring.dev/mooring/hostsvc/internal/netguard"
+	"mooring.dev/mooring/hostsvc/internal/portal"
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/transport"
 	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
 )
 
 // webDoor is the name of the door for people.
@@ -26,12 +36,14 @@ type web struct {
 	certificate func() (*tls.Certificate, error)
 	given       *ca.Given     // nil: the certificate is the service's own
 	own         *ca.Authority // nil: it is given
+	first       *firstCode
 }
 
 // buildWeb opens the certificate of the channel for people, if cfg asks for
 // one. The authority for it is made at the first start.
 func buildWeb(cfg config.Config, s state) (w web, err error) {
 	h := cfg.HTTPS
+	w.first = newFirstCode()
 	switch {
 	case h.Listen == "":
 		return w, nil
@@ -92,22 +104,49 @@ func (d *daemon) webDoors(cfg config.Config) []*door {
 	if cfg.HTTPS.Listen == "" {
 		return nil
 	}
+	id := d.gate.before(api.PeoplePeers(d.accounts))
+	pages := http.NewServeMux()
+	pages.Handle("/oidc/", d.gate.guard(api.OIDCPages(d.providers, oidc.Life)))
+	pages.Handle("/", portal.New(portal.Options{
+		API: d.listeners.server.Inside(), Identify: id,
+		Login: d.accounts.Login, FirstAdmin: d.accounts.FirstVisit, Logo: d.logo, Version: d.version,
+	}))
 	return []*door{{
 		name: webDoor,
 		key:  doorKey{network: "tcp", address: cfg.HTTPS.Listen, vm: webDoor},
-		web:  &api.Web{Certificate: d.web.certificate, Identity: d.gate.before(d.person), Pages: http.HandlerFunc(page)},
+		web:  &api.Web{Certificate: d.web.certificate, Identity: id, Pages: pages},
 	}}
 }
 
-// person is whoever makes a request on the channel for people.
-func (d *daemon) person(_ context.Context, r *http.Request) (volspec.Caller, error) {
-	return volspec.Caller{Visitor: true, Actor: "visitor:" + r.RemoteAddr, From: r.RemoteAddr}, nil
+// providerDial is how long a provider may take to take a connection.
+const providerDial = 10 * time.Second
+
+// buildProviders makes log-in by OIDC providers. Its parts know each other only
+// when they are asked.
+func (d *daemon) buildProviders(cfg config.Config, c *catalog.Catalog) (*oidc.Service, error) {
+	guard, err := netguard.New(cfg.HTTPS.AllowPrivate)
+	if err != nil {
+		return nil, err
+	}
+	return oidc.New(oidc.Options{
+		Store: c.Providers(), Sealer: d.ring, URL: d.webURL,
+		Client:  &http.Client{Transport: &http.Transport{DialContext: guard.Dialer(providerDial).DialContext, TLSHandshakeTimeout: providerDial, ForceAttemptHTTP2: true}},
+		Attempt: func(from string) error { return d.accounts.Attempt(from) },
+		Enter: func(ctx context.Context, c volspec.Caller, p oidc.Person, agent string) (wire.Session, string, error) {
+			return d.accounts.LoginSubject(ctx, c, account.Subject{Group: p.GroupName, Subject: p.Subject, Name: p.Name, Email: p.Email, Role: p.Role}, agent)
+		},
+	}), nil
 }
 
-// page stands where the portal will be.
-func page(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte("mooringd\n")) // a peer that went away is its own affair
+// logo is the picture of this installation, nil if it has none.
+func (d *daemon) logo(ctx context.Context) ([]byte, error) {
+	v, err := d.tenants.Settings(ctx)
+	if err != nil || v.Logo == "" {
+		return nil, err
+	}
+	_, text, _ := strings.Cut(v.Logo, ",")
+	b, err := base64.StdEncoding.DecodeString(text)
+	return b, errkind.Wrap(errkind.Corrupt, err, "the logo of this installation is damaged: set it again")
 }
 
 // webURL is the channel for people as they reach it, "" if there is none.

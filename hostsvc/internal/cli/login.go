@@ -95,7 +95,7 @@ func (t *tool) login(cmd *cobra.Command, l loginFlags) error {
 		return err
 	}
 	if again && before.TokenID != "" && before.Server == s.Server && before.User == s.User && before.Tenant == s.Tenant {
-		t.endToken(cmd.Context(), s, before.TokenID)
+		t.endToken(cmd.Context(), before)
 	}
 	until := ""
 	if !s.Expires.IsZero() {
@@ -105,13 +105,13 @@ func (t *tool) login(cmd *cobra.Command, l loginFlags) error {
 }
 
 // endToken ends a token that has a successor. It would end by itself.
-func (t *tool) endToken(ctx context.Context, s stored, id string) {
+func (t *tool) endToken(ctx context.Context, s stored) {
 	admin, err := t.Web.Connect(s.Server, s.trust(), s.Token)
 	if err != nil {
 		return
 	}
 	defer admin.Close()
-	if err := admin.RemoveToken(ctx, id); err != nil && !errkind.Is(err, errkind.NotFound) {
+	if err := admin.RemoveToken(ctx, s.TokenID); err != nil && !errkind.Is(err, errkind.NotFound) && !errkind.Is(err, errkind.Denied) {
 		fmt.Fprintf(t.Err, "The token of the log-in before could not be ended: %s\n", clean(errkind.Text(err), false))
 	}
 }

@@ -178,7 +178,7 @@ func (s *Service) ask(ctx context.Context, p Provider, n pending, code string) (
 		name = cmp.Or(text("preferred_username"), text("email"))
 	}
 	return Person{
-		Group: p.Group, GroupName: n.Tenant, Subject: p.Body.Issuer + " " + id.Subject,
+		GroupName: n.Tenant, Subject: p.Body.Issuer + " " + id.Subject,
 		Name: name, Email: text("email"), Role: p.Body.Role,
 	}, nil
 }
