@@ -123,3 +123,11 @@ func TestAlarmsLeadToWhatTheyAreAbout(t *testing.T) {
 		})
 	}
 }
+
+func TestPagesFollowJobsWhileTheyRun(t *testing.T) {
+	w := newWorld(t, owner)
+	w.answers["GET /events"] = "event: job\ndata: " + `{"kind":"job","job":{"id":"j1","state":"running","object":"db","progress":{"done_bytes":1073741824,"total_bytes":4294967296,"eta_seconds":-1}}}` + "\n\n"
+	a := w.get("/live")
+	assert.Equal(t, "text/event-stream", a.Header().Get("Content-Type"))
+	assert.Contains(t, a.Body.String(), "event: job\ndata: {\"id\":\"j1\",\"state\":\"running\",\"label\":\"Running\",\"done\":1073741824,\"total\":4294967296,\"text\":\"25 %, 1 GiB of 4 GiB\",\"over\":false}")
+}

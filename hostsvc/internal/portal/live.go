@@ -3,6 +3,7 @@ package portal
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -48,6 +49,9 @@ func live(q *request) error {
 	out := http.NewResponseController(q.w)
 	if err := out.SetWriteDeadline(time.Time{}); err != nil {
 		log.G(q.ctx()).WithField(log.Err, err.Error()).Debug("the answer keeps its deadline")
+	}
+	if _, err := io.WriteString(q.w, "retry: 5000\n\n"); err != nil || out.Flush() != nil {
+		return nil // the browser has gone
 	}
 	for e, err := range q.api.Events(q.ctx(), "") {
 		if err != nil {

@@ -102,6 +102,9 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	body, err := json.Marshal(a)
 	require.NoError(w.t, err)
+	if stream, is := a.(string); is {
+		body = []byte(stream)
+	}
 	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(body))), Request: r}, nil
 }
 
