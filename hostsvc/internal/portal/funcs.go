@@ -29,8 +29,7 @@ func (r *renderer) funcs() template.FuncMap {
 		"date": func(t any) template.HTML { return r.time(t, "2 Jan 2006") },
 		"hour": func(t any) template.HTML { return r.time(t, "15:04") },
 		"ago":  r.ago, "icon": icon, "state": stateOf, "join": strings.Join, "title": title, "roleName": roleName,
-		"local": func(t time.Time) time.Time { return t.In(r.q.zone()) },
-		"zone":  func() string { return r.q.zone().String() },
+		"zone": func() string { return r.q.zone().String() },
 		// the request
 		"can":         func(permission string) bool { return r.q.can(permission) },
 		"opens":       func(path string) bool { return r.q.opens(path) },

@@ -64,7 +64,7 @@ type frame struct {
 	Product               string
 	Logo                  bool
 	Theme, Version        string
-	User, Master, Search  bool
+	User, Search          bool
 	Session               wire.Session
 	Nav                   []navGroup
 	Missing, Setup        string // see request.missing
@@ -105,7 +105,7 @@ func (q *request) frame(name, title string) frame {
 		f.Problem = sentence(errkind.Text(q.problem))
 	}
 	if q.user() {
-		f.User, f.Session, f.Master = true, q.session, q.caller.Admin
+		f.User, f.Session = true, q.session
 		f.Nav, f.Search = q.nav(), q.opens("/search")
 		f.Missing, f.Setup = q.missing()
 	}
