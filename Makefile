@@ -106,7 +106,7 @@ faults: peers ## every call of the backup service and to vSphere fails, or is it
 
 .PHONY: e2e
 e2e: peers ## end-to-end tests; RUN=pattern selects some, HYPERVISOR=vsphere
-	$(if $(filter vsphere,$(HYPERVISOR)),MOORING_E2E_HYPERVISOR=vsphere) $(if $(RUN),$(GO) test -count=1 -timeout 40m -v -run '$(RUN)' ./e2e,tools/e2e.sh)
+	$(if $(filter vsphere,$(HYPERVISOR)),MOORING_E2E_HYPERVISOR=vsphere) $(if $(RUN),$(GO) test -count=1 -timeout 40m -v -run '$(RUN)' $(if $(filter TestPortal%,$(RUN)),./e2e/portal,./e2e),tools/e2e.sh)
 
 .PHONY: cover
 cover: peers ## coverage of the packages in dist/cover.html

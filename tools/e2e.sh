@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs all end-to-end tests, in two labs at the same time: most of them wait
-# for engines, not for a processor. Needs root. Exit status 0: all passed.
+# for engines, not for a processor. The tests of the portal have a lab of their
+# own, and no engine. Needs root. Exit status 0: all passed.
 #
 # They run on the local hypervisor, some of them again on vSphere. With
 # MOORING_E2E_HYPERVISOR=vsphere all run there that do not choose themselves.
@@ -18,6 +19,7 @@ again='^Test(VolumeLifecycle|OneGuestAtATime|PowerOffFreesVolumes|VMGroupIsolati
 mkdir -p .cache
 go test -count=1 ./e2e/harness
 go test -c -o .cache/e2e.test ./e2e
+go test -c -o .cache/e2e-portal.test ./e2e/portal
 tests() { (cd e2e && exec ../.cache/e2e.test -test.v -test.timeout 60m "$@"); }
 # apart runs the tests with a site of their own, one lab after the other.
 apart() {
@@ -28,6 +30,9 @@ apart() {
 		return
 	fi
 	failed=0
+	echo "--- the portal, in a browser"
+	(cd e2e/portal && exec ../../.cache/e2e-portal.test -test.v -test.timeout 20m) & now=$!
+	wait $now || failed=1
 	tests -test.run "$own" & now=$!
 	wait $now || failed=1
 	echo "--- again, on vSphere"

@@ -24,7 +24,7 @@ import (
 var pageScript string
 
 // patience is how long a page may take to show what a step needs.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // Tab is a window of one person: it shares no cookies with others.
 type Tab struct {

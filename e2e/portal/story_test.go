@@ -1,0 +1,226 @@
+package portal
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"mooring.dev/mooring/e2e/harness"
+)
+
+// The story that the portal is made for: a provider's first visit, two tenants
+// out of a pool of ten sockets, whose services the provider configures, and a
+// tenant who then helps himself.
+func TestPortalStory(t *testing.T) {
+	s := newSite(t, "story", "web1", "web2", "db1")
+	shot := &picture{story: "story"}
+
+	// The first visit.
+	master := s.tab(t)
+	master.Open("/")
+	master.Sees("Welcome", "One-time code")
+	shot.of(master, "first-visit")
+	master.Fill("One-time code", "WRONG-CODE")
+	master.Fill("Several tenants", "true")
+	master.Fill("User", "root")
+	master.Fill("Password", masterPassword)
+	master.Fill("Password again", masterPassword)
+	master.Press("Create administrator")
+	master.Sees("code")
+	master.Fill("One-time code", s.code(t))
+	master.Fill("Password", masterPassword)
+	master.Fill("Password again", masterPassword)
+	master.Press("Create administrator")
+	master.Sees("no tenants")
+	shot.of(master, "no-tenants")
+
+	// Ten sockets, two tenants.
+	master.Press("Allowances")
+	master.Press("Edit the pool")
+	master.Fill("Sockets allowed", "10")
+	master.Press("Save")
+	master.Sees("0 of 10 delegated")
+	shot.of(master, "pool")
+	first := s.createTenant(master, shot, "Tenant1", "2")
+	second := s.createTenant(master, shot, "Tenant2", "4")
+	master.Press("Allowances")
+	master.Sees("6 of 10 delegated", "4 left")
+	master.Press("Tenants")
+	master.Sees("Tenant1", "Tenant2", "Not configured")
+	shot.of(master, "two-tenants")
+	master.Press("Table")
+	shot.of(master, "two-tenants-table")
+
+	// A tenant comes too early.
+	one := s.logIn(t, "Tenant1", "ops", first)
+	one.Sees("Change your password")
+	shot.of(one, "must-change")
+	changePassword(one, first)
+	one.Sees("Your service is not configured")
+	shot.of(one, "not-configured")
+
+	// Three steps for each.
+	s.configure(t, master, shot, "Tenant1", "web1")
+	s.configure(t, master, shot, "Tenant2", "db1")
+	one.Open("/")
+	one.Misses("Your service is not configured")
+	shot.of(one, "configured")
+
+	// The tenant helps himself.
+	secret := make([]byte, 300_000)
+	for i := range secret {
+		secret[i] = byte(rand.Uint32())
+	}
+	s.fill(t, "web1", "shop", map[string][]byte{"orders/2026.csv": secret, "readme.txt": []byte("the shop of Tenant1\n")})
+	protect(one, shot)
+	got := recoverFile(t, one, shot)
+	require.True(t, bytes.Equal(secret, got), "the file comes back as it was")
+
+	// Nothing of it is there for the other.
+	two := s.logIn(t, "Tenant2", "ops", second)
+	changePassword(two, second)
+	for _, page := range []string{"/", "/volumes", "/jobs", "/points", "/repositories", "/activities", "/audit", "/users"} {
+		two.Open(page)
+		two.Misses("Tenant1", "shop", "web1", "orders")
+	}
+	shot.of(two, "other-tenant")
+}
+
+// Passwords of the story.
+const (
+	masterPassword = "correct horse battery 1"
+	tenantPassword = "another good password 2"
+)
+
+// createTenant fills the form for a tenant and returns the password of its
+// first user, which is shown once.
+func (s *site) createTenant(p *harness.Tab, shot *picture, name, sockets string) string {
+	p.Press("Tenants")
+	p.Press("Create new tenant")
+	if name == "Tenant1" {
+		shot.of(p, "create-tenant")
+		p.Fill("Tenant name", name)
+		p.Fill("E-mail", "no address")
+		p.Fill("Website", "example.com")
+	}
+	p.Fill("Tenant name", name)
+	p.Fill("Description", "Customer "+name)
+	p.Fill("E-mail", "ops@"+name+".example")
+	p.Fill("Contact phone", "+49 30 5550100")
+	p.Fill("Website", "https://"+name+".example")
+	p.Fill("Address", "1 Harbour Road, Hamburg")
+	p.Fill("Labels", "gold, north")
+	p.Fill("Sockets allowed", sockets)
+	p.Fill("User name", "ops")
+	p.Fill("Generate a password", "true")
+	p.Press("Create tenant")
+	p.Sees(name+" is created", "shown only now")
+	if name == "Tenant1" {
+		shot.of(p, "tenant-created")
+	}
+	return p.Text(".secret code")
+}
+
+func changePassword(p *harness.Tab, old string) {
+	p.Fill("Password until now", old)
+	p.Fill("New password", tenantPassword)
+	p.Fill("New password again", tenantPassword)
+	p.Press("Change password")
+}
+
+// configure leads a tenant through the wizard.
+func (s *site) configure(t *testing.T, p *harness.Tab, shot *picture, tenant, vm string) {
+	seen := tenant == "Tenant1"
+	p.Press("Tenants")
+	p.Press("Cards")
+	p.PressIn(tenant, "Configure")
+	p.Sees("Step 1 of 3")
+	p.Fill(vm, "true")
+	p.Fill("Right to "+s.ds.Name, "Create volumes")
+	p.Fill("All volumes on "+s.ds.Name, "512mb")
+	p.Fill("Default datastore", s.ds.Name)
+	if seen {
+		shot.of(p, "wizard-inventory")
+	}
+	p.Press("Save and continue")
+	p.Sees("Step 2 of 3", "The inventory is saved")
+	if seen {
+		shot.of(p, "wizard-transporters")
+	}
+	p.Press("Save and continue")
+	p.Sees("Step 3 of 3")
+	if seen {
+		shot.of(p, "wizard-repositories")
+	}
+	p.Fill("Folder", filepath.Join(lab.Dir, "repositories", tenant))
+	p.Press("Create repository")
+	p.Sees("The service of " + tenant + " is configured")
+	if seen {
+		shot.of(p, "wizard-done")
+		p.Press("Look at the tenant")
+		shot.of(p, "tenant")
+	}
+}
+
+// protect makes a job for the volume, runs it and watches it end.
+func protect(p *harness.Tab, shot *picture) {
+	p.Press("Volumes")
+	p.Sees("shop", "Unprotected")
+	shot.of(p, "volumes")
+	p.Press("Jobs")
+	p.Sees("No jobs yet")
+	p.Press("Create job")
+	p.Fill("Name of the job", "nightly")
+	p.Fill("shop", "true")
+	shot.of(p, "job-what")
+	p.Press("Next")
+	p.Sees("Where the recovery points are kept", "main")
+	p.Press("Next")
+	p.Sees("When it runs")
+	p.Fill("Time", "02:30")
+	shot.of(p, "job-when")
+	p.Press("Next")
+	p.Fill("One a day for", "7")
+	shot.of(p, "job-keep")
+	p.Press("Next")
+	p.Sees("How points come about")
+	p.Press("Next")
+	p.Sees("Review", "shop", "Next runs")
+	shot.of(p, "job-review")
+	p.Press("Create job")
+	p.Sees("nightly")
+	shot.of(p, "job")
+	p.Press("Run now")
+	p.Sees("The backup has begun")
+	p.Sees("this is the first backup of it", "Done") // by events: nobody loads the page again
+	p.Misses("Queued")
+	shot.of(p, "activity")
+	p.Press("Overview")
+	shot.of(p, "protected")
+}
+
+// recoverFile finds the volume's recovery point and downloads a file out of it.
+func recoverFile(t *testing.T, p *harness.Tab, shot *picture) []byte {
+	t.Helper()
+	p.Press("Recovery points")
+	p.Sees("shop", "1 point")
+	p.Press("shop")
+	shot.of(p, "points")
+	links := p.Links()
+	at := slices.IndexFunc(links, func(l string) bool { return strings.HasPrefix(l, "/points/") })
+	require.GreaterOrEqual(t, at, 0, "%s", p.Words())
+	p.Open(links[at])
+	p.Sees("Recovery point of shop")
+	shot.of(p, "point")
+	p.Press("Browse files")
+	p.Sees("readme.txt")
+	p.Press("orders")
+	p.Sees("2026.csv")
+	shot.of(p, "files")
+	return p.Download("Download 2026.csv")
+}
