@@ -13,20 +13,20 @@ func (s *Service) gatherMachines(ctx context.Context, g volspec.VMGroupID, at ti
 	if err != nil || len(machines) == 0 {
 		return nil, err
 	}
-	newestJob, err := s.newestJobs(ctx, g, kindMachine, len(machines))
+	newestJob, err := s.newestJobs(ctx, g, kindMachine)
 	if err != nil {
 		return nil, err
 	}
 	var out []protectionFacts
 	err = s.o.Store.View(ctx, func(tx Tx) error {
 		out = nil
-		policies, err := tx.Policies(g)
+		policies, err := policiesBy(tx, g)
 		if err != nil {
 			return err
 		}
 		for i, m := range machines {
 			f := protectionFacts{machine: &machines[i], now: at, lastJob: newestJob[string(m.ID)]}
-			for _, p := range policies {
+			for _, p := range policies[m.Group.ID] {
 				if enabled(p) && selectsMachine(p, m) {
 					f.policies = append(f.policies, p)
 				}

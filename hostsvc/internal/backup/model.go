@@ -171,6 +171,7 @@ type PointQuery struct {
 	VMID       volspec.VMID
 	VM         string // name
 	Heads      bool   // of each set only one
+	Good       bool   // neither damaged nor being removed
 	Deleting   bool   // only those whose removal has begun
 	Before     time.Time
 	BeforeID   volspec.PointID // with Before: the last of the page before

@@ -23,32 +23,26 @@ type Plan struct {
 }
 
 // Plans lists the schedules of all enabled policies of a vmgroup, or with "" of
-// all.
+// all. Those of all are found again when that is quick; otherwise the answer is
+// as old as the last look at schedules.
 func (s *Service) Plans(ctx context.Context, group string) ([]Plan, error) {
-	var policies []Policy
-	names := map[volspec.VMGroupID]string{}
-	err := s.o.Store.View(ctx, func(tx Tx) error {
+	names, err := s.groupNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []planned
+	if group == "" {
+		all, err = s.plans.get(func() ([]planned, error) { return s.planned(ctx, "") })
+	} else {
 		var id volspec.VMGroupID
-		if group != "" {
-			g, err := s.group(tx, group)
-			if err != nil {
-				return err
-			}
-			id = g.ID
+		if err := s.inGroup(ctx, group, func(_ Tx, g volspec.VMGroup) error { id = g.ID; return nil }); err != nil {
+			return nil, err
 		}
-		all, err := tx.Groups()
-		if err != nil {
-			return err
-		}
-		for _, g := range all {
-			names[g.ID] = g.Name
-		}
-		policies, err = tx.Policies(id)
-		return err
-	})
-	var out []Plan
-	for _, sc := range s.schedules(ctx, policies) {
-		out = append(out, Plan{Policy: sc.policy.ID, VMGroup: names[sc.policy.Group], Name: sc.policy.Name, Task: sc.task, Schedule: sc.schedule, Since: sc.policy.Changed})
+		all, err = s.planned(ctx, id)
+	}
+	out := make([]Plan, 0, len(all))
+	for _, x := range all {
+		out = append(out, Plan{Policy: x.policy.ID, VMGroup: names[x.policy.Group], Name: x.policy.Name, Task: x.task, Schedule: x.schedule, Since: x.policy.Changed})
 	}
 	return out, err
 }
@@ -133,53 +127,65 @@ func (s *Service) Working(ctx context.Context, group string, limit int) ([]wire.
 	return out, nil
 }
 
-// census is what the protection of all vmgroups came to when it was last looked
-// at.
-type census struct {
-	mu     sync.Mutex
-	at     time.Time
-	took   time.Duration
-	states map[string]int
+// kept is what takes long to find out where there is much, as it was when it
+// was last found out.
+type kept[T any] struct {
+	mu   sync.Mutex
+	at   time.Time
+	took time.Duration
+	v    T
 }
 
-// Protected counts the volumes and VMs of a vmgroup by the state of their
-// protection. Those of all are counted again when that is quick; otherwise the
-// answer is as old as the last look at ages.
-func (s *Service) Protected(ctx context.Context, group string) (map[string]int, error) {
-	if group != "" {
-		all, err := s.Protection(ctx, group)
-		states := map[string]int{}
-		for _, p := range all {
-			states[p.State]++
-		}
-		return states, err
-	}
-	const quick, share = 100 * time.Millisecond, 20 // of the time spent counting
-	s.census.mu.Lock()
-	at, took, states := s.census.at, s.census.took, s.census.states
-	s.census.mu.Unlock()
-	if states != nil && (took > quick || time.Since(at) < share*took) {
-		return states, nil
+// put keeps what was found out since begun.
+func (k *kept[T]) put(v T, begun time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.at, k.took, k.v = time.Now(), time.Since(begun), v
+}
+
+// get returns what is kept. It finds it out anew if that was quick the last
+// time, and takes no more than a part of the time that goes by; what is not
+// quick is kept up to date by Run.
+func (k *kept[T]) get(find func() (T, error)) (T, error) {
+	const quick, part = 100 * time.Millisecond, 20
+	k.mu.Lock()
+	at, took, v := k.at, k.took, k.v
+	k.mu.Unlock()
+	if !at.IsZero() && (took > quick || time.Since(at) < part*took) {
+		return v, nil
 	}
 	begun := time.Now()
-	facts, err := s.gather(ctx, "")
-	if err != nil {
-		return nil, err
+	v, err := find()
+	if err == nil {
+		k.put(v, begun)
 	}
-	return s.count(facts, begun), nil
+	return v, err
 }
 
-// count keeps what was gathered since begun as the present census.
-func (s *Service) count(facts []protectionFacts, begun time.Time) map[string]int {
+// Protected counts the volumes and VMs of a vmgroup, or with "" of all, by the
+// state of their protection. See kept for how old the latter can be.
+func (s *Service) Protected(ctx context.Context, group string) (map[string]int, error) {
+	if group == "" {
+		return s.census.get(func() (map[string]int, error) {
+			facts, err := s.gather(ctx, "")
+			return countStates(facts), err
+		})
+	}
+	all, err := s.Protection(ctx, group)
+	states := map[string]int{}
+	for _, p := range all {
+		states[p.State]++
+	}
+	return states, err
+}
+
+func countStates(facts []protectionFacts) map[string]int {
 	states := map[string]int{}
 	for _, f := range facts {
 		if f.shown() {
 			states[judgeProtection(f).State]++
 		}
 	}
-	s.census.mu.Lock()
-	defer s.census.mu.Unlock()
-	s.census.at, s.census.took, s.census.states = time.Now(), time.Since(begun), states
 	return states
 }
 

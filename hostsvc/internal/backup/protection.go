@@ -110,7 +110,7 @@ func (s *Service) gather(ctx context.Context, g volspec.VMGroupID) ([]protection
 	if err != nil {
 		return nil, err
 	}
-	newestJob, err := s.newestJobs(ctx, g, kindBackup, len(volumes))
+	newestJob, err := s.newestJobs(ctx, g, kindBackup)
 	if err != nil {
 		return nil, err
 	}
@@ -118,13 +118,13 @@ func (s *Service) gather(ctx context.Context, g volspec.VMGroupID) ([]protection
 	at := now()
 	err = s.o.Store.View(ctx, func(tx Tx) error {
 		out = out[:0]
-		policies, err := tx.Policies(g)
+		policies, err := policiesBy(tx, g)
 		if err != nil {
 			return err
 		}
 		for _, v := range volumes {
 			f := protectionFacts{volume: v, now: at, lastJob: newestJob[string(v.ID)]}
-			for _, p := range policies {
+			for _, p := range policies[v.Group.ID] {
 				if enabled(p) && selects(p, v) {
 					f.policies = append(f.policies, p)
 				}
@@ -143,9 +143,19 @@ func (s *Service) gather(ctx context.Context, g volspec.VMGroupID) ([]protection
 	return append(out, machines...), err
 }
 
+// policiesBy are the policies of a vmgroup, or with "" of all, by vmgroup.
+func policiesBy(tx Tx, g volspec.VMGroupID) (map[volspec.VMGroupID][]Policy, error) {
+	all, err := tx.Policies(g)
+	by := map[volspec.VMGroupID][]Policy{}
+	for _, p := range all {
+		by[p.Group] = append(by[p.Group], p)
+	}
+	return by, err
+}
+
 // newestJobs are the jobs of a kind that ended last, by what they were of.
-func (s *Service) newestJobs(ctx context.Context, g volspec.VMGroupID, kind string, objects int) (map[string]*job.Job, error) {
-	ended, err := s.o.Jobs.List(ctx, job.Query{Group: g, Kind: kind, Ended: true, Limit: 10 * objects})
+func (s *Service) newestJobs(ctx context.Context, g volspec.VMGroupID, kind string) (map[string]*job.Job, error) {
+	ended, err := s.o.Jobs.List(ctx, job.Query{Group: g, Kind: kind, Last: true})
 	if err != nil {
 		return nil, err
 	}
@@ -161,13 +171,11 @@ func (s *Service) newestJobs(ctx context.Context, g volspec.VMGroupID, kind stri
 // newestGood is the newest point of a volume that can be restored, nil for
 // none.
 func newestGood(tx Tx, v Volume) (*Point, error) {
-	all, err := tx.Points(PointQuery{Group: v.Group.ID, VolumeID: v.ID, Volume: v.Name.Volume, Limit: 50})
-	for _, p := range all {
-		if p.good() {
-			return &p, err
-		}
+	all, err := tx.Points(PointQuery{Group: v.Group.ID, VolumeID: v.ID, Volume: v.Name.Volume, Good: true, Limit: 1})
+	if err != nil || len(all) == 0 {
+		return nil, err
 	}
-	return nil, err
+	return &all[0], nil
 }
 
 // rank puts first what needs somebody.
@@ -203,7 +211,7 @@ func (s *Service) watchAges(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.count(facts, begun)
+	s.census.put(countStates(facts), begun)
 	late, known := map[string]bool{}, map[string]bool{}
 	for _, f := range facts {
 		name := f.name()

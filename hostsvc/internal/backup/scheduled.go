@@ -44,17 +44,14 @@ func (p Policy) tasks() map[string]string {
 // Scheduled are the schedules of all policies that are enabled, in vmgroups that
 // may protect something.
 func (s *Service) Scheduled(ctx context.Context) ([]job.Scheduled, error) {
-	var policies []Policy
-	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
-		policies, err = tx.Policies("")
-		return err
-	})
+	begun := time.Now()
+	found, err := s.planned(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	policies, err = permitted(ctx, s, true, policies, func(p Policy) volspec.VMGroupID { return p.Group })
-	var all []job.Scheduled
-	for _, x := range s.schedules(ctx, policies) {
+	s.plans.put(found, begun)
+	all := make([]job.Scheduled, 0, len(found))
+	for _, x := range found {
 		p := x.policy
 		all = append(all, job.Scheduled{
 			Policy: p.ID, Group: p.Group, Task: x.task, Kind: kindPolicy, Schedule: x.schedule, Since: p.Changed,
@@ -64,7 +61,21 @@ func (s *Service) Scheduled(ctx context.Context) ([]job.Scheduled, error) {
 			},
 		})
 	}
-	return all, err
+	return all, nil
+}
+
+// planned are the schedules of Scheduled of one vmgroup, or with "" of all.
+func (s *Service) planned(ctx context.Context, g volspec.VMGroupID) ([]planned, error) {
+	var policies []Policy
+	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
+		policies, err = tx.Policies(g)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	policies, err = permitted(ctx, s, true, policies, func(p Policy) volspec.VMGroupID { return p.Group })
+	return s.schedules(ctx, policies), err
 }
 
 // planned is one schedule of a policy.

@@ -43,7 +43,8 @@ type Service struct {
 	repos    keylock.Map[volspec.RepositoryID]
 	sessions sessions
 	budgets  budgets
-	census   census
+	census   kept[map[string]int]
+	plans    kept[[]planned]
 }
 
 // New returns a service that does nothing until it is called.

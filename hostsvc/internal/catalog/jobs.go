@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"mooring.dev/mooring/hostsvc/internal/job"
@@ -115,7 +116,8 @@ func (t *tx) Jobs(q job.Query) ([]job.Job, error) {
 	if q.State != "" {
 		add("state = ?", q.State)
 	}
-	if q.Open {
+	open := q.Open || q.State == job.Queued || q.State == job.Running
+	if open {
 		add(openJobs)
 	}
 	if q.Ended {
@@ -139,12 +141,23 @@ func (t *tx) Jobs(q job.Query) ([]job.Job, error) {
 	if !q.To.IsZero() {
 		add("created < ?", fromTime(q.To))
 	}
+	if q.Last {
+		of, values := "", []any{q.Kind}
+		if q.Group != "" {
+			of, values = " AND group_id = ?", append(values, q.Group)
+		}
+		add("state NOT IN ('queued', 'running') AND (object, created) IN (SELECT object, MAX(created) FROM jobs WHERE kind = ?"+of+
+			" AND object > '' AND state NOT IN ('queued', 'running') GROUP BY object)", values...)
+	}
 	if q.Runs {
 		add("(unique_key = '' OR kind = 'policy')")
 	}
 	order := " ORDER BY created DESC, id DESC"
 	if q.OldestFirst {
 		order = " ORDER BY created, id"
+	}
+	if open { // they are few: sort them, rather than look for them among all by their order
+		order = strings.ReplaceAll(order, " created", " +created")
 	}
 	query += order
 	if q.Limit > 0 {

@@ -72,6 +72,9 @@ func (t *tx) Points(q backup.PointQuery) ([]backup.Point, error) {
 	if q.Heads {
 		add("(set_id = '' OR id = (SELECT MIN(s.id) FROM points s WHERE s.set_id = points.set_id))")
 	}
+	if q.Good {
+		add("state <> ? AND deleting = 0", volspec.Damaged)
+	}
 	if q.Deleting {
 		add("deleting = 1")
 	}

@@ -120,6 +120,7 @@ type Query struct {
 	Policy   volspec.PolicyID
 	Before   time.Time
 	BeforeID volspec.JobID
+	Last     bool      // of each object only the newest of Kind that has ended
 	From, To time.Time // created at From or later, before To
 	Runs     bool      // without those that another job or the service itself began
 	// OldestFirst turns the order round; then there are no pages.

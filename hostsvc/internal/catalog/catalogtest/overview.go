@@ -120,6 +120,66 @@ func calendarRuns(t *testing.T, b Backend) {
 	})
 }
 
+// lastJobs: of each object the newest that has ended, whatever is open after it.
+func lastJobs(t *testing.T, b Backend) {
+	c := open(t, b)
+	jobs(t, c, func(tx job.Tx) error {
+		for n, x := range []struct {
+			g      volspec.VMGroupID
+			object string
+			state  job.State
+		}{
+			{groupA, "one", job.Done}, {groupA, "one", job.Failed}, {groupA, "one", job.Running}, {groupA, "two", job.Done},
+			{groupA, "three", job.Queued}, {groupB, "four", job.Done}, {groupA, "", job.Done},
+		} {
+			j := jobN(n, x.g, x.state)
+			j.Object = x.object
+			if err := tx.PutJob(j); err != nil {
+				return err
+			}
+		}
+		other := jobN(50, groupA, job.Done)
+		other.Object, other.Kind = "one", "other"
+		return tx.PutJob(other)
+	})
+	viewJobs(t, c, func(tx job.Tx) error {
+		got, err := tx.Jobs(job.Query{Group: groupA, Kind: "k", Last: true})
+		require.NoError(t, err)
+		assert.Equal(t, []string{"j003", "j001"}, jobIDs(got))
+		got, err = tx.Jobs(job.Query{Kind: "k", Last: true})
+		assert.Equal(t, []string{"j005", "j003", "j001"}, jobIDs(got))
+		return err
+	})
+}
+
+// goodPoints: damaged ones and those whose removal has begun are not good.
+func goodPoints(t *testing.T, b Backend) {
+	c := open(t, b)
+	backups(t, c, func(tx backup.Tx) error {
+		r := repoN(1, groupA)
+		if err := errors.Join(tx.PutRepository(r), tx.PutSealed(r.ID, "sealed")); err != nil {
+			return err
+		}
+		for n := range 4 {
+			p := pointN(n*2, r)
+			if n == 3 {
+				p.State = volspec.Damaged
+			}
+			p.Deleting = n == 2
+			if err := tx.PutPoint(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	require.NoError(t, c.Backup().View(context.Background(), func(tx backup.Tx) error {
+		got, err := tx.Points(backup.PointQuery{Group: groupA, VolumeID: "v1", Volume: "db", Good: true, Limit: 1})
+		require.Len(t, got, 1)
+		assert.Equal(t, volspec.PointID("p002"), got[0].ID)
+		return err
+	}))
+}
+
 // twoTenants fills both groups with things of the same names.
 func twoTenants(t *testing.T, c Catalog) {
 	t.Helper()

@@ -74,6 +74,8 @@ func Run(t *testing.T, b Backend) {
 	t.Run("OIDC providers", func(t *testing.T) { providers(t, b) })
 	t.Run("counts of jobs", func(t *testing.T) { jobCounts(t, b) })
 	t.Run("runs of the calendar", func(t *testing.T) { calendarRuns(t, b) })
+	t.Run("last jobs", func(t *testing.T) { lastJobs(t, b) })
+	t.Run("good points", func(t *testing.T) { goodPoints(t, b) })
 	t.Run("things", func(t *testing.T) { things(t, b) })
 	t.Run("search", func(t *testing.T) { search(t, b) })
 	t.Run("details of tenants", func(t *testing.T) { tenantDetails(t, b) })

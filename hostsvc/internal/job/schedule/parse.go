@@ -3,6 +3,7 @@ package schedule
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 	_ "time/tzdata" // the machine may have no time zones installed
 
@@ -47,14 +48,22 @@ func Parse(expr, zone string) (Schedule, error) {
 	return s, nil
 }
 
+// zones are those that were read from their files, by name: there are a few
+// hundred at most.
+var zones sync.Map
+
 func location(zone string) (*time.Location, error) {
 	if zone == "" {
 		return time.Local, nil
+	}
+	if loc, ok := zones.Load(zone); ok {
+		return loc.(*time.Location), nil
 	}
 	loc, err := time.LoadLocation(zone)
 	if err != nil {
 		return nil, errkind.New(errkind.Invalid, `the time zone %q is not known: write a name of the time zone database, for example "Europe/Berlin" or "UTC"`, zone)
 	}
+	zones.Store(zone, loc)
 	return loc, nil
 }
 
