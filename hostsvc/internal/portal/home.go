@@ -57,10 +57,7 @@ func showHome(q *request) error {
 	if q.caller.Admin {
 		return q.masterHome(p)
 	}
-	t, err := q.api.Tenant(q.ctx(), q.tenant())
-	if err != nil {
-		return err
-	}
+	t := q.tenantNow()
 	p.Tenant, p.Empty = &t, t.Readiness.Ready && d.Points == 0 && d.Protected+d.Pending+d.Late+d.Failed == 0
 	p.Storage.URL = q.to("/repositories")
 	p.Stats = append(q.protectionStats(d),

@@ -131,3 +131,14 @@ func TestPagesFollowJobsWhileTheyRun(t *testing.T) {
 	assert.Equal(t, "text/event-stream", a.Header().Get("Content-Type"))
 	assert.Contains(t, a.Body.String(), "event: job\ndata: {\"id\":\"j1\",\"state\":\"running\",\"label\":\"Running\",\"done\":1073741824,\"total\":4294967296,\"text\":\"25 %, 1 GiB of 4 GiB\",\"over\":false}")
 }
+
+func TestPagesDoNotWaitForAHypervisorThatIsAway(t *testing.T) {
+	w := newWorld(t, owner)
+	w.fillHome()
+	delete(w.answers, "GET /vmgroups/acme/tenant")
+	w.silent = "GET /vmgroups/acme/tenant"
+	a := w.get("/")
+	assert.Equal(t, http.StatusOK, a.Code)
+	checkPage(t, a.Body.String())
+	assert.NotContains(t, a.Body.String(), "not configured", "nobody is told what is not known")
+}

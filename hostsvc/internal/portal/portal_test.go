@@ -42,6 +42,7 @@ type world struct {
 	caller  volspec.Caller
 	answers map[string]any // by method and path; a func is called with the body
 	asked   []string
+	silent  string // what is never answered
 	handler http.Handler
 	login   func(wire.Login) (wire.Session, string, error)
 }
@@ -86,6 +87,10 @@ func (w *world) session() wire.Session {
 func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	key := r.Method + " " + strings.TrimPrefix(r.URL.Path, wire.Prefix)
 	w.asked = append(w.asked, key)
+	if key == w.silent {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
 	a, ok := w.answers[key]
 	status := http.StatusOK
 	if f, is := a.(func([]byte) (any, error)); is {

@@ -3,6 +3,7 @@ package portal
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"embed"
 	"html/template"
 	"net/http"
@@ -118,19 +119,33 @@ func (q *request) missing() (words, setup string) {
 	if q.tenant() == "" || q.caller.MustChange || !q.can("vmgroup.read") {
 		return "", ""
 	}
-	t, err := q.api.Tenant(q.ctx(), q.tenant())
-	if err != nil {
-		log.G(q.ctx()).WithField(log.Err, err.Error()).Warn("whether the tenant is configured is not known")
-		return "", ""
-	}
-	if t.Readiness.Ready {
-		return "", ""
-	}
-	_, words, _ = strings.Cut(t.Readiness.Message, ": ")
-	if slices.Contains(t.Readiness.Missing, wire.PartRepositories) && q.opens("/repositories") && q.can("backup.manage") {
+	r := q.tenantNow().Readiness
+	_, words, _ = strings.Cut(r.Message, ": ")
+	if slices.Contains(r.Missing, wire.PartRepositories) && q.opens("/repositories") && q.can("backup.manage") {
 		setup = "/repositories"
 	}
 	return title(strings.TrimSuffix(words, ".")), setup
+}
+
+// tenantWait is how long a page waits for what is told of the tenant beside its
+// content: a hypervisor that does not answer must not keep every page.
+const tenantWait = 2 * time.Second
+
+// tenantNow describes the tenant that the pages are about; of one that cannot be
+// read in time only the name is known.
+func (q *request) tenantNow() wire.Tenant {
+	if q.described != nil {
+		return *q.described
+	}
+	ctx, cancel := context.WithTimeout(q.ctx(), tenantWait)
+	defer cancel()
+	t, err := q.api.Tenant(ctx, q.tenant())
+	if err != nil {
+		log.G(ctx).WithField(log.Err, err.Error()).Warn("whether the tenant is configured is not known")
+		t = wire.Tenant{Name: q.tenant()}
+	}
+	q.described = &t
+	return t
 }
 
 // theme is light or dark, "" as the system has it.

@@ -30,6 +30,7 @@ type request struct {
 	welcome wire.Welcome // to a visitor
 
 	permissions []string
+	described   *wire.Tenant      // see tenantNow
 	status      int               // of the answer, 0: 200
 	problem     error             // why a form is shown again
 	fields      map[string]string // what is wrong with one of its fields

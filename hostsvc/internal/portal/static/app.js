@@ -30,12 +30,14 @@ for (const b of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-// A form is sent once.
+// A second click on a form does nothing; later it may be sent again, since its
+// answer can be a download that leaves the page.
 document.addEventListener("submit", (e) => {
-  if (e.target.method !== "post") return;
-  if (e.target.dataset.sent) { e.preventDefault(); return; }
-  e.target.dataset.sent = "yes";
-  addEventListener("pageshow", () => { delete e.target.dataset.sent; }, { once: true });
+  const form = e.target;
+  if (form.method !== "post") return;
+  if (form.dataset.sent) { e.preventDefault(); return; }
+  form.dataset.sent = "yes";
+  setTimeout(() => { delete form.dataset.sent; }, 3000);
 });
 
 // Lists that filter as soon as something is chosen.
