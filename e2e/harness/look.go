@@ -52,8 +52,12 @@ func (p *Tab) look(name string) (wrong []string) {
 	p.t.Helper()
 	for _, l := range []Look{{narrow, false}, {narrow, true}, {wide, true}, {wide, false}} {
 		p.Dress(l)
-		found, err := eval[[]string](p, "(async () => {"+p.b.axe+";\n"+accessScript+"return await violations()})()")
-		require.NoError(p.t, err)
+		var found []string
+		var err error
+		if l.Width == wide || !l.Dark { // the colours are the same at both widths
+			found, err = eval[[]string](p, "(async () => {"+p.b.axe+";\n"+accessScript+"return await violations()})()")
+			require.NoError(p.t, err)
+		}
 		more, err := eval[int](p, "(() => {"+accessScript+"return overflow()})()")
 		require.NoError(p.t, err)
 		if more > 0 {

@@ -81,6 +81,21 @@ func TestPortalStory(t *testing.T) {
 	got := recoverFile(t, one, shot)
 	require.True(t, bytes.Equal(secret, got), "the file comes back as it was")
 
+	// The provider looks in, for a time and with a reason.
+	master.Press("Tenants")
+	master.PressIn("Tenant1", "Act as")
+	master.Fill("Reason", "asked to look at the job")
+	master.Press("Act as Tenant1")
+	master.Sees("You act for tenant Tenant1")
+	master.Press("Jobs")
+	master.Sees("nightly")
+	shot.of(master, "acting")
+	master.Press("Stop acting")
+	master.Misses("You act for tenant")
+	one.Press("Audit log")
+	one.Sees("acting for Tenant1", "asked to look at the job")
+	shot.of(one, "audit")
+
 	// Nothing of it is there for the other.
 	two := s.logIn(t, "Tenant2", "ops", second)
 	changePassword(two, second)
