@@ -40,6 +40,11 @@ func (a *Admin) tell(ctx context.Context, method string, q url.Values, body any,
 // Hello asks the service for its version and abilities.
 func (a *Admin) Hello(ctx context.Context) (wire.Hello, error) { return a.hello(ctx) }
 
+// OpenAPI is the description of this interface, as JSON.
+func (a *Admin) OpenAPI(ctx context.Context) (Download, error) {
+	return a.download(ctx, nil, "openapi.json")
+}
+
 // Status describes the service itself.
 func (a *Admin) Status(ctx context.Context) (wire.Status, error) {
 	return get[wire.Status](ctx, a, nil, "status")
@@ -48,6 +53,12 @@ func (a *Admin) Status(ctx context.Context) (wire.Status, error) {
 // Doctor lets the service examine itself.
 func (a *Admin) Doctor(ctx context.Context) ([]wire.Finding, error) {
 	return get[[]wire.Finding](ctx, a, nil, "doctor")
+}
+
+// DoctorIsolation lets the service examine whether tenants learn of each other.
+// It takes a minute or less.
+func (a *Admin) DoctorIsolation(ctx context.Context) ([]wire.Finding, error) {
+	return change[[]wire.Finding](ctx, a, http.MethodPost, nil, nil, "doctor", "isolation")
 }
 
 // VMs lists all virtual machines.
