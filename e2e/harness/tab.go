@@ -199,14 +199,6 @@ func (p *Tab) Text(selector string) string {
 	return text
 }
 
-// Attribute is that of the first element that a selector of CSS finds.
-func (p *Tab) Attribute(selector, name string) string {
-	p.t.Helper()
-	value, err := ask[string](p, "document.querySelector(%s)?.getAttribute(%s) ?? ''", selector, name)
-	require.NoError(p.t, err)
-	return value
-}
-
 // Links are the addresses on this site to which links of the page lead, without
 // those that begin a download.
 func (p *Tab) Links() []string {
@@ -236,20 +228,6 @@ func (p *Tab) Misses(texts ...string) {
 	for _, text := range texts {
 		require.NotContains(p.t, p.Words(), text)
 	}
-}
-
-// Reloads loads the page again and again until it shows a text.
-func (p *Tab) Reloads(limit time.Duration, text string) {
-	p.t.Helper()
-	require.NoError(p.t, Eventually(limit, func() error {
-		if there, err := ask[bool](p, "words(document.body.innerText).includes(%s)", text); err == nil && there {
-			return nil
-		}
-		if err := p.leave(func(ctx context.Context) error { return chromedp.Do(ctx, chromedp.Reload()) }, true); err != nil {
-			return err
-		}
-		return fmt.Errorf("the page does not show %q: %s", text, p.Words())
-	}))
 }
 
 // Download presses what begins a download and returns the file.
