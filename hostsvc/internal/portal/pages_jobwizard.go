@@ -185,8 +185,8 @@ func (q *request) fillStep(p *jobWizardPage, step int) (err error) {
 		}
 		p.AllVolumes = names(list.Volumes, func(v wire.Volume) string { return v.Name })
 		p.AllVMs = names(vms, func(v vmRow) string { return v.Name })
-		p.draft.Volumes, p.Patterns = known(p.draft.Volumes, p.Patterns, p.AllVolumes)
-		p.draft.VMs, p.VMPatterns = known(p.draft.VMs, p.VMPatterns, p.AllVMs)
+		p.Volumes, p.Patterns = known(p.Volumes, p.Patterns, p.AllVolumes)
+		p.VMs, p.VMPatterns = known(p.VMs, p.VMPatterns, p.AllVMs)
 	case stepWhere:
 		p.Repositories, err = q.api.GroupRepositories(q.ctx(), q.tenant())
 	case stepChecks:
@@ -207,21 +207,15 @@ func (q *request) fillStep(p *jobWizardPage, step int) (err error) {
 			}
 		}
 	case stepReview:
-		preview, err := q.api.PreviewNew(q.ctx(), q.tenant(), p.policy(q))
-		if err != nil {
-			if q.problem != nil { // it is what is shown already
-				return nil
-			}
-			return err
+		preview, failed := q.api.PreviewNew(q.ctx(), q.tenant(), p.policy(q))
+		switch {
+		case failed == nil:
+			preview.Next = slices.DeleteFunc(preview.Next, func(r wire.PolicyRun) bool { return r.Task != "backup" })
+			preview.Next = preview.Next[:min(len(preview.Next), 5)]
+			p.Preview, p.Steady, p.Keeps = &preview, p.steady(q), keepWords(preview.Policy.Keep)
+		case q.problem == nil: // otherwise what is wrong is shown already
+			err = failed
 		}
-		runs := preview.Next[:0]
-		for _, r := range preview.Next {
-			if r.Task == "backup" && len(runs) < 5 {
-				runs = append(runs, r)
-			}
-		}
-		preview.Next = runs
-		p.Preview, p.Steady, p.Keeps = &preview, p.steady(q), keepWords(preview.Policy.Keep)
 	}
 	return err
 }
