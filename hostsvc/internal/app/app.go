@@ -125,7 +125,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	sdNotify(ctx, notifyReady)
 	log.G(ctx).WithField(log.Dur, time.Since(start).Milliseconds()).Info("mooringd is ready")
 	if err := errors.Join(d.announceWeb(ctx), d.announceFirst(ctx)); err != nil {
-		return err
+		return errors.Join(err, d.backups.unmount(ctx))
 	}
 	return rungroup.Run(ctx,
 		rungroup.Component{Name: "volumes", Run: d.volumes.Run, Within: stopLimit},
