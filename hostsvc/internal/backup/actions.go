@@ -160,6 +160,12 @@ func (s *Service) terms(ctx context.Context, g volspec.VMGroup, pol *Policy, sel
 		out.repository = r.ID
 		return err
 	})
+	if err == nil {
+		return out, nil
+	}
+	if why := s.mayBegin(ctx, g.ID, kindBackup); why != nil {
+		return out, why // it names all that the vmgroup lacks
+	}
 	return out, err
 }
 

@@ -32,7 +32,8 @@ type world struct {
 	disks *disks
 	vms   *vms // nil: a hypervisor without images of VMs
 	// drill is what is found of the disk of a VM; nil: nothing wrong.
-	drill func(image.Image) backup.Drilled
+	drill   func(image.Image) backup.Drilled
+	tenants backup.Tenants // nil: every vmgroup may do everything
 }
 
 var admin = volspec.Caller{Admin: true, Actor: "admin:0"}
@@ -77,6 +78,7 @@ func (w *world) start(t testing.TB, p *plug) *process {
 		Store: store{w.store.Backup(), p}, Volumes: vols, Machines: whole,
 		Opener:  opener{kopia.New(kopia.Options{Dir: filepath.Join(w.dir, "cache"), Owner: "test"}), p},
 		Keyring: sealing{w.ring}, Files: drills{w, p}, Sample: 0.05, Zone: "UTC", Allowances: w.allowances(),
+		Tenants: w.tenants,
 	})
 	queue := job.New(job.Options{Store: jobStore{w.store.Jobs(), p}, Instance: uuid.NewString(), Kinds: s.Handlers(), Total: 4, Sole: true, Lease: 2 * time.Second, Poll: 20 * time.Millisecond})
 	s.Use(queue)
