@@ -4,10 +4,12 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,9 +40,9 @@ func TestQuote(t *testing.T) {
 
 // A step is only as good as what it demands.
 func TestEveryStepOfTheStoryDemandsSomething(t *testing.T) {
-	for _, c := range story() {
+	for _, c := range story("mooring.toml", "https://127.0.0.1:8443") {
 		for _, s := range c.steps {
-			assert.True(t, len(s.want) > 0 || s.check != nil, "%s: %v", c.title, s.run)
+			assert.True(t, s.run == nil || len(s.want) > 0 || s.check != nil, "%s: %v", c.title, s.run)
 			assert.Contains(t, []string{"", onLocal, onVSphere}, s.only, "%s: %v", c.title, s.run)
 		}
 	}
@@ -126,4 +128,38 @@ func TestPidOfAStranger(t *testing.T) {
 	require.NoError(t, cmd.Process.Kill())
 	require.Error(t, cmd.Wait())
 	assert.Zero(t, s.pid("mooringd"), "it has ended")
+}
+
+// Passwords are generated, differ, and are root's alone.
+func TestInviteAll(t *testing.T) {
+	old := homeDir
+	defer func() { homeDir = old }()
+	homeDir = t.TempDir()
+	require.NoError(t, inviteAll())
+	seen := map[string]bool{}
+	for _, p := range people {
+		password, err := p.password()
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, len(password), 12, "what the service asks for")
+		seen[password] = true
+		st, err := os.Stat(p.passwordFile())
+		require.NoError(t, err)
+		assert.Equal(t, os.FileMode(0o600), st.Mode().Perm())
+	}
+	assert.Len(t, seen, len(people))
+	st, err := os.Stat(peopleDir())
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o700), st.Mode().Perm())
+}
+
+// The portal moves when somebody else has its port.
+func TestFreeDoor(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	taken := l.Addr().String()
+	door, err := freeDoor(t.Context(), l.Addr().(*net.TCPAddr).Port)
+	require.NoError(t, err)
+	assert.NotEqual(t, taken, door)
+	assert.True(t, strings.HasPrefix(door, "127.0.0.1:"), door)
 }

@@ -81,7 +81,14 @@ func up(ctx context.Context, t *terminal, s *site) error {
 	if err != nil {
 		return err
 	}
-	if err := play(ctx, t, w, told(story(), s.hypervisor)); err != nil {
+	if err := play(ctx, t, w, told(story(s.config(), s.portal()), s.hypervisor)); err != nil {
+		return err
+	}
+	logins, err := s.logins()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(loginsFile(), []byte(logins), 0o600); err != nil {
 		return err
 	}
 	t.title("That was it, in %s, every answer checked", time.Since(start).Round(time.Second))
@@ -91,7 +98,9 @@ func up(ctx context.Context, t *terminal, s *site) error {
 	}
 	t.plain("  mooring volume ls")
 	t.plain("  docker volume create -d vsphere -o size=50mb mine")
-	t.say("The configuration is %s, the documents begin with README.md.\nmake demo-down removes everything again.", s.config())
+	t.say("And in a browser; from another machine: ssh -L %s:%s THIS-MACHINE", s.door[len("127.0.0.1:"):], s.door)
+	t.plain(logins)
+	t.say("This is in %s, too. The configuration is %s, the documents begin with README.md.\nmake demo-down removes everything again.", loginsFile(), s.config())
 	return nil
 }
 

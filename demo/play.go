@@ -90,11 +90,11 @@ func (w *world) do(ctx context.Context, t *terminal, s step) (answer string, err
 // program is a command of the story, ready to run.
 func (w *world) program(ctx context.Context, words []string) *exec.Cmd {
 	name := words[0]
-	if name == "mooring" {
-		name = w.site.bin("mooring")
+	if name == "mooring" || name == "mooringd" {
+		name = w.site.bin(name)
 	}
 	cmd := exec.CommandContext(ctx, name, words[1:]...)
-	cmd.Env = append(w.engine.env(), "MOORING_SOCKET=unix://"+w.site.socket("admin"))
+	cmd.Env = append(w.engine.env(), "MOORING_SOCKET=unix://"+w.site.socket("admin"), "XDG_CONFIG_HOME="+peopleDir())
 	cmd.WaitDelay = 5 * time.Second
 	cmd.SysProcAttr = diesWithUs()
 	return cmd

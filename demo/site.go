@@ -33,6 +33,7 @@ var validName = regexp.MustCompile(`^mooring-demo(-[a-z0-9]{1,20})?$`)
 type site struct {
 	root       string // of the source tree
 	hypervisor string // who runs the story's machines
+	door       string // where the portal listens
 	lock       *os.File
 }
 

@@ -20,10 +20,12 @@ const (
 	dontForget   = " is created.  Do not forget to run 'vmgroup vm add' and 'vmgroup access add' commands to enable access control."
 )
 
-func story() []chapter {
+// story is what is told at a service with this configuration and portal.
+func story(config, portal string) []chapter {
 	return []chapter{
-		teams(), members(), limits(), refusals(), containers(), isolation(), care(), trash(),
-		backup(), loss(), proof(), service(),
+		firstAdministrator(config), teams(), members(), limits(), refusals(), containers(), isolation(), care(), trash(),
+		backup(), loss(), proof(),
+		delegation(), selfService(portal), service(),
 	}
 }
 

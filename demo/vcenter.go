@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -141,12 +140,8 @@ func (s *site) vsphereConfig(ctx context.Context, a access) (string, error) {
 	if err := os.WriteFile(password, []byte(a.Password+"\n"), 0o600); err != nil {
 		return "", err
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	door, err := freeDoor(ctx, 0)
 	if err != nil {
-		return "", err
-	}
-	door := l.Addr().String()
-	if err := l.Close(); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf(`hypervisor = %q

@@ -22,6 +22,7 @@ func (w *world) exports() []string {
 	return []string{
 		"export PATH=" + filepath.Join(w.site.root, "bin") + ":$PATH",
 		"export MOORING_SOCKET=unix://" + w.site.socket("admin"),
+		"export XDG_CONFIG_HOME=" + peopleDir(),
 		"export DOCKER_HOST=unix://" + w.engine.socket,
 	}
 }
@@ -39,7 +40,10 @@ func build(ctx context.Context, t *terminal, s *site) (*world, error) {
 		return nil, err
 	}
 	w := &world{site: s, engine: e}
-	if err := s.describe(ctx, t); err != nil {
+	if s.door, err = freeDoor(ctx, portalPort); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(inviteAll(), s.describe(ctx, t)); err != nil {
 		return nil, err
 	}
 	if err := s.startService(ctx, t.command); err != nil {
@@ -173,7 +177,10 @@ group = "" # root alone
 
 [metrics]
 listen = "" # no port that a real installation might want
-`, filepath.Join(homeDir, "state"), runDir)
+
+[https]
+listen = %q # the portal, on this machine alone
+`, filepath.Join(homeDir, "state"), runDir, s.door)
 	if err := os.MkdirAll(s.config()+".d", 0o755); err != nil {
 		return err
 	}
