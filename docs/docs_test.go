@@ -1,12 +1,14 @@
 package docs
 
 import (
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -314,5 +316,38 @@ func TestNoForeignWords(t *testing.T) {
 				assert.NotContains(t, line, word, name)
 			}
 		}
+	}
+}
+
+// What documents say of the HTTP interface is what it has.
+func TestMethodsExist(t *testing.T) {
+	var doc struct {
+		Paths map[string]map[string]any `json:"paths"`
+	}
+	require.NoError(t, json.Unmarshal(OpenAPI, &doc))
+	said := regexp.MustCompile("`(GET|POST|PUT|PATCH|DELETE) (?:/api/v1)?(/[^`?]*)")
+	n := 0
+	for name, text := range documents(t) {
+		for _, m := range said.FindAllStringSubmatch(text, -1) {
+			path := strings.NewReplacer("/vmgroups/NAME", "/vmgroups/{vmgroup}").Replace(m[2])
+			assert.Contains(t, doc.Paths["/api/v1"+path], strings.ToLower(m[1]), "%s: %s %s", name, m[1], m[2])
+			n++
+		}
+	}
+	assert.Greater(t, n, 20, "methods were found")
+}
+
+// Kinds of errors and their statuses, and the roles, are told as they are.
+func TestKindsAndRoles(t *testing.T) {
+	documented := rows(read(t, "api.md"))
+	for _, k := range []errkind.Kind{
+		errkind.Internal, errkind.Invalid, errkind.NotFound, errkind.Exists, errkind.InUse, errkind.Denied, errkind.Quota,
+		errkind.Unavailable, errkind.Corrupt, errkind.Unsupported, errkind.Offline, errkind.WrongKey,
+	} {
+		assert.Contains(t, documented[string(k)], fmt.Sprintf("| %d |", k.HTTPStatus()), k)
+	}
+	roles := rows(read(t, "users.md"))
+	for _, r := range slices.Concat(volspec.MasterRoles, volspec.TenantRoles) {
+		assert.Contains(t, roles, string(r))
 	}
 }
