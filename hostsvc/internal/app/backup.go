@@ -14,6 +14,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/keyring"
 	"mooring.dev/mooring/hostsvc/internal/netguard"
 	"mooring.dev/mooring/hostsvc/internal/notify"
+	"mooring.dev/mooring/hostsvc/internal/overview"
 	"mooring.dev/mooring/hostsvc/internal/repository/kopia"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/volume"
@@ -30,6 +31,7 @@ type backups struct {
 	queue    *job.Runner
 	notifier *notify.Notifier
 	told     *notify.Directory
+	digests  *notify.Digests
 	views    *imagefs.Views
 	volumes  *volume.Service
 	scratch  string
@@ -77,6 +79,7 @@ func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Cat
 	})
 	b.service.Use(b.queue)
 	v.SetPoints(volumePoints{b.service})
+	b.digests = notify.NewDigests(b.told, overview.New(overview.Options{Store: c.Overview(), Backups: outlook{b.service}, Shares: tenants}), zone)
 	return b, nil
 }
 
@@ -157,6 +160,7 @@ func (b *backups) run(ctx context.Context) error {
 		rungroup.Component{Name: "views", Run: b.views.Run, Within: stopLimit},
 		rungroup.Component{Name: "notifications", Run: b.notifier.Run, Within: 2 * stopLimit},
 		rungroup.Component{Name: "notification targets", Run: b.told.Run, Within: stopLimit},
+		rungroup.Component{Name: "digests", Run: b.digests.Run, Within: stopLimit},
 		rungroup.Component{Name: "backup", Run: func(ctx context.Context) error { return b.service.Run(ctx, b.queue) }, Within: stopLimit},
 		rungroup.Component{Name: "jobs", Run: b.queue.Run, Within: workLimit},
 	)

@@ -33,8 +33,11 @@ func (d *Directory) check(n wire.Notifications) error {
 	if err := checkKinds(n.Events); err != nil {
 		return err
 	}
-	if n.Digest != "" {
-		return errkind.New(errkind.Unsupported, "this mooringd sends no digests: leave digest empty")
+	if n.Digest != "" && n.Digest != Daily && n.Digest != Weekly {
+		return errkind.New(errkind.Invalid, "digest %q is not known: write %s or %s, or leave it empty for none", clip(n.Digest, 60), Daily, Weekly)
+	}
+	if n.Digest != "" && len(n.Emails) == 0 {
+		return errkind.New(errkind.Invalid, "a digest is sent by mail, and there is no address: name one, or leave digest empty")
 	}
 	seen := map[string]bool{}
 	for _, w := range n.Webhooks {

@@ -32,6 +32,9 @@ type Tx interface {
 	// NotifyTarget is one of them, empty if it was never put.
 	NotifyTarget(g volspec.VMGroupID) (Targets, error)
 	PutNotifyTarget(t Targets) error // inserts or replaces by vmgroup
+	// Setting and PutSetting keep small facts of the installation.
+	Setting(key string) (string, error) // "" when never put
+	PutSetting(key, value string) error
 	AddAudit(a volspec.Audit) error
 }
 
@@ -295,6 +298,11 @@ func (d *Directory) put(ctx context.Context, c volspec.Caller, vmgroup string, n
 		}
 		if err := tx.PutNotifyTarget(next); err != nil {
 			return err
+		}
+		if next.Body.Digest != old.Body.Digest { // what was due before is not sent
+			if err := putMark(tx, g, mark{Done: time.Now()}); err != nil {
+				return err
+			}
 		}
 		return tx.AddAudit(line(ctx, c, vmgroup, "notifications set"))
 	})

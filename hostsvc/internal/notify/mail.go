@@ -16,10 +16,16 @@ import (
 	"mooring.dev/mooring/pkg/errkind"
 )
 
-// message is a whole mail about events, with line ends as SMTP wants them.
-// Nothing in it breaks out of its place: addresses are printed by net/mail,
-// the subject is encoded, the body is quoted-printable.
-func (s *SMTP) message(events []Event, now time.Time) ([]byte, error) {
+// letter is what a mail says. id is the same for the same letter only.
+type letter struct {
+	id, subject string
+	text, html  string // html may be ""
+}
+
+// message is a whole mail, with line ends as SMTP wants them. Nothing in it
+// breaks out of its place: addresses are printed by net/mail, the subject is
+// encoded, bodies are quoted-printable.
+func (s *SMTP) message(l letter, now time.Time) ([]byte, error) {
 	var b bytes.Buffer
 	from, to := s.from, s.to
 	header := func(name, value string) { fmt.Fprintf(&b, "%s: %s\r\n", name, value) }
@@ -29,32 +35,53 @@ func (s *SMTP) message(events []Event, now time.Time) ([]byte, error) {
 		names[i] = a.String()
 	}
 	header("To", strings.Join(names, ",\r\n "))
-	header("Subject", encode(subject(s.o.Product, events)))
+	header("Subject", encode(l.subject))
 	header("Date", now.Format(time.RFC1123Z))
-	header("Message-ID", "<"+messageID(events)+"@"+domain(s.o.Hostname)+">")
+	header("Message-ID", "<"+messageID(l.id)+"@"+domain(s.o.Hostname)+">")
 	header("Auto-Submitted", "auto-generated")
 	header("MIME-Version", "1.0")
-	header("Content-Type", "text/plain; charset=utf-8")
-	header("Content-Transfer-Encoding", "quoted-printable")
-	b.WriteString("\r\n")
-	w := quotedprintable.NewWriter(&b)
-	if _, err := w.Write([]byte(body(events, s.o.Foot))); err != nil {
-		return nil, errkind.Wrap(errkind.Internal, err, "write a mail")
+	if l.html == "" {
+		err := part(&b, "text/plain", l.text)
+		return b.Bytes(), err
 	}
-	if err := w.Close(); err != nil {
-		return nil, errkind.Wrap(errkind.Internal, err, "write a mail")
+	border := "=_" + messageID("border "+l.id) // =_ stands in no quoted-printable text
+	header("Content-Type", `multipart/alternative; boundary="`+border+`"`)
+	b.WriteString("\r\n--" + border + "\r\n")
+	if err := part(&b, "text/plain", l.text); err != nil {
+		return nil, err
 	}
+	b.WriteString("\r\n--" + border + "\r\n")
+	if err := part(&b, "text/html", l.html); err != nil {
+		return nil, err
+	}
+	b.WriteString("\r\n--" + border + "--\r\n")
 	return b.Bytes(), nil
 }
 
-// messageID is the same for the same events only: a server that has seen it
-// may drop the mail, as it should when an attempt is repeated.
-func messageID(events []Event) string {
-	h := sha256.New()
-	for _, e := range events {
-		h.Write([]byte(e.ID + "\x00"))
+// part writes a text with the headers that belong to it.
+func part(b *bytes.Buffer, kind, text string) error {
+	b.WriteString("Content-Type: " + kind + "; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n")
+	w := quotedprintable.NewWriter(b)
+	if _, err := w.Write([]byte(text)); err != nil {
+		return errkind.Wrap(errkind.Internal, err, "write a mail")
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	return errkind.Wrap(errkind.Internal, w.Close(), "write a mail")
+}
+
+// idOf is the id of a letter about events: the same for the same events only.
+func idOf(events []Event) string {
+	var b strings.Builder
+	for _, e := range events {
+		b.WriteString(e.ID + "\x00")
+	}
+	return b.String()
+}
+
+// messageID is the same for the same id: a server that has seen it may drop the
+// mail, as it should when an attempt is repeated.
+func messageID(id string) string {
+	h := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(h[:16])
 }
 
 // encode makes MIME words of a text that is not plain, one per line.

@@ -83,25 +83,35 @@ func (s *SMTP) Wants(Event) bool { return true }
 // Send sends one mail about all events. If the server refuses some of the
 // receivers the others get it, and the error names the refused ones.
 func (s *SMTP) Send(ctx context.Context, events []Event) (int, error) {
+	accepted, err := s.deliver(ctx, letter{id: idOf(events), subject: subject(s.o.Product, events), text: body(events, s.o.Foot)})
+	if !accepted {
+		return 0, err
+	}
+	return len(events), err
+}
+
+// deliver sends one mail. If the server refuses some of the receivers it is
+// accepted with an error.
+func (s *SMTP) deliver(ctx context.Context, l letter) (accepted bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	text, err := s.message(events, time.Now())
+	text, err := s.message(l, time.Now())
 	if err != nil {
-		return 0, &PermanentError{Err: err}
+		return false, &PermanentError{Err: err}
 	}
 	c, err := s.connect(ctx)
 	if err != nil {
-		return 0, s.classify(ctx, err)
+		return false, s.classify(ctx, err)
 	}
 	defer func() { _ = c.Close() }()
 	refused, err := s.submit(c, text)
 	if err != nil {
-		return 0, s.classify(ctx, err)
+		return false, s.classify(ctx, err)
 	}
 	if refused != nil {
-		return len(events), s.classify(ctx, refused)
+		return true, s.classify(ctx, refused)
 	}
-	return len(events), nil
+	return true, nil
 }
 
 // Each is one sender for each receiver.
