@@ -93,7 +93,7 @@ func (d *daemon) reload(ctx context.Context) (err error) {
 func fixed(old, next config.Config) error {
 	var errs []error
 	same := func(key string, a, b any) {
-		if a != b {
+		if !reflect.DeepEqual(a, b) {
 			errs = append(errs, errkind.New(errkind.Unsupported, "%s cannot change while mooringd runs: restart it", key))
 		}
 	}
@@ -105,15 +105,11 @@ func fixed(old, next config.Config) error {
 	same("admin", old.Admin, next.Admin)
 	same("metrics.listen", old.Metrics, next.Metrics)
 	same("guest", old.Guest, next.Guest)
-	if !reflect.DeepEqual(old.HTTPS, next.HTTPS) {
-		errs = append(errs, errkind.New(errkind.Unsupported, "https cannot change while mooringd runs: restart it"))
-	}
+	same("https", old.HTTPS, next.HTTPS)
 	same("volume", old.Volume, next.Volume)
 	same("backup", old.Backup, next.Backup)
 	same("transporter", old.Transporter, next.Transporter)
-	if !reflect.DeepEqual(old.Notify, next.Notify) {
-		errs = append(errs, errkind.New(errkind.Unsupported, "notify cannot change while mooringd runs: restart it"))
-	}
+	same("notify", old.Notify, next.Notify)
 	before := map[string]config.VM{}
 	for _, vm := range old.VMs {
 		before[vm.Socket] = vm
