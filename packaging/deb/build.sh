@@ -83,10 +83,11 @@ install -d "$p/usr/share/bash-completion/completions" "$p/usr/share/zsh/vendor-c
 docs mooring README.md docs/*.md
 control mooring "Depends: passwd
 Recommends: xfsprogs
-Suggests: postgresql" "volumes for Docker hosts, with tenants and quotas: host service
+Suggests: postgresql" "volumes and backup for Docker hosts and VMs, with tenants: host service
  mooringd keeps Docker volumes as disks on datastores, attaches them to
- virtual machines and enforces vmgroups with access rights and limits. The
- mooring command administers it."
+ virtual machines, backs volumes and VMs up, and enforces vmgroups with access
+ rights and limits. Providers and tenants use its portal, its HTTP API or the
+ mooring command."
 
 # --- mooring-plugin: the Docker side -------------------------------------------
 p=$stage/mooring-plugin

@@ -95,7 +95,8 @@ func TestPackages(t *testing.T) {
 	require.NoError(t, err)
 	root := newRoot(t)
 	at := func(path string) string { return filepath.Join(root, path) }
-	dpkg(t, root, "-i", debs["mooring"], debs["mooring-plugin"])
+	words := dpkg(t, root, "-i", debs["mooring"], debs["mooring-plugin"])
+	assert.Contains(t, words, "first administrator: mooringd init")
 
 	for path, mode := range map[string]os.FileMode{
 		"usr/bin/mooringd": 0o755, "usr/bin/mooring": 0o755, "usr/bin/mooring-plugin": 0o755, "usr/sbin/mooring-plugin-load": 0o755,
@@ -119,9 +120,13 @@ func TestPackages(t *testing.T) {
 	// The packaged configuration is valid as installed: its group was made, its
 	// datastore is there.
 	run(t, "chroot", root, "/usr/bin/mooringd", "--check")
+	made := run(t, "chroot", root, "/usr/bin/mooringd", "init")
+	assert.Contains(t, made, "User admin is the first administrator.")
+	assert.Contains(t, made, "not shown again")
 	show := run(t, "chroot", root, "/usr/bin/mooring", "config", "show")
 	paths := regexp.MustCompile(`(?m)^path = "(/.*volumes.*)"$`).FindAllStringSubmatch(show, -1)
 	require.NotEmpty(t, paths, show)
+	assert.Regexp(t, `(?s)\[https\]\nlisten = ":8443"`, show, "the portal is there")
 	for _, m := range paths {
 		assert.DirExists(t, at(m[1]))
 	}
@@ -130,7 +135,7 @@ func TestPackages(t *testing.T) {
 	// Configuration and volumes are the user's.
 	require.NoError(t, os.WriteFile(at("etc/mooring/mooring.toml"), []byte("# mine\n"), 0o644))
 	require.NoError(t, os.WriteFile(at("var/lib/mooring/volumes/data"), []byte("data"), 0o600))
-	dpkg(t, root, "--force-confold", "-i", debs["mooring"])
+	assert.NotContains(t, dpkg(t, root, "--force-confold", "-i", debs["mooring"]), "mooringd init", "it was installed before")
 	b, err := os.ReadFile(at("etc/mooring/mooring.toml"))
 	require.NoError(t, err)
 	assert.Equal(t, "# mine\n", string(b))
