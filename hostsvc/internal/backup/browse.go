@@ -188,17 +188,17 @@ func (s *Service) File(ctx context.Context, c volspec.Caller, group, ref, name s
 	if err != nil {
 		return err
 	}
-	err = s.browse(ctx, p, func(fs FS) error {
-		f, e, err := fs.OpenFile(ctx, inside(name))
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		start(path.Base("/"+name), e.Size)
-		return s.pour(ctx, w, f)
+	return s.reading(ctx, c, g.Name, "point get", string(p.ID)+" "+name, w, func(w io.Writer) error {
+		return s.browse(ctx, p, func(fs FS) error {
+			f, e, err := fs.OpenFile(ctx, inside(name))
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			start(path.Base("/"+name), e.Size)
+			return s.pour(ctx, w, f)
+		})
 	})
-	s.audit(ctx, c, g.Name, "point get", string(p.ID)+" "+name, err)
-	return err
 }
 
 // Tar writes files and folders, all for none named, as an archive.
@@ -211,12 +211,12 @@ func (s *Service) Tar(ctx context.Context, c volspec.Caller, group, ref string, 
 	for _, name := range paths {
 		in = append(in, inside(name))
 	}
-	err = s.browse(ctx, p, func(fs FS) error {
-		begun := func() { start(p.Volume+"-"+p.Created.Format("20060102-150405")+".tar", -1) }
-		return fs.Tar(ctx, &lateWriter{w: w, begin: begun}, in)
+	return s.reading(ctx, c, g.Name, "point tar", string(p.ID)+" "+strings.Join(paths, " "), w, func(w io.Writer) error {
+		return s.browse(ctx, p, func(fs FS) error {
+			begun := func() { start(p.Volume+"-"+p.Created.Format("20060102-150405")+".tar", -1) }
+			return fs.Tar(ctx, &lateWriter{w: w, begin: begun}, in)
+		})
 	})
-	s.audit(ctx, c, g.Name, "point tar", string(p.ID)+" "+strings.Join(paths, " "), err)
-	return err
 }
 
 // lateWriter calls begin before the first byte, so that an error before it
@@ -240,16 +240,17 @@ func (s *Service) Image(ctx context.Context, c volspec.Caller, group, ref string
 	if err != nil {
 		return err
 	}
-	img, done, err := s.openImage(ctx, p)
-	if err == nil {
+	return s.reading(ctx, c, g.Name, "point export", string(p.ID), w, func(w io.Writer) error {
+		img, done, err := s.openImage(ctx, p)
+		if err != nil {
+			return err
+		}
 		start(p.Volume+"-"+p.Created.Format("20060102-150405")+".img", img.Size())
 		err = s.pour(ctx, w, io.NewSectionReader(img, 0, img.Size()))
 		closing, cancel := briefly(ctx)
-		err = joined(err, done(closing))
-		cancel()
-	}
-	s.audit(ctx, c, g.Name, "point export", string(p.ID), err)
-	return err
+		defer cancel()
+		return joined(err, done(closing))
+	})
 }
 
 // pour copies until ctx ends.

@@ -27,6 +27,9 @@ type drills struct {
 }
 
 func (d drills) Open(context.Context, image.Image) (backup.FS, error) {
+	if d.w.files != nil {
+		return d.w.files, nil
+	}
 	return nil, errors.New("not in this world")
 }
 

@@ -20,6 +20,7 @@ func (s *Service) Kit(ctx context.Context, c volspec.Caller, group, name string,
 	}
 	sec, err := s.unseal(ctx, r.ID)
 	if err != nil {
+		s.audit(ctx, c, g.Name, "repository kit", r.Name, err)
 		return wire.Kit{}, err
 	}
 	k := kit.Kit{Repository: r.ID, Name: r.Name, Tenant: g.Name, Created: now(), Location: r.Body.Location, Key: sec.Key}
@@ -37,7 +38,10 @@ func (s *Service) Kit(ctx context.Context, c volspec.Caller, group, name string,
 		}
 		return tx.AddAudit(entry(ctx, c, g.Name, "repository kit", r.Name))
 	})
-	return wire.Kit{Text: kit.Render(k)}, err
+	if err != nil {
+		return wire.Kit{}, err
+	}
+	return wire.Kit{Text: kit.Render(k)}, nil
 }
 
 // SetCredentials replaces what opens a repository's place, after it did.

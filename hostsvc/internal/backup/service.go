@@ -105,6 +105,11 @@ func (s *Service) audit(ctx context.Context, c volspec.Caller, group, action, ob
 	if err != nil {
 		a.Outcome, a.Detail = string(errkind.Of(err)), errkind.Text(err)
 	}
+	s.write(ctx, a)
+}
+
+// write writes a line of the audit log, also for a caller who is gone.
+func (s *Service) write(ctx context.Context, a volspec.Audit) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if e := s.o.Store.Update(ctx, func(tx Tx) error { return tx.AddAudit(a) }); e != nil {

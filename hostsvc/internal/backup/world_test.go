@@ -33,6 +33,7 @@ type world struct {
 	vms   *vms // nil: a hypervisor without images of VMs
 	// drill is what is found of the disk of a VM; nil: nothing wrong.
 	drill   func(image.Image) backup.Drilled
+	files   backup.FS      // in every point; nil: none can be opened
 	tenants backup.Tenants // nil: every vmgroup may do everything
 }
 
