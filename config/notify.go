@@ -43,7 +43,8 @@ type Webhook struct {
 // makes them.
 var Events = []string{
 	"job-failed", "job-recovered", "rpo-missed", "rpo-recovered", "repository-offline", "repository-recovered",
-	"drill-failed", "drill-recovered", "point-damaged", "point-healed", "verify-failed", "quota", "backup-quota", "backup-quota-recovered", "test",
+	"drill-failed", "drill-recovered", "point-damaged", "point-healed", "verify-failed", "quota", "backup-quota", "backup-quota-recovered",
+	"transporter-offline", "transporter-recovered", "test",
 }
 
 func defaultNotify() Notify {

@@ -17,6 +17,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/overview"
 	"mooring.dev/mooring/hostsvc/internal/repository/kopia"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
+	"mooring.dev/mooring/hostsvc/internal/transporter"
 	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
@@ -63,7 +64,7 @@ func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Cat
 		return nil, err
 	}
 	b.service = backup.New(backup.Options{
-		Store: c.Backup(), Volumes: backupVolumes{v}, Machines: machines, Allowances: allows{tenants}, Tenants: tenants, Keyring: sealer{ring},
+		Store: c.Backup(), Volumes: backupVolumes{v}, Machines: machines, Allowances: allows{tenants}, Tenants: tenants, Transporters: movers{transporter.New(transporter.Options{Store: c.Transporters()})}, Keyring: sealer{ring},
 		Opener: kopia.New(kopia.Options{Dir: filepath.Join(cfg.Backup.CacheDir, "repositories"), Owner: s.installation,
 			Upload: int64(cfg.Backup.UploadLimit), Download: int64(cfg.Backup.DownloadLimit), Guard: guard}),
 		Files:   files{dir: b.scratch, streams: cfg.Backup.Streams},

@@ -24,6 +24,20 @@ func newTransporter(cfg config.Config, o Options, c *catalog.Catalog, instance s
 	})
 }
 
+// movers tell backup which transporters are away.
+type movers struct{ t *transporter.Service }
+
+var _ backup.Transporters = movers{}
+
+func (m movers) Away(ctx context.Context, groups ...volspec.VMGroupID) (map[volspec.VMGroupID]backup.Away, error) {
+	all, err := m.t.Away(ctx, groups...)
+	out := map[volspec.VMGroupID]backup.Away{}
+	for g, a := range all {
+		out[g] = backup.Away(a)
+	}
+	return out, err
+}
+
 // allows is what backup asks of allowances.
 type allows struct{ t *tenancy.Service }
 

@@ -9,22 +9,24 @@ import (
 
 // Kinds of alarms.
 const (
-	alarmRepository = "repository-offline"
-	alarmRPO        = "rpo-missed"
-	alarmDamage     = "point-damaged"
-	alarmDrill      = "drill-failed"
-	alarmJob        = "job-failed"
-	alarmQuota      = "backup-quota"
+	alarmRepository  = "repository-offline"
+	alarmRPO         = "rpo-missed"
+	alarmDamage      = "point-damaged"
+	alarmDrill       = "drill-failed"
+	alarmJob         = "job-failed"
+	alarmQuota       = "backup-quota"
+	alarmTransporter = "transporter-offline"
 )
 
 // recovered names the message for the end of an alarm.
 var recovered = map[string]string{
-	alarmRepository: "repository-recovered",
-	alarmRPO:        "rpo-recovered",
-	alarmDamage:     "point-healed",
-	alarmDrill:      "drill-recovered",
-	alarmJob:        "job-recovered",
-	alarmQuota:      "backup-quota-recovered",
+	alarmRepository:  "repository-recovered",
+	alarmRPO:         "rpo-recovered",
+	alarmDamage:      "point-healed",
+	alarmDrill:       "drill-recovered",
+	alarmJob:         "job-recovered",
+	alarmQuota:       "backup-quota-recovered",
+	alarmTransporter: "transporter-recovered",
 }
 
 func alarmID(g volspec.VMGroupID, kind, object string) string {

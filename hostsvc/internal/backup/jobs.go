@@ -92,14 +92,15 @@ func (s *Service) Jobs(ctx context.Context, group string, f JobFilter) (wire.Job
 	}
 	page, err := s.o.Jobs.List(ctx, q)
 	out := wire.JobList{Jobs: []wire.Job{}}
-	for i, j := range page {
-		if i == pageSize(f.Limit) {
-			last := page[i-1]
-			out.Next = cursor(last.Created, string(last.ID))
-			break
-		}
-		out.Jobs = append(out.Jobs, s.presentJob(ctx, j, names[j.Group]))
+	if err != nil {
+		return out, err
 	}
+	if size := pageSize(f.Limit); len(page) > size {
+		page = page[:size]
+		last := page[size-1]
+		out.Next = cursor(last.Created, string(last.ID))
+	}
+	out.Jobs, err = s.presentJobs(ctx, page, func(g volspec.VMGroupID) string { return names[g] })
 	return out, err
 }
 
@@ -125,7 +126,11 @@ func (s *Service) Job(ctx context.Context, group string, id volspec.JobID, waitM
 		defer cancel()
 		j, err = s.o.Jobs.Wait(wait, id)
 	}
-	return s.presentJob(ctx, j, group), err
+	if err != nil {
+		return wire.Job{}, err
+	}
+	one, err := s.presentJobs(ctx, []job.Job{j}, func(volspec.VMGroupID) string { return group })
+	return one[0], err
 }
 
 // CancelJob asks for a job's end: its step finishes what it must and undoes

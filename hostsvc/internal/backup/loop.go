@@ -72,6 +72,7 @@ func (s *Service) Run(ctx context.Context, queue Ticker) error {
 			s.sessions.dropIdle(ctx, time.Now().Add(-sessionIdle))
 			s.complain(ctx, "ages of recovery points cannot be looked at", s.watchAges(ctx))
 			s.complain(ctx, "repositories cannot be looked at", s.watchPlaces(ctx))
+			s.complain(ctx, "jobs that wait for a transporter cannot be looked at", s.watchTransporters(ctx))
 			s.complain(ctx, "points that are to be verified cannot be looked at", s.watchProofs(ctx))
 			s.complain(ctx, "starts of increments cannot be looked at", s.sweepBases(ctx))
 			s.complain(ctx, "snapshots that are not needed cannot be removed", s.sweepSnapshots(ctx))

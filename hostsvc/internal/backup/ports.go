@@ -111,6 +111,18 @@ type Tenants interface {
 	Refusals(ctx context.Context, protect bool, groups ...volspec.VMGroupID) (map[volspec.VMGroupID]error, error)
 }
 
+// Away are the transporters of a vmgroup of which none is online.
+type Away struct {
+	Names []string      // none: it has none
+	For   time.Duration // since the last of them was online
+}
+
+// Transporters knows which transporters are online.
+type Transporters interface {
+	// Away tells of those vmgroups that have no transporter that is online.
+	Away(ctx context.Context, groups ...volspec.VMGroupID) (map[volspec.VMGroupID]Away, error)
+}
+
 // Keyring seals secrets.
 type Keyring interface {
 	Seal(plain []byte, context string) (string, error)

@@ -28,6 +28,8 @@ type Options struct {
 	Views      Views
 	Notify     Notifier
 	Tenants    Tenants // nil: every vmgroup may do everything
+	// Transporters is nil where this process is the only one.
+	Transporters Transporters
 
 	Streams     int           // blocks worked on at a time; 0: two per processor
 	Sample      float64       // share of blocks taken over that is read again

@@ -32,6 +32,8 @@ const (
 	PointHealed          Kind = "point-healed"
 	BackupQuota          Kind = "backup-quota"
 	BackupQuotaRecovered Kind = "backup-quota-recovered"
+	TransporterOffline   Kind = "transporter-offline"
+	TransporterRecovered Kind = "transporter-recovered"
 
 	// These have no end of their own: they are told again if they happen again
 	// after the time of repetition.
@@ -46,13 +48,15 @@ const (
 // Kinds are those that a configuration may choose from.
 var Kinds = []Kind{
 	JobFailed, JobRecovered, RPOMissed, RPORecovered, RepositoryOffline, RepositoryRecovered, DrillFailed, DrillRecovered,
-	PointDamaged, PointHealed, VerifyFailed, Quota, BackupQuota, BackupQuotaRecovered, Test,
+	PointDamaged, PointHealed, VerifyFailed, Quota, BackupQuota, BackupQuotaRecovered,
+	TransporterOffline, TransporterRecovered, Test,
 }
 
 // clears names the alarm that each kind of recovery ends.
 var clears = map[Kind]Kind{
 	JobRecovered: JobFailed, RPORecovered: RPOMissed, RepositoryRecovered: RepositoryOffline,
 	DrillRecovered: DrillFailed, PointHealed: PointDamaged, BackupQuotaRecovered: BackupQuota,
+	TransporterRecovered: TransporterOffline,
 }
 
 // raises are the alarms that something ends.
@@ -81,7 +85,7 @@ type Event struct {
 	Group    string    // name of the vmgroup, "" for what is about the service
 	GroupID  volspec.VMGroupID
 	Kind     Kind
-	Object   string // volume, repository or policy
+	Object   string // volume, repository, policy or transporters
 	Severity Severity
 	Sentence string // what was wanted, what stands in the way, what to do
 	Request  string // id of the request that led to it, "" for none

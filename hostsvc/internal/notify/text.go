@@ -23,6 +23,8 @@ var titles = map[Kind]string{
 	Quota:                "quota is reached",
 	BackupQuota:          "backup quota is reached",
 	BackupQuotaRecovered: "room below the backup quota again",
+	TransporterOffline:   "no transporter is online",
+	TransporterRecovered: "no job waits for a transporter",
 	Test:                 "test",
 	Lost:                 "notifications were lost",
 }

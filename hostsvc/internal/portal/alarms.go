@@ -46,6 +46,8 @@ func (q *request) alarmURL(a wire.Alarm) string {
 		page = "volumes"
 	case "point-damaged":
 		page = "points"
+	case "transporter-offline":
+		return q.to("/activities", "state", "queued")
 	case "backup-quota":
 		return q.to("/pool")
 	}

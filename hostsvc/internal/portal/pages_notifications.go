@@ -54,6 +54,7 @@ var events = []struct {
 	{"A check of recovery points failed", []string{"verify-failed"}},
 	{"A recovery point is damaged", []string{"point-damaged", "point-healed"}},
 	{"Backup storage is over its limit", []string{"backup-quota", "backup-quota-recovered"}},
+	{"No transporter works for jobs that wait", []string{"transporter-offline", "transporter-recovered"}},
 	{"A volume was refused by a limit", []string{"quota"}},
 }
 

@@ -67,6 +67,7 @@ func roleName(r volspec.Role) string {
 var alarmNames = map[string]string{
 	"repository-offline": "Repository offline", "rpo-missed": "Backup too old", "point-damaged": "Recovery point damaged",
 	"drill-failed": "Drill failed", "job-failed": "Job failed", "backup-quota": "Backup storage full",
+	"transporter-offline": "Transporter offline",
 }
 
 func alarmName(kind string) string {

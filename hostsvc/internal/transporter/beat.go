@@ -50,7 +50,8 @@ func (s *Service) beat(ctx context.Context, declare bool) error {
 		if err != nil {
 			return err
 		}
-		t.Name, t.Instance, t.Seen, t.Expires = s.o.Name, s.o.Instance, clock, clock.Add(s.o.Expire)
+		t.Name, t.Instance, t.Seen = s.o.Name, s.o.Instance, clock
+		t.present(s.o.Instance, clock, clock.Add(s.o.Expire))
 		t.Body.Host, t.Body.Version = s.o.Host, s.o.Version
 		if declare && t.Body.Declared != s.o.Description {
 			t.Body.Description, t.Body.Declared = s.o.Description, s.o.Description
@@ -59,19 +60,38 @@ func (s *Service) beat(ctx context.Context, declare bool) error {
 	})
 }
 
-// leave ends the time for which this transporter is taken to be online.
+// leave ends the time for which this process is taken to run this transporter.
 func (s *Service) leave(ctx context.Context) error {
 	return s.o.Store.Update(ctx, func(tx Tx) error {
 		t, err := tx.Transporter(s.o.Name)
-		if errkind.Is(err, errkind.NotFound) || err == nil && t.Instance != s.o.Instance {
+		if errkind.Is(err, errkind.NotFound) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if t.Expires, err = tx.Clock(); err != nil {
+		clock, err := tx.Clock()
+		if err != nil {
 			return err
 		}
+		t.present(s.o.Instance, clock, clock)
 		return tx.PutTransporter(t)
 	})
+}
+
+// present writes down until when an instance is online, forgets those that no
+// longer are, and is online itself until the last of them is not.
+func (t *Transporter) present(instance string, clock, until time.Time) {
+	all := map[string]time.Time{instance: until}
+	for i, e := range t.Body.Instances {
+		if i != instance && e.After(clock) {
+			all[i] = e
+		}
+	}
+	t.Body.Instances, t.Expires = all, until
+	for _, e := range all {
+		if e.After(t.Expires) {
+			t.Expires = e
+		}
+	}
 }

@@ -80,7 +80,7 @@ func list(tx Tx, g volspec.VMGroupID) ([]wire.Transporter, error) {
 	}
 	running, err := tx.RunningJobs()
 	for _, t := range all {
-		w := present(t, clock)
+		w := shown(t, clock)
 		for _, b := range bindings {
 			if b.Transporter == t.Name {
 				w.Tenants = append(w.Tenants, b.Name)
@@ -90,7 +90,7 @@ func list(tx Tx, g volspec.VMGroupID) ([]wire.Transporter, error) {
 			continue
 		}
 		for _, r := range running {
-			if r.Instance == t.Instance && (g == "" || r.Group == g) {
+			if _, its := t.Body.Instances[r.Instance]; its && (g == "" || r.Group == g) {
 				w.Jobs += r.Jobs
 			}
 		}
@@ -99,7 +99,7 @@ func list(tx Tx, g volspec.VMGroupID) ([]wire.Transporter, error) {
 	return out, err
 }
 
-func present(t Transporter, clock time.Time) wire.Transporter {
+func shown(t Transporter, clock time.Time) wire.Transporter {
 	w := wire.Transporter{
 		Name: t.Name, BuiltIn: t.Name == wire.BuiltInTransporter, Description: t.Body.Description,
 		State: wire.TransporterOffline, Seen: t.Seen, Host: t.Body.Host, Version: t.Body.Version, Tenants: []string{},

@@ -18,7 +18,7 @@ import (
 // Transporter is one in the catalog.
 type Transporter struct {
 	Name     string
-	Instance string    // of mooringd that last ran it
+	Instance string    // of mooringd that last gave a sign of life
 	Seen     time.Time // on the catalog's clock; zero: never
 	Expires  time.Time // it is online until then, unless it is seen again
 	Body     Body
@@ -30,6 +30,8 @@ type Body struct {
 	Declared    string `json:"declared"` // the description that its configuration last said
 	Host        string `json:"host"`
 	Version     string `json:"version"`
+	// Instances are the processes that run it, and until when each is online.
+	Instances map[string]time.Time `json:"instances,omitempty"`
 }
 
 // Binding is a vmgroup and a transporter that works for it.
