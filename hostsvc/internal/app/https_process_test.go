@@ -2,6 +2,11 @@ package app_test
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"mooring.dev/mooring/pkg/wire"
 )
 
 // command runs one of the programs with a home of its own.
@@ -95,4 +102,43 @@ func TestFirstVisitNeedsTheCodeOfTheLog(t *testing.T) {
 	p.start(t)
 	require.Eventually(t, func() bool { return strings.Count(p.out.String(), "first administrator") == 2 }, 30*time.Second, 20*time.Millisecond)
 	assert.Equal(t, 1, strings.Count(p.out.String(), code), "each start has its own")
+}
+
+// The first visit makes the administrator, once, with the code of the log, and
+// ends in a session.
+func TestFirstVisitMakesTheAdministrator(t *testing.T) {
+	p := newProcess(t, nil, "[https]\nlisten = '127.0.0.1:0'\n")
+	p.start(t)
+	url, code := p.said(t, `url="?(https://[^" ]+)`), p.said(t, `code=([a-z0-9-]+)`)
+	pem, err := os.ReadFile(p.path("state/https-ca.crt"))
+	require.NoError(t, err)
+	roots := x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(pem))
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	t.Cleanup(tr.CloseIdleConnections)
+	c := &http.Client{Transport: tr, Jar: jar}
+	visit := func(code string) (int, wire.Session) {
+		t.Helper()
+		body, err := json.Marshal(wire.FirstAdmin{Code: code, User: "root", Password: "correct horse battery", Mode: "multi"})
+		require.NoError(t, err)
+		resp, err := c.Post(url+"/api/v1/first-admin", "application/json", bytes.NewReader(body))
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		var s wire.Session
+		_ = json.NewDecoder(resp.Body).Decode(&s) // a refusal is not one
+		return resp.StatusCode, s
+	}
+	status, _ := visit("aaaaa-aaaaa-aaaaa-aaaaa")
+	assert.GreaterOrEqual(t, status, 400, "not the code of the log")
+	status, s := visit(code)
+	require.Less(t, status, 300)
+	assert.Equal(t, "root", s.User)
+	resp, err := c.Get(url + "/api/v1/session")
+	require.NoError(t, err)
+	resp.Body.Close()
+	assert.Equal(t, http.StatusOK, resp.StatusCode, "the cookie is a session")
+	status, _ = visit(code)
+	assert.GreaterOrEqual(t, status, 400, "there is one now")
 }
