@@ -37,6 +37,8 @@ func TestDemo(t *testing.T) {
 		"VolumeDriver.Create: No create privilege",
 		"cat /data/whose\nthe work of Dev\n",
 		"cat /data/whose\nthe work of Test\n",
+		"Your service is not configured: a repository",
+		"The portal: https://127.0.0.1:",
 		"every answer checked",
 	} {
 		assert.Contains(t, r.Stdout, text)
