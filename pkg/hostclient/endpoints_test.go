@@ -54,7 +54,7 @@ func TestEveryMethod(t *testing.T) {
 		{func() error { return only(a.Hello(ctx)) }, "GET /api/v1/hello ", false},
 		{func() error { return only(a.Status(ctx)) }, "GET /api/v1/status ", false},
 		{func() error { return only(a.Doctor(ctx)) }, "GET /api/v1/doctor ", true},
-		{func() error { return only(a.DoctorIsolation(ctx)) }, "POST /api/v1/doctor/isolation ", false},
+		{func() error { return only(a.DoctorIsolation(ctx)) }, "POST /api/v1/doctor/isolation ", true},
 		{func() error { return only(a.Audit(ctx, AuditQuery{VMGroup: "g", Limit: 9})) }, "GET /api/v1/audit?limit=9&vmgroup=g ", false},
 		{func() error { return only(a.VerifyAudit(ctx, "g", []string{"a", "b"})) }, "GET /api/v1/audit/verify?head=a&head=b&vmgroup=g ", true},
 		{func() error { return only(a.Audit(ctx, AuditQuery{})) }, "GET /api/v1/audit ", false},

@@ -16,6 +16,7 @@ import (
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/wire"
 )
 
 // Options are the parts and settings of a Server.
@@ -36,6 +37,9 @@ type Options struct {
 
 	Allowances   Allowances
 	Transporters Transporters
+
+	// Isolation examines whether tenants learn of each other; nil: it cannot.
+	Isolation func(ctx context.Context, c volspec.Caller) ([]wire.Finding, error)
 
 	Answers Answers // nil: idempotency keys are not looked at
 

@@ -292,7 +292,10 @@ func newRig(t *testing.T, change ...func(*Options)) *rig {
 		Allowances: stubAllowances{u}, Transporters: stubTransporters{u},
 		Volumes: stubVolumes{u}, Tenants: stubTenants{u}, System: stubSystem{u}, Backups: stubBackups{u}, Audit: stubAudit{u}, Notify: stubNotify{u}, Accounts: stubAccounts{u}, Freezes: stubFreezes{u}, Enrolment: stubEnrolment{u}, Providers: stubProviders{u},
 		Overview: stubOverview{u},
-		Version:  "1.2.3", Capabilities: []string{"snapshots"},
+		Isolation: func(ctx context.Context, _ volspec.Caller) ([]wire.Finding, error) {
+			return nil, u.note(ctx, "isolation.Check", nobody)
+		},
+		Version: "1.2.3", Capabilities: []string{"snapshots"},
 	}
 	for _, c := range change {
 		c(&o)

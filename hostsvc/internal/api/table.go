@@ -7,6 +7,7 @@ import (
 
 	"mooring.dev/mooring/docs"
 	"mooring.dev/mooring/hostsvc/internal/volume"
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -114,6 +115,16 @@ var serviceEndpoints = []endpoint{
 		http.MethodGet, "/doctor", admins, serviceRead, allTenants,
 		"What the service finds when it examines itself", nil,
 		give(func(ctx context.Context, s *Server, _ *call) ([]wire.Finding, error) { return s.o.System.Doctor(ctx) }),
+	},
+	{
+		http.MethodPost, "/doctor/isolation", admins, serviceManage, allTenants,
+		"Make two tenants, let the users of one look for the other everywhere, and remove both", nil,
+		give(func(ctx context.Context, s *Server, c *call) ([]wire.Finding, error) {
+			if s.o.Isolation == nil {
+				return nil, errkind.New(errkind.Unsupported, "this service cannot examine the isolation of its tenants")
+			}
+			return s.o.Isolation(ctx, c.caller)
+		}),
 	},
 	{
 		http.MethodGet, "/vms", admins, serviceRead, allTenants,

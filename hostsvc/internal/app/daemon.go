@@ -116,6 +116,7 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		Allowances: d.tenants, Transporters: d.mover,
 		Overview:   overview.New(overview.Options{Store: c.Overview(), Backups: outlook{d.backups.service}, Shares: d.tenants, Keep: time.Duration(cfg.Backup.KeepJobs)}),
 		System:     &system{d: d, started: time.Now()},
+		Isolation:  (&prover{d: d}).check,
 		Version:    o.Version,
 		DrainLimit: drainLimit,
 	}))

@@ -36,6 +36,7 @@ type Admin interface {
 type serviceAdmin interface {
 	Status(ctx context.Context) (wire.Status, error)
 	Doctor(ctx context.Context) ([]wire.Finding, error)
+	DoctorIsolation(ctx context.Context) ([]wire.Finding, error)
 	VMs(ctx context.Context) ([]wire.VM, error)
 	InviteVM(ctx context.Context, vm string, r wire.Invite) (wire.Invitation, error)
 	RevokeVM(ctx context.Context, vm string) error

@@ -66,6 +66,10 @@ func (m *memAdmin) Doctor(context.Context) ([]wire.Finding, error) {
 	return m.findings, m.did("Doctor")
 }
 
+func (m *memAdmin) DoctorIsolation(context.Context) ([]wire.Finding, error) {
+	return m.findings, m.did("DoctorIsolation")
+}
+
 func (m *memAdmin) Audit(_ context.Context, q hostclient.AuditQuery) (wire.AuditPage, error) {
 	return wire.AuditPage{Entries: m.audit}, m.did("Audit", q)
 }

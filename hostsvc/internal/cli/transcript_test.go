@@ -315,6 +315,7 @@ var serviceLines = []string{
 	"status",
 	"status -o json",
 	"doctor",
+	"doctor isolation",
 	"audit",
 	"audit --vmgroup=Dev --limit=1 -o wide",
 	"audit --limit=0",
