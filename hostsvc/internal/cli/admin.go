@@ -29,6 +29,7 @@ type Admin interface {
 	notifyAdmin
 	personAdmin
 	userAdmin
+	oidcAdmin
 	// Close lets go of idle connections.
 	Close()
 }

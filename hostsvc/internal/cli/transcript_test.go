@@ -103,6 +103,7 @@ func TestTranscripts(t *testing.T) {
 
 		"folder.txt": {lines: folderLines},
 		"user.txt":   {lines: userLines},
+		"oidc.txt":   {lines: oidcLines},
 		"volume.txt": {lines: volumeLines, fail: map[string]error{`CreateVolume "Dev" {"name":"big"`: denied}},
 		"verbs.txt": {lines: verbLines, fail: map[string]error{
 			`RemoveVolume "Dev" "db"`:   errkind.New(errkind.InUse, "Failed to remove volume db, in use by VM = vm2."),
