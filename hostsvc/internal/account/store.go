@@ -21,6 +21,8 @@ type Store interface {
 type Tx interface {
 	// Users lists those of one vmgroup, or with "" of the master, by name.
 	Users(g volspec.VMGroupID) ([]User, error)
+	// AllUsers lists those of the master and of all vmgroups.
+	AllUsers() ([]User, error)
 	User(id volspec.UserID) (User, error)
 	UserByName(g volspec.VMGroupID, name string) (User, error)
 	UserBySubject(g volspec.VMGroupID, subject string) (User, error)

@@ -17,9 +17,10 @@ var (
 	_ account.Sealer  = (*keyring.Ring)(nil)
 )
 
-// buildAccounts makes the service that knows people.
+// buildAccounts makes the service that knows people, the last of those that
+// keep secrets.
 func (d *daemon) buildAccounts(c *catalog.Catalog) *account.Service {
-	return account.New(account.Options{
+	a := account.New(account.Options{
 		Store: c.Accounts(), Sealer: d.ring, Holds: api.PermissionsOf, Given: api.Permissions(),
 		FirstCode: func(code string) error { return d.web.first.check(code) },
 		OIDC:      func(ctx context.Context) (bool, error) { return d.providers.Master(ctx) },
@@ -37,4 +38,6 @@ func (d *daemon) buildAccounts(c *catalog.Catalog) *account.Service {
 			return err
 		},
 	})
+	d.backups.service.UseSecrets(d.backups.told, d.providers, a)
+	return a
 }

@@ -95,14 +95,12 @@ func openRing(ctx context.Context, cfg config.Config, c *catalog.Catalog) (*keyr
 	if !errkind.Is(err, errkind.NotFound) {
 		return ring, err
 	}
-	var sealed int
-	verr := c.Backup().View(ctx, func(tx backup.Tx) error {
-		all, err := tx.AllSealed()
-		sealed = len(all)
-		return err
-	})
+	sealed, others, verr := sealedIn(ctx, c)
 	if verr != nil {
 		return nil, verr
+	}
+	if others > 0 {
+		return nil, errkind.Wrap(errkind.NotFound, err, "the master key that %d secrets are sealed with, of repositories, webhooks, log-in providers and second factors, is gone: put %s back from a copy", sealed+others, path)
 	}
 	if sealed > 0 {
 		return nil, errkind.Wrap(errkind.NotFound, err, "the master key that the keys of %d repositories are sealed with is gone: put %s back from a copy, or detach the repositories and attach them with their recovery kits", sealed, path)

@@ -132,6 +132,13 @@ type Keyring interface {
 	NewPassword() string
 }
 
+// Secrets are secrets that others keep, sealed with the same master key.
+type Secrets interface {
+	// Reseal puts what again makes of each sealed secret in its place, and counts
+	// them.
+	Reseal(ctx context.Context, again func(sealed, context string) (string, error)) (int, error)
+}
+
 // Event is something that people are told.
 type Event struct {
 	Group    string // name of the vmgroup

@@ -208,18 +208,22 @@ func (s *Service) RotateKey(ctx context.Context, c volspec.Caller) (wire.Rotated
 		return wire.Rotated{}, err
 	}
 	out := wire.Rotated{KeyID: id}
+	others := 0
+	for _, o := range s.secrets {
+		n, err := o.Reseal(ctx, s.again)
+		if err != nil {
+			return wire.Rotated{}, err
+		}
+		others += n
+	}
 	err = s.o.Store.Update(ctx, func(tx Tx) error {
-		out.Resealed = 0
+		out.Resealed = others
 		all, err := tx.AllSealed()
 		if err != nil {
 			return err
 		}
 		for repo, sealed := range all {
-			plain, err := s.o.Keyring.Open(sealed, sealContext(repo))
-			if err != nil {
-				return err
-			}
-			again, err := s.o.Keyring.Seal(plain, sealContext(repo))
+			again, err := s.again(sealed, sealContext(repo))
 			if err != nil {
 				return err
 			}
@@ -234,4 +238,13 @@ func (s *Service) RotateKey(ctx context.Context, c volspec.Caller) (wire.Rotated
 		log.G(ctx).WithField("resealed", out.Resealed).Info("master key rotated")
 	}
 	return out, err
+}
+
+// again seals a secret with the current master key.
+func (s *Service) again(sealed, context string) (string, error) {
+	plain, err := s.o.Keyring.Open(sealed, context)
+	if err != nil {
+		return "", err
+	}
+	return s.o.Keyring.Seal(plain, context)
 }

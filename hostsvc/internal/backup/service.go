@@ -47,6 +47,7 @@ type Service struct {
 	budgets  budgets
 	census   kept[map[string]int]
 	plans    kept[[]planned]
+	secrets  []Secrets // of others
 }
 
 // New returns a service that does nothing until it is called.
@@ -59,6 +60,10 @@ func New(o Options) *Service {
 
 // Use gives the service its queue; see Options.
 func (s *Service) Use(j Jobs) { s.o.Jobs = j }
+
+// UseSecrets names those whose secrets are sealed again with a new master key,
+// before the service is used.
+func (s *Service) UseSecrets(all ...Secrets) { s.secrets = all }
 
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 

@@ -25,16 +25,22 @@ func (o oidcProviders) Update(ctx context.Context, fn func(oidc.Tx) error) error
 
 const providerCols = "group_id, body, sealed"
 
+func scanProvider(s scanner) (p oidc.Provider, err error) {
+	var text string
+	if err = s.Scan(&p.Group, &text, &p.Sealed); err != nil {
+		return p, err
+	}
+	return p, body(text, &p.Body, "OIDC provider of", string(p.Group))
+}
+
+func (t *tx) Providers() ([]oidc.Provider, error) {
+	return list(t, scanProvider, "SELECT "+providerCols+" FROM oidc ORDER BY group_id")
+}
+
 // Provider knows only that of the vmgroup that the transaction is confined to,
 // if it is.
 func (t *tx) Provider(g volspec.VMGroupID) (oidc.Provider, error) {
-	p, found, err := one(t, func(s scanner) (p oidc.Provider, err error) {
-		var text string
-		if err = s.Scan(&p.Group, &text, &p.Sealed); err != nil {
-			return p, err
-		}
-		return p, body(text, &p.Body, "OIDC provider of", string(p.Group))
-	}, "SELECT "+providerCols+" FROM oidc WHERE group_id = ?", g)
+	p, found, err := one(t, scanProvider, "SELECT "+providerCols+" FROM oidc WHERE group_id = ?", g)
 	if id, ok := volspec.Confined(t.ctx); ok && id != g {
 		p, found = oidc.Provider{}, false
 	}

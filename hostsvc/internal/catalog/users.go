@@ -46,6 +46,10 @@ func (t *tx) Users(g volspec.VMGroupID) ([]account.User, error) {
 	return list(t, scanUser, "SELECT "+userCols+" FROM users WHERE group_id = ? ORDER BY name", g)
 }
 
+func (t *tx) AllUsers() ([]account.User, error) {
+	return list(t, scanUser, "SELECT "+userCols+" FROM users ORDER BY group_id, name")
+}
+
 func (t *tx) oneUser(what, where string, args ...any) (account.User, error) {
 	u, found, err := one(t, scanUser, "SELECT "+userCols+" FROM users WHERE "+where, args...)
 	if err == nil && !found {

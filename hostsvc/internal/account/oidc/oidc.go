@@ -29,6 +29,7 @@ type Store interface {
 type Tx interface {
 	// Provider is that of a vmgroup, or with "" of the master.
 	Provider(g volspec.VMGroupID) (Provider, error)
+	Providers() ([]Provider, error)           // of all
 	PutProvider(p Provider) error             // inserts or replaces by Group
 	DeleteProvider(g volspec.VMGroupID) error // absent: nil
 	GroupByName(name string) (volspec.VMGroup, error)
