@@ -119,6 +119,25 @@ func (p *process) start(t *testing.T, env ...string) {
 	}, 30*time.Second, 20*time.Millisecond)
 }
 
+// begins runs the daemon and tells whether it became ready, or ended before.
+func (p *process) begins(t *testing.T, env ...string) bool {
+	t.Helper()
+	p.run(t, env...)
+	a := p.admin(t)
+	ready := false
+	require.Eventually(t, func() bool {
+		select {
+		case <-p.ended:
+			return true
+		default:
+			_, err := a.Status(t.Context())
+			ready = err == nil
+			return ready
+		}
+	}, 30*time.Second, 20*time.Millisecond)
+	return ready
+}
+
 func (p *process) run(t *testing.T, env ...string) {
 	t.Helper()
 	args := append(slices.Clone(p.wrap), p.bin+"/mooringd", "--config", p.path("mooring.toml"))
