@@ -86,7 +86,7 @@ func (n *nameServer) reply(question []byte) []byte {
 
 // resolver asks n over real datagrams.
 func (n *nameServer) resolver(t *testing.T) *net.Resolver {
-	l, err := net.ListenPacket("udp", "127.0.0.1:0") //nolint:noctx // ends with the test
+	l, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(t, err)
 	var wg sync.WaitGroup
 	t.Cleanup(func() { _ = l.Close(); wg.Wait() })

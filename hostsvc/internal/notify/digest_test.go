@@ -2,6 +2,7 @@ package notify_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -103,7 +104,7 @@ func parts(t *testing.T, m mail) (subject string, bodies map[string]string) {
 	bodies = map[string]string{}
 	for r := multipart.NewReader(parsed.Body, params["boundary"]); ; {
 		p, err := r.NextRawPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return subject, bodies
 		}
 		require.NoError(t, err)
