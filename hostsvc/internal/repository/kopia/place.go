@@ -30,7 +30,7 @@ func storage(ctx context.Context, p repository.Place, guard netguard.Guard, crea
 		if p.Outside {
 			dialer = guard.Dialer(sshTimeout)
 		}
-		return newSFTP(p, dialer, create)
+		return newSFTP(ctx, p, dialer, create)
 	case repository.S3:
 		if !p.Outside {
 			return newS3(ctx, p)

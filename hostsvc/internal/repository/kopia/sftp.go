@@ -36,7 +36,7 @@ type sftpStorage struct {
 	remote *remote
 }
 
-func newSFTP(p repository.Place, dialer *net.Dialer, create bool) (blob.Storage, error) {
+func newSFTP(ctx context.Context, p repository.Place, dialer *net.Dialer, create bool) (blob.Storage, error) {
 	config, err := sshConfig(p)
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func newSFTP(p repository.Place, dialer *net.Dialer, create bool) (blob.Storage,
 		port = 22
 	}
 	r := &remote{address: net.JoinHostPort(l.Host, strconv.Itoa(port)), config: config, dialer: dialer, root: path.Clean(l.Path)}
-	c, err := r.connection()
+	c, err := r.connection(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -118,8 +118,8 @@ type remote struct {
 const sshTimeout = 20 * time.Second
 
 // dial is ssh.Dial with our dialer.
-func (r *remote) dial() (*ssh.Client, error) {
-	raw, err := r.dialer.DialContext(context.Background(), "tcp", r.address)
+func (r *remote) dial(ctx context.Context) (*ssh.Client, error) {
+	raw, err := r.dialer.DialContext(ctx, "tcp", r.address)
 	if err != nil {
 		return nil, err
 	}
@@ -133,13 +133,13 @@ func (r *remote) dial() (*ssh.Client, error) {
 	return ssh.NewClient(conn, channels, requests), nil
 }
 
-func (r *remote) connection() (*sftp.Client, error) {
+func (r *remote) connection(ctx context.Context) (*sftp.Client, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.client != nil {
 		return r.client, nil
 	}
-	conn, err := r.dial()
+	conn, err := r.dial(ctx)
 	if err != nil {
 		if strings.Contains(err.Error(), "unable to authenticate") { // the library has no type for it
 			return nil, errkind.Wrap(errkind.Denied, errRefused, "SFTP server %s", r.address)
@@ -168,8 +168,8 @@ func (r *remote) close() error {
 
 // do uses the connection; one that proves broken is dropped, and the next try
 // makes another.
-func (r *remote) do(f func(c *sftp.Client) error) error {
-	c, err := r.connection()
+func (r *remote) do(ctx context.Context, f func(c *sftp.Client) error) error {
+	c, err := r.connection(ctx)
 	if err != nil {
 		return err
 	}
@@ -187,8 +187,8 @@ func (r *remote) do(f func(c *sftp.Client) error) error {
 }
 
 // GetBlobFromPath reads a blob or a part of it.
-func (r *remote) GetBlobFromPath(_ context.Context, _, name string, offset, length int64, out blob.OutputBuffer) error {
-	return r.do(func(c *sftp.Client) error {
+func (r *remote) GetBlobFromPath(ctx context.Context, _, name string, offset, length int64, out blob.OutputBuffer) error {
+	return r.do(ctx, func(c *sftp.Client) error {
 		out.Reset()
 		f, err := c.Open(name)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -215,8 +215,8 @@ func (r *remote) GetBlobFromPath(_ context.Context, _, name string, offset, leng
 }
 
 // GetMetadataFromPath is length and time of a blob.
-func (r *remote) GetMetadataFromPath(_ context.Context, _, name string) (m blob.Metadata, err error) {
-	err = r.do(func(c *sftp.Client) error {
+func (r *remote) GetMetadataFromPath(ctx context.Context, _, name string) (m blob.Metadata, err error) {
+	err = r.do(ctx, func(c *sftp.Client) error {
 		fi, err := c.Stat(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return blob.ErrBlobNotFound
@@ -237,7 +237,7 @@ func (r *remote) PutBlobInPath(ctx context.Context, _, name string, data blob.By
 	if path.Base(name) == sharded.ParametersFile && !creating(ctx) {
 		return errors.New("the place does not say how it is laid out")
 	}
-	return r.do(func(c *sftp.Client) error {
+	return r.do(ctx, func(c *sftp.Client) error {
 		var b [8]byte
 		_, _ = rand.Read(b[:]) // never fails
 		temp := name + ".tmp." + hex.EncodeToString(b[:])
@@ -329,8 +329,8 @@ func (r *remote) folders(c *sftp.Client, dir string) error {
 }
 
 // DeleteBlobInPath removes a blob. Absent: nil.
-func (r *remote) DeleteBlobInPath(_ context.Context, _, name string) error {
-	return r.do(func(c *sftp.Client) error {
+func (r *remote) DeleteBlobInPath(ctx context.Context, _, name string) error {
+	return r.do(ctx, func(c *sftp.Client) error {
 		if err := c.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -339,8 +339,8 @@ func (r *remote) DeleteBlobInPath(_ context.Context, _, name string) error {
 }
 
 // ReadDir lists a folder.
-func (r *remote) ReadDir(_ context.Context, dir string) (infos []os.FileInfo, err error) {
-	err = r.do(func(c *sftp.Client) error {
+func (r *remote) ReadDir(ctx context.Context, dir string) (infos []os.FileInfo, err error) {
+	err = r.do(ctx, func(c *sftp.Client) error {
 		infos, err = c.ReadDir(dir)
 		if errors.Is(err, fs.ErrNotExist) && dir != r.root {
 			infos, err = nil, nil
