@@ -97,7 +97,7 @@ func (p permission) allows(c volspec.Caller) bool {
 	if p == backupContent && h == volspec.TenantGuest && !c.GuestFiles {
 		return false
 	}
-	return slices.Contains(holdersOf[p], h) && (p == helloRead || c.Scope.Has(string(p)))
+	return slices.Contains(holdersOf[p], h) && (p == helloRead || p == login || c.Scope.Has(string(p)))
 }
 
 // PermissionsOf lists what a caller may do, for interfaces that hide what is
