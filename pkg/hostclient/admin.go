@@ -37,6 +37,14 @@ func (a *Admin) tell(ctx context.Context, method string, q url.Values, body any,
 	return err
 }
 
+// below is the path of what a vmgroup has, or with "" the service itself.
+func below(vmgroup string, path ...string) []string {
+	if vmgroup == "" {
+		return path
+	}
+	return append([]string{"vmgroups", vmgroup}, path...)
+}
+
 // Hello asks the service for its version and abilities.
 func (a *Admin) Hello(ctx context.Context) (wire.Hello, error) { return a.hello(ctx) }
 

@@ -103,5 +103,5 @@ func (a *Admin) CancelJob(ctx context.Context, group string, id volspec.JobID) (
 // job has, or with an error, or when the service stops: then without the
 // job's end.
 func (a *Admin) JobEvents(ctx context.Context, group string, id volspec.JobID) iter.Seq2[wire.Job, error] {
-	return events[wire.Job](ctx, a, "vmgroups", group, "jobs", string(id), "events")
+	return events[wire.Job](ctx, a, nil, "vmgroups", group, "jobs", string(id), "events")
 }

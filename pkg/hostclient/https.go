@@ -1,6 +1,7 @@
 package hostclient
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,27 +23,17 @@ func IsHTTPS(channel string) bool { return strings.HasPrefix(channel, httpsPrefi
 
 // CheckHTTPS reports whether channel is https://HOST or https://HOST:PORT.
 func CheckHTTPS(channel string) error {
-	u, err := url.Parse(channel)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-		return errkind.New(errkind.Invalid, "%q is not the address of a host service: write https://HOST:PORT", channel)
-	}
-	return nil
+	_, _, err := addressOf(channel)
+	return err
 }
 
 // addressOf is host:port of an https:// channel.
 func addressOf(channel string) (address, host string, err error) {
-	if err := CheckHTTPS(channel); err != nil {
-		return "", "", err
-	}
 	u, err := url.Parse(channel)
-	if err != nil {
-		return "", "", errkind.Wrap(errkind.Invalid, err, "channel")
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", "", errkind.New(errkind.Invalid, "%q is not the address of a host service: write https://HOST:PORT", channel)
 	}
-	port := u.Port()
-	if port == "" {
-		port = "443"
-	}
-	return net.JoinHostPort(u.Hostname(), port), u.Hostname(), nil
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443")), u.Hostname(), nil
 }
 
 // Trust is by what a client knows the service on an https:// channel: by
@@ -96,13 +87,14 @@ func verifyPin(chain []*x509.Certificate, pin transport.Pin) error {
 
 // dialHTTPS opens connections of an https:// channel.
 func dialHTTPS(channel string, o Options) func(context.Context) (net.Conn, error) {
+	config := o.TLS
+	if config == nil {
+		config = Trust{}.TLS
+	}
 	return func(ctx context.Context) (net.Conn, error) {
-		c := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
-		if o.TLS != nil {
-			var err error
-			if c, err = o.TLS(); err != nil {
-				return nil, err
-			}
+		c, err := config()
+		if err != nil {
+			return nil, err
 		}
 		return handshake(ctx, channel, c)
 	}

@@ -7,14 +7,6 @@ import (
 	"mooring.dev/mooring/pkg/wire"
 )
 
-// below is a path of a vmgroup or, with "", of the master.
-func below(vmgroup string, path ...string) []string {
-	if vmgroup == "" {
-		return path
-	}
-	return append([]string{"vmgroups", vmgroup}, path...)
-}
-
 // OIDC describes the provider by which the users of a vmgroup, or with "" of
 // the master, log in. None: not-found.
 func (a *Admin) OIDC(ctx context.Context, vmgroup string) (wire.OIDC, error) {

@@ -52,5 +52,5 @@ func (a *Admin) Search(ctx context.Context, vmgroup, text string) ([]wire.Found,
 func (a *Admin) Events(ctx context.Context, vmgroup string) iter.Seq2[wire.Event, error] {
 	q := url.Values{}
 	set(q, "vmgroup", vmgroup)
-	return eventsOf[wire.Event](ctx, a, q, "events")
+	return events[wire.Event](ctx, a, q, "events")
 }

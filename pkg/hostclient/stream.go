@@ -88,11 +88,7 @@ func (c *core) cutOff(ctx context.Context, err error) error {
 }
 
 // events reads server-sent events, each a T in JSON.
-func events[T any](ctx context.Context, a *Admin, path ...string) iter.Seq2[T, error] {
-	return eventsOf[T](ctx, a, nil, path...)
-}
-
-func eventsOf[T any](ctx context.Context, a *Admin, q url.Values, path ...string) iter.Seq2[T, error] {
+func events[T any](ctx context.Context, a *Admin, q url.Values, path ...string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
 		resp, err := a.open(ctx, q, path...)
