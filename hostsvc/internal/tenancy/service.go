@@ -63,11 +63,11 @@ type Options struct {
 // before, never inside. All methods are safe for concurrent use.
 type Service struct {
 	o     Options
-	cache placesCache
+	cache *placesCache
 }
 
 // New returns a service that does nothing until it is called.
-func New(o Options) *Service { return &Service{o: o} }
+func New(o Options) *Service { return &Service{o, newPlacesCache(o.Hosts)} }
 
 // verb is one audited change: prepare checks the request and asks the
 // hypervisor, fn acts in one transaction and may run more than once. A refusal
