@@ -295,7 +295,7 @@ func TestTokens(t *testing.T) {
 	require.NoError(t, err)
 	c, err = w.ByToken(t.Context(), whole.Secret, "")
 	require.NoError(t, err)
-	assert.Equal(t, slices.DeleteFunc(api.PermissionsOf(ann), func(p string) bool { return p == "self.manage" || p == "login" }), api.PermissionsOf(c),
+	assert.Equal(t, slices.DeleteFunc(api.PermissionsOf(ann), func(p string) bool { return p == "self.manage" }), api.PermissionsOf(c),
 		"all but its own account")
 	w.pass(24 * time.Hour)
 	_, err = w.ByToken(t.Context(), whole.Secret, "")
