@@ -19,6 +19,7 @@ import (
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/keylock"
 	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/ratelimit"
 	"mooring.dev/mooring/pkg/volspec"
 )
 
@@ -55,7 +56,7 @@ type Options struct {
 
 // Limits of what can be asked.
 const (
-	loginsPerMinute = 20 // from one address
+	loginsPerMinute = 20 // from one address, see ratelimit.Source
 	actDefault      = 30 * time.Minute
 	actMost         = 240 * time.Minute
 	tokenDefault    = 90 // days
@@ -70,7 +71,7 @@ const (
 type Service struct {
 	o       Options
 	hasher  *hasher
-	limiter *limiter
+	limiter *ratelimit.Limiter
 	logins  keylock.Map[loginKey] // one log-in of an account at a time, so that guesses cannot overtake its lock
 }
 
@@ -84,7 +85,7 @@ func New(o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Service{o: o, hasher: newHasher(o.Cost), limiter: newLimiter(loginsPerMinute, o.Now)}
+	return &Service{o: o, hasher: newHasher(o.Cost), limiter: ratelimit.New(loginsPerMinute, o.Now, tooMany)}
 }
 
 // Run ends sessions that are over, and acting for tenants, until ctx ends.

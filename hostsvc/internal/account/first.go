@@ -25,7 +25,7 @@ func (s *Service) NeedsFirst(ctx context.Context) (bool, error) {
 // FirstVisit is FirstAdmin for a visitor with the one-time code, who is logged
 // in with it.
 func (s *Service) FirstVisit(ctx context.Context, c volspec.Caller, r wire.FirstAdmin, agent string) (wire.Session, string, error) {
-	if err := s.limiter.allow(c.From); err != nil {
+	if err := s.Attempt(c.From); err != nil {
 		return wire.Session{}, "", err
 	}
 	first, err := s.NeedsFirst(ctx)

@@ -1,40 +1,22 @@
 package account
 
 import (
-	"sync"
+	"net/netip"
 	"time"
 
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/ratelimit"
 )
 
-// limiter counts log-ins by the address they come from, for a minute at a time.
-type limiter struct {
-	limit int
-	now   func() time.Time
+var tooMany = errkind.New(errkind.Unavailable, "too many log-ins from this address: wait a minute and try again")
 
-	mu    sync.Mutex // guards what follows
-	since time.Time
-	seen  map[string]int
-}
-
-func newLimiter(limit int, now func() time.Time) *limiter {
-	return &limiter{limit: limit, now: now, seen: map[string]int{}}
-}
-
-// maxSeen bounds the table; beyond it everybody waits for the next minute.
-const maxSeen = 100_000
-
-func (l *limiter) allow(from string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now := l.now(); now.Sub(l.since) >= time.Minute || now.Before(l.since) {
-		l.since = now
-		clear(l.seen)
+// Attempt counts a log-in, or another guess at a secret, from an address, and
+// refuses it when there are too many.
+func (s *Service) Attempt(from string) error {
+	if a, err := netip.ParseAddr(from); err == nil {
+		from = ratelimit.Source(a).String()
 	}
-	if l.seen[from]++; l.seen[from] > l.limit || len(l.seen) > maxSeen {
-		return errkind.New(errkind.Unavailable, "too many log-ins from this address: wait a minute and try again")
-	}
-	return nil
+	return s.limiter.Allow(from)
 }
 
 // The lock of an account grows with the refusals since the last good log-in.

@@ -32,7 +32,7 @@ type attempt struct {
 // the user has a second factor and r has no code, it opens none, and the answer
 // says NeedsCode.
 func (s *Service) Login(ctx context.Context, c volspec.Caller, r wire.Login, agent string) (wire.Session, string, error) {
-	if err := s.limiter.allow(c.From); err != nil {
+	if err := s.Attempt(c.From); err != nil {
 		return wire.Session{}, "", err
 	}
 	r.User = foldName(r.User)

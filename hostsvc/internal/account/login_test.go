@@ -1,6 +1,7 @@
 package account_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -140,6 +141,12 @@ func TestOneAddressCannotTryForever(t *testing.T) {
 	assert.Equal(t, errkind.Denied, try("192.0.2.8"))
 	w.pass(time.Minute)
 	assert.Equal(t, errkind.Denied, try("192.0.2.7"))
+
+	for i := range 20 {
+		assert.Equal(t, errkind.Denied, try(fmt.Sprintf("2001:db8:1:2::%x", i)))
+	}
+	assert.Equal(t, errkind.Unavailable, try("2001:db8:1:2:3:4:5:6"), "whoever has one address of an IPv6 network has all of them")
+	assert.Equal(t, errkind.Denied, try("2001:db8:1:3::1"))
 }
 
 func TestSecondFactor(t *testing.T) {

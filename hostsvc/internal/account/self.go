@@ -62,7 +62,7 @@ func setProfile(u *User, email, zone *string) error {
 
 // ChangePassword changes the caller's own and ends its other sessions.
 func (s *Service) ChangePassword(ctx context.Context, c volspec.Caller, r wire.ChangePassword) error {
-	if err := s.limiter.allow(c.From); err != nil {
+	if err := s.Attempt(c.From); err != nil {
 		return err
 	}
 	var before User
@@ -123,7 +123,7 @@ func (s *Service) BeginTOTP(ctx context.Context, c volspec.Caller) (wire.Secret,
 
 // ConfirmTOTP takes the new second factor into use, for a code of it.
 func (s *Service) ConfirmTOTP(ctx context.Context, c volspec.Caller, r wire.ConfirmTOTP) (wire.Session, error) {
-	if err := s.limiter.allow(c.From); err != nil {
+	if err := s.Attempt(c.From); err != nil {
 		return wire.Session{}, err
 	}
 	err := s.alter(ctx, c, "totp.confirm", func(_ Tx, u *User, _ Session) error {

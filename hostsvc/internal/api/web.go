@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/ratelimit"
 )
 
 // Limits of the channel for people, which anybody on the network can reach.
@@ -113,19 +114,13 @@ func (l *sourceListener) Accept() (net.Conn, error) {
 	}
 }
 
-// sourceOf is the address that a connection counts for; of IPv6 the network,
-// since whoever has one address there has all of them.
+// sourceOf is the address that a connection counts for.
 func sourceOf(a net.Addr) (netip.Addr, error) {
 	ap, err := netip.ParseAddrPort(a.String())
 	if err != nil {
 		return netip.Addr{}, errkind.Wrap(errkind.Internal, err, "the address of a peer")
 	}
-	addr := ap.Addr().Unmap().WithZone("")
-	if addr.Is4() || addr.IsLoopback() {
-		return addr, nil
-	}
-	network, err := addr.Prefix(64)
-	return network.Addr(), err
+	return ratelimit.Source(ap.Addr()), nil
 }
 
 func (l *sourceListener) enter(a netip.Addr) bool {

@@ -19,7 +19,9 @@ import (
 	"time"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/ratelimit"
 	"mooring.dev/mooring/pkg/volspec"
 )
 
@@ -55,9 +57,11 @@ type Options struct {
 // Service enrols VMs. It is safe for concurrent use.
 type Service struct {
 	o       Options
-	limiter *limiter
+	limiter *ratelimit.Limiter
 	placed  map[volspec.VMID]placement // of Run alone
 }
+
+var errTooMany = errkind.New(errkind.Unavailable, "too many requests for certificates: wait a minute and repeat")
 
 // New makes a service. It starts nothing.
 func New(o Options) *Service {
@@ -65,7 +69,7 @@ func New(o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Service{o: o, limiter: newLimiter(maxPerMinute, o.Now), placed: map[volspec.VMID]placement{}}
+	return &Service{o: o, limiter: ratelimit.New(maxPerMinute, o.Now, errTooMany), placed: map[volspec.VMID]placement{}}
 }
 
 // audit is one line about a VM.

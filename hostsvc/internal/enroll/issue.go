@@ -26,7 +26,7 @@ func (s *Service) Enroll(ctx context.Context, c volspec.Caller, host string, bin
 	if len(binding) == 0 {
 		return wire.Certificate{}, errkind.New(errkind.Unsupported, "a VM can enrol only on a TLS channel")
 	}
-	if err := s.limiter.allow("host " + host); err != nil {
+	if err := s.limiter.Allow("host " + host); err != nil {
 		return wire.Certificate{}, err
 	}
 	var out wire.Certificate
@@ -128,7 +128,7 @@ func (s *Service) Renew(ctx context.Context, c volspec.Caller, chain []*x509.Cer
 	if len(chain) == 0 {
 		return wire.Certificate{}, errkind.New(errkind.Unsupported, "this channel needs no certificate: there is none to renew")
 	}
-	if err := s.limiter.allow("vm " + string(c.VM)); err != nil {
+	if err := s.limiter.Allow("vm " + string(c.VM)); err != nil {
 		return wire.Certificate{}, err
 	}
 	var out wire.Certificate
