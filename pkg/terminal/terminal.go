@@ -2,6 +2,8 @@
 package terminal
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,9 +35,23 @@ func ReadLine(in io.Reader) string {
 	}
 }
 
+// WaitLine is ReadLine for as long as ctx lasts.
+func WaitLine(ctx context.Context, in io.Reader) (string, error) {
+	// A read from a terminal cannot be cancelled; the reader ends with the
+	// process, or with the line.
+	answer := make(chan string, 1)
+	go func() { answer <- ReadLine(in) }()
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case line := <-answer:
+		return line, nil
+	}
+}
+
 // ReadSecret asks with a prompt on out for a line at the terminal in, which
-// does not show.
-func ReadSecret(in, out *os.File, prompt string) (string, error) {
+// does not show. Afterwards the terminal is as it was, also when ctx ends first.
+func ReadSecret(ctx context.Context, in, out *os.File, prompt string) (string, error) {
 	const what = "the answer cannot be hidden on this terminal: give it in a file"
 	fd := int(in.Fd())
 	was, err := unix.IoctlGetTermios(fd, unix.TCGETS)
@@ -48,7 +64,7 @@ func ReadSecret(in, out *os.File, prompt string) (string, error) {
 		return "", errkind.Wrap(errkind.Unavailable, err, what)
 	}
 	fmt.Fprint(out, prompt)
-	line := ReadLine(in)
+	line, err := WaitLine(ctx, in)
 	fmt.Fprintln(out)
-	return line, errkind.Wrap(errkind.Unavailable, unix.IoctlSetTermios(fd, unix.TCSETS, was), "the terminal cannot be set back: run reset")
+	return line, errors.Join(err, errkind.Wrap(errkind.Unavailable, unix.IoctlSetTermios(fd, unix.TCSETS, was), "the terminal cannot be set back: run reset"))
 }

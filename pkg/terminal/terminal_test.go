@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -48,7 +49,7 @@ func TestASecretDoesNotShow(t *testing.T) {
 		shown <- prompt
 		shown <- rest
 	}()
-	got, err := ReadSecret(program, program, "Password: ")
+	got, err := ReadSecret(t.Context(), program, program, "Password: ")
 	require.NoError(t, err)
 	assert.Equal(t, "secret", got)
 	assert.Equal(t, "Password: ", <-shown)
@@ -58,11 +59,26 @@ func TestASecretDoesNotShow(t *testing.T) {
 	assert.NotZero(t, echo.Lflag&unix.ECHO, "the terminal is as it was")
 }
 
+// Whoever breaks a question off gets the terminal back as it was.
+func TestASecretThatNobodyGives(t *testing.T) {
+	person, program := pty(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		_, _ = bufio.NewReader(person).ReadString(' ')
+		cancel()
+	}()
+	_, err := ReadSecret(ctx, program, program, "Password: ")
+	require.ErrorIs(t, err, context.Canceled)
+	echo, err := unix.IoctlGetTermios(int(program.Fd()), unix.TCGETS)
+	require.NoError(t, err)
+	assert.NotZero(t, echo.Lflag&unix.ECHO)
+}
+
 func TestAFileIsNoTerminal(t *testing.T) {
 	f, err := os.Create(t.TempDir() + "/f")
 	require.NoError(t, err)
 	defer f.Close()
 	assert.False(t, Is(f))
-	_, err = ReadSecret(f, f, "?")
+	_, err = ReadSecret(t.Context(), f, f, "?")
 	assert.ErrorContains(t, err, "give it in a file")
 }

@@ -69,8 +69,8 @@ func (web) Login(ctx context.Context, channel string, trust hostclient.Trust, r 
 }
 
 // password reads a line from the terminal that does not show.
-func password(prompt string) (string, error) {
-	return terminal.ReadSecret(os.Stdin, os.Stderr, prompt)
+func password(ctx context.Context, prompt string) (string, error) {
+	return terminal.ReadSecret(ctx, os.Stdin, os.Stderr, prompt)
 }
 
 // configuration reads the daemon's files for config check and config show.

@@ -34,10 +34,10 @@ func initialise(args []string, out, errs io.Writer) int {
 		f.Usage()
 		return 2
 	}
-	o.Password = func() (string, error) { return firstPassword(*file) }
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	o.Password = func() (string, error) { return firstPassword(ctx, *file) }
 	err := app.Init(ctx, o)
 	if err != nil {
 		fmt.Fprintf(errs, "mooringd: %s\n", errkind.Text(err))
@@ -47,7 +47,7 @@ func initialise(args []string, out, errs io.Writer) int {
 
 // firstPassword is what the first administrator will log in with, "" if it is
 // to be generated.
-func firstPassword(file string) (string, error) {
+func firstPassword(ctx context.Context, file string) (string, error) {
 	switch {
 	case file != "":
 		text, err := secret.ReadLineOr(file, os.Stdin, "the password of the first administrator")
@@ -55,11 +55,11 @@ func firstPassword(file string) (string, error) {
 	case !terminal.Is(os.Stdin) || !terminal.Is(os.Stderr):
 		return "", nil
 	}
-	first, err := terminal.ReadSecret(os.Stdin, os.Stderr, "Password of the first administrator (empty: one is generated): ")
+	first, err := terminal.ReadSecret(ctx, os.Stdin, os.Stderr, "Password of the first administrator (empty: one is generated): ")
 	if err != nil || first == "" {
 		return "", err
 	}
-	again, err := terminal.ReadSecret(os.Stdin, os.Stderr, "The same again: ")
+	again, err := terminal.ReadSecret(ctx, os.Stdin, os.Stderr, "The same again: ")
 	if err == nil && again != first {
 		err = errors.New("the two passwords differ: nothing was made")
 	}

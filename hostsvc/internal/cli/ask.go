@@ -40,14 +40,6 @@ func (t *tool) ask(ctx context.Context, question string) error {
 // line asks a person for a line, without the blanks around it.
 func (t *tool) line(ctx context.Context, prompt string) (string, error) {
 	fmt.Fprint(t.Err, prompt)
-	// A read from a terminal cannot be cancelled; the reader ends with the
-	// process, or with the line.
-	answer := make(chan string, 1)
-	go func() { answer <- terminal.ReadLine(t.In) }()
-	select {
-	case <-ctx.Done():
-		return "", ctx.Err()
-	case line := <-answer:
-		return strings.TrimSpace(line), nil
-	}
+	line, err := terminal.WaitLine(ctx, t.In)
+	return strings.TrimSpace(line), err
 }

@@ -44,7 +44,7 @@ type Options struct {
 	// Web reaches services over HTTPS.
 	Web Web
 	// Password asks a person for a line that does not show.
-	Password func(prompt string) (string, error)
+	Password func(ctx context.Context, prompt string) (string, error)
 	// Config reads configuration files for config check and config show.
 	Config Config
 }

@@ -272,15 +272,15 @@ func (t *tool) password(cmd *cobra.Command, file string) (string, error) {
 	if !t.Interactive {
 		return "", usagef(cmd, "'%s' needs a password, and nobody can be asked without a terminal: add --password-file", cmd.CommandPath())
 	}
-	return t.Password("Password: ")
+	return t.Password(cmd.Context(), "Password: ")
 }
 
 func (t *tool) newPassword(cmd *cobra.Command) (string, error) {
-	first, err := t.Password("New password: ")
+	first, err := t.Password(cmd.Context(), "New password: ")
 	if err != nil {
 		return "", err
 	}
-	again, err := t.Password("The same again: ")
+	again, err := t.Password(cmd.Context(), "The same again: ")
 	if err == nil && first != again {
 		err = usagef(cmd, "the two passwords differ: nothing was changed")
 	}

@@ -82,7 +82,7 @@ func remote(t *testing.T) (*session, *memWeb, map[string]string) {
 	env := map[string]string{"HOME": t.TempDir()}
 	s.opts.Web = w
 	s.opts.Getenv = func(key string) string { return env[key] }
-	s.opts.Password = func(string) (string, error) { return "right", nil }
+	s.opts.Password = func(context.Context, string) (string, error) { return "right", nil }
 	return s, w, env
 }
 
