@@ -12,6 +12,16 @@ func (s *Service) CountHashes() *int {
 	return n
 }
 
+// WhileHashing does something once, in the middle of the next hashing of s.
+func (s *Service) WhileHashing(do func()) {
+	kdf := s.hasher.kdf
+	s.hasher.kdf = func(password, salt []byte, time, memory uint32, threads uint8, size uint32) []byte {
+		s.hasher.kdf = kdf
+		do()
+		return kdf(password, salt, time, memory, threads, size)
+	}
+}
+
 // Sweep is one round of Run.
 func (s *Service) Sweep(ctx context.Context) error { return s.sweep(ctx) }
 

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -22,10 +23,11 @@ type attempt struct {
 	tenant Tenant // zero for the master
 	known  bool   // the user exists
 	user   User
-	old    bool  // the hash of the password is to be made anew
-	step   int64 // of the code of the second factor
-	err    error // why it is refused
+	hash   string // that replaces the one of the password, "" to keep it
+	step   int64  // of the code of the second factor
+	err    error  // why it is refused
 	audit  string
+	guess  bool // it counts towards the lock of the account
 }
 
 // Login opens a session for c, a visitor, and returns it with its secret. Where
@@ -36,9 +38,9 @@ func (s *Service) Login(ctx context.Context, c volspec.Caller, r wire.Login, age
 		return wire.Session{}, "", err
 	}
 	r.User = foldName(r.User)
-	unlock, err := s.logins.Lock(ctx, loginKey{r.Tenant, r.User})
+	unlock, err := s.alone(ctx, r.Tenant, r.User)
 	if err != nil {
-		return wire.Session{}, "", errkind.Wrap(errkind.Unavailable, err, "too many log-ins of this user: try again")
+		return wire.Session{}, "", err
 	}
 	defer unlock()
 
@@ -50,17 +52,22 @@ func (s *Service) Login(ctx context.Context, c volspec.Caller, r wire.Login, age
 	if err != nil {
 		return wire.Session{}, "", err
 	}
-	a.old = old
-	needs := s.judge(&a, fits, r.Code)
-	if needs {
+	if s.judge(&a, fits, r.Code) {
 		return wire.Session{NeedsCode: true}, "", nil
 	}
-	if a.old && a.err == nil {
-		if a.user.Body.Password, err = s.hasher.hash(ctx, r.Password); err != nil {
+	if old && a.err == nil {
+		if a.hash, err = s.hasher.hash(ctx, r.Password); err != nil {
 			return wire.Session{}, "", err
 		}
 	}
 	return s.conclude(ctx, a)
+}
+
+// alone waits for other log-ins of a user to end. tenant is a name, "" for the
+// master.
+func (s *Service) alone(ctx context.Context, tenant, user string) (unlock func(), err error) {
+	unlock, err = s.logins.Lock(ctx, loginKey{tenant, user})
+	return unlock, errkind.Wrap(errkind.Unavailable, err, "too many log-ins of this user: try again")
 }
 
 // find reads who wants to log in.
@@ -94,7 +101,7 @@ func (s *Service) judge(a *attempt, fits bool, code string) (needs bool) {
 		a.err, a.audit = refused, "locked"
 		return false
 	case !fits:
-		a.err, a.audit = refused, "wrong password"
+		a.err, a.audit, a.guess = refused, "wrong password", true
 		return false
 	}
 	if err := mayEnter(*u, a.tenant); err != nil {
@@ -109,7 +116,7 @@ func (s *Service) judge(a *attempt, fits bool, code string) (needs bool) {
 	}
 	step, err := s.checkCode(*u, u.Body.Factor, code)
 	if err != nil {
-		a.err, a.audit = err, "wrong code"
+		a.err, a.audit, a.guess = err, "wrong code", true
 		return false
 	}
 	a.step = step
@@ -134,48 +141,49 @@ func mayEnter(u User, t Tenant) error {
 // conclude records how an attempt ended, and opens the session if it was good.
 func (s *Service) conclude(ctx context.Context, a attempt) (wire.Session, string, error) {
 	var answer wire.Session
+	var out error // why it is refused in the end
 	secret := newSecret()
 	err := s.o.Store.Update(ctx, func(tx Tx) error {
+		out = a.err
 		c := a.caller
 		if !a.known {
-			return s.audit(ctx, tx, c, a.tenant.Name, "login", "unknown", a.audit, a.err)
+			return s.audit(ctx, tx, c, a.tenant.Name, "login", "unknown", a.audit, out)
 		}
-		now, before := s.now(), a.user
+		before := a.user
 		u, err := tx.User(before.ID)
 		if absent(err) {
-			a.err = refused
-			return s.audit(ctx, tx, c, a.tenant.Name, "login", before.Name, "removed meanwhile", a.err)
+			out = refused
+			return s.audit(ctx, tx, c, a.tenant.Name, "login", before.Name, "removed meanwhile", out)
 		}
 		if err != nil {
 			return err
 		}
-		if a.err == nil && (u.Role != before.Role || u.Enabled != before.Enabled || u.Body.FactorStep != before.Body.FactorStep) {
+		if out == nil && (u.Role != before.Role || u.Enabled != before.Enabled || u.Body.Password != before.Body.Password || u.Body.FactorStep != before.Body.FactorStep) {
 			return errkind.New(errkind.Unavailable, "the user %s was changed at this moment: log in again", u.Name)
 		}
 		c.Actor = actorOf(u, a.tenant.Name)
-		if a.err != nil {
-			if a.audit != "locked" && a.audit != "may not log in" {
+		if out != nil {
+			said := a.audit
+			if a.guess {
 				u.Body.Failures++
 				if d := lockFor(u.Body.Failures); d > 0 {
-					u.Body.LockedUntil = now.Add(d)
-					a.audit += ", locked for " + d.String()
+					u.Body.LockedUntil = s.now().Add(d)
+					said += ", locked for " + d.String()
 				}
 				if err := tx.PutUser(u); err != nil {
 					return err
 				}
 			}
-			return s.audit(ctx, tx, c, a.tenant.Name, "login", u.Name, a.audit, a.err)
+			return s.audit(ctx, tx, c, a.tenant.Name, "login", u.Name, said, out)
 		}
-		if a.old {
-			u.Body.Password = before.Body.Password
-		}
+		u.Body.Password = cmp.Or(a.hash, u.Body.Password)
 		if a.step > 0 {
 			u.Body.FactorStep = a.step
 		}
 		answer, err = s.enter(ctx, tx, c, u, a.tenant, secret, a.agent)
 		return err
 	})
-	if err := errors.Join(err, a.err); err != nil {
+	if err := errors.Join(err, out); err != nil {
 		return wire.Session{}, "", err
 	}
 	return answer, secret, nil

@@ -1,6 +1,7 @@
 package account_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -124,6 +125,45 @@ func TestWrongPasswordsLockForLongerAndLonger(t *testing.T) {
 	_, err = w.UpdateUser(t.Context(), root, "", "ann", wire.UpdateUser{Unlock: true})
 	require.NoError(t, err)
 	require.NoError(t, try(secret), "an administrator unlocks")
+}
+
+// A password that is replaced while somebody logs in with it opens nothing any
+// more, and the log-in does not bring it back.
+func TestAPasswordIsReplacedDuringALogIn(t *testing.T) {
+	for name, cost := range map[string]account.Cost{"as it is": quick, "hashed anew": {Memory: 64, Time: 2, Threads: 1}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.user("acme", "ann", volspec.TenantAdmin)
+			w.serve(cost)
+			var reset wire.User
+			w.WhileHashing(func() { reset = w.set("acme", "ann", wire.UpdateUser{ResetPassword: true}) })
+			_, word, err := w.Login(t.Context(), visitor, wire.Login{Tenant: "acme", User: "ann", Password: secret}, agent)
+			assert.Equal(t, errkind.Unavailable, errkind.Of(err), "%v", err)
+			assert.Empty(t, word)
+			u, err := w.User(t.Context(), "acme", "ann")
+			require.NoError(t, err)
+			assert.Zero(t, u.Sessions)
+			_, _, err = w.Login(t.Context(), visitor, wire.Login{Tenant: "acme", User: "ann", Password: reset.Password}, agent)
+			require.NoError(t, err)
+		})
+	}
+}
+
+// Users of tenants, too, change their password only between two log-ins.
+func TestAPasswordIsNotChangedDuringALogIn(t *testing.T) {
+	w := newWorld(t)
+	for _, group := range []string{"", "acme"} {
+		w.user(group, "ann", map[string]volspec.Role{"": volspec.MasterAdmin, "acme": volspec.TenantAdmin}[group])
+		c, _ := w.enter(group, "ann")
+		w.WhileHashing(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			err := w.ChangePassword(ctx, c, wire.ChangePassword{Old: secret, New: secret + " 2"})
+			assert.ErrorContains(t, err, "too many log-ins of this user", group)
+		})
+		w.enter(group, "ann")
+		require.NoError(t, w.ChangePassword(t.Context(), c, wire.ChangePassword{Old: secret, New: secret + " 2"}))
+	}
 }
 
 func TestOneAddressCannotTryForever(t *testing.T) {

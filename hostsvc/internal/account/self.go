@@ -66,16 +66,19 @@ func (s *Service) ChangePassword(ctx context.Context, c volspec.Caller, r wire.C
 		return err
 	}
 	var before User
+	var tenant string
 	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
-		before, _, err = s.own(tx, c)
+		if before, _, err = s.own(tx, c); err == nil {
+			tenant, err = tenantName(tx, before.Group)
+		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	unlock, err := s.logins.Lock(ctx, loginKey{string(before.Group), before.Name})
+	unlock, err := s.alone(ctx, tenant, before.Name)
 	if err != nil {
-		return errkind.Wrap(errkind.Unavailable, err, "too many log-ins of this user: try again")
+		return err
 	}
 	defer unlock()
 	fits, _, err := s.hasher.verify(ctx, before.Body.Password, r.Old)

@@ -24,8 +24,9 @@ import (
 // the tenants acme and umbra.
 type world struct {
 	*account.Service
-	t   *testing.T
-	cat *catalog.Catalog
+	t    *testing.T
+	cat  *catalog.Catalog
+	ring *keyring.Ring
 
 	mu sync.Mutex // guards at
 	at time.Time
@@ -40,6 +41,8 @@ const (
 )
 
 var (
+	quick = account.Cost{Memory: 64, Time: 1, Threads: 1}
+
 	root    = volspec.Caller{Admin: true, Role: volspec.MasterAdmin, Actor: "admin:0"}
 	visitor = volspec.Caller{Visitor: true, Actor: "visitor:192.0.2.1", From: "192.0.2.1"}
 )
@@ -60,12 +63,16 @@ func newWorld(t *testing.T) *world {
 	}))
 	ring, err := keyring.Create(filepath.Join(dir, "key"))
 	require.NoError(t, err)
-	w := &world{t: t, cat: cat, at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-	w.Service = account.New(account.Options{
-		Store: cat.Accounts(), Sealer: ring, Holds: api.PermissionsOf, Given: api.Permissions(),
-		Cost: account.Cost{Memory: 64, Time: 1, Threads: 1}, Now: w.now,
-	})
+	w := &world{t: t, cat: cat, ring: ring, at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	w.serve(quick)
 	return w
+}
+
+// serve starts the service anew, with a cost of hashing passwords.
+func (w *world) serve(cost account.Cost) {
+	w.Service = account.New(account.Options{
+		Store: w.cat.Accounts(), Sealer: w.ring, Holds: api.PermissionsOf, Given: api.Permissions(), Cost: cost, Now: w.now,
+	})
 }
 
 func (w *world) now() time.Time {
