@@ -16,8 +16,6 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/notify"
 	"mooring.dev/mooring/hostsvc/internal/overview"
 	"mooring.dev/mooring/hostsvc/internal/repository/kopia"
-	"mooring.dev/mooring/hostsvc/internal/tenancy"
-	"mooring.dev/mooring/hostsvc/internal/transporter"
 	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
@@ -33,15 +31,16 @@ type backups struct {
 	notifier *notify.Notifier
 	told     *notify.Directory
 	digests  *notify.Digests
+	overview *overview.Service
 	views    *imagefs.Views
 	volumes  *volume.Service
 	scratch  string
 	mounted  bool // the views; only for the start
 }
 
-// buildBackup makes the parts and introduces them to each other and to the
-// volume service.
-func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Catalog, v *volume.Service, machines backup.Machines, tenants *tenancy.Service, ring *keyring.Ring, instance string) (*backups, error) {
+// buildBackup makes the parts and introduces them to each other and to those of
+// the daemon that are there: volumes, vmgroups, the transporter and the ring.
+func (d *daemon) buildBackup(cfg config.Config, s state, h host, instance string) (*backups, error) {
 	for _, dir := range []string{cfg.Backup.CacheDir, cfg.Backup.ScratchDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, errkind.Wrap(errkind.Unavailable, err, "cannot make the directory %s", dir)
@@ -55,8 +54,8 @@ func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Cat
 	if err != nil {
 		return nil, err
 	}
-	b := &backups{views: views, volumes: v, scratch: filepath.Join(cfg.Backup.ScratchDir, "files")}
-	if err := b.buildNotify(cfg.Notify, c, ring); err != nil {
+	b := &backups{views: views, volumes: d.volumes, scratch: filepath.Join(cfg.Backup.ScratchDir, "files")}
+	if err := b.buildNotify(cfg.Notify, d.catalog, d.ring, d.tenants); err != nil {
 		return nil, err
 	}
 	guard, err := netguard.New(cfg.Backup.AllowPrivate)
@@ -64,7 +63,7 @@ func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Cat
 		return nil, err
 	}
 	b.service = backup.New(backup.Options{
-		Store: c.Backup(), Volumes: backupVolumes{v}, Machines: machines, Allowances: allows{tenants}, Tenants: tenants, Transporters: movers{transporter.New(transporter.Options{Store: c.Transporters()})}, Keyring: sealer{ring},
+		Store: d.catalog.Backup(), Volumes: backupVolumes{d.volumes}, Machines: machinesOf(h, d.tenants), Allowances: allows{d.tenants}, Tenants: d.tenants, Transporters: movers{d.mover}, Keyring: sealer{d.ring},
 		Opener: kopia.New(kopia.Options{Dir: filepath.Join(cfg.Backup.CacheDir, "repositories"), Owner: s.installation,
 			Upload: int64(cfg.Backup.UploadLimit), Download: int64(cfg.Backup.DownloadLimit), Guard: guard}),
 		Files:   files{dir: b.scratch, streams: cfg.Backup.Streams},
@@ -74,13 +73,16 @@ func buildBackup(ctx context.Context, cfg config.Config, s state, c *catalog.Cat
 		VerifyAfter: time.Duration(cfg.Backup.VerifyAfter),
 	})
 	b.queue = job.New(job.Options{
-		Store: c.Jobs(), Instance: instance, Transporter: cfg.Transporter.Name, Kinds: b.service.Handlers(),
+		Store: d.catalog.Jobs(), Instance: instance, Transporter: cfg.Transporter.Name, Kinds: b.service.Handlers(),
 		Total: cfg.Backup.Jobs, PerGroup: cfg.Backup.JobsPerVMGroup, Keep: time.Duration(cfg.Backup.KeepJobs),
 		Sole: cfg.Catalog.Driver == config.SQLite, // the state directory's lock keeps others off
 	})
 	b.service.Use(b.queue)
-	v.SetPoints(volumePoints{b.service})
-	b.digests = notify.NewDigests(b.told, overview.New(overview.Options{Store: c.Overview(), Backups: outlook{b.service}, Shares: tenants}), zone)
+	d.volumes.SetPoints(volumePoints{b.service})
+	b.overview = overview.New(overview.Options{
+		Store: d.catalog.Overview(), Backups: outlook{b.service}, Shares: d.tenants, Keep: time.Duration(cfg.Backup.KeepJobs),
+	})
+	b.digests = notify.NewDigests(b.told, b.overview, zone)
 	return b, nil
 }
 

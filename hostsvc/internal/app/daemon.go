@@ -20,7 +20,6 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/idempotency"
 	"mooring.dev/mooring/hostsvc/internal/keyring"
 	"mooring.dev/mooring/hostsvc/internal/notify"
-	"mooring.dev/mooring/hostsvc/internal/overview"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/transporter"
 	"mooring.dev/mooring/hostsvc/internal/volume"
@@ -96,10 +95,10 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		return nil, errors.Join(err, c.Close())
 	}
 	d.answers = idempotency.New(idempotency.Options{Store: c.Idempotency(), Sealer: d.ring})
-	if d.backups, err = buildBackup(ctx, cfg, s, c, d.volumes, machinesOf(h, d.tenants), d.tenants, d.ring, instance); err != nil {
+	d.mover = newTransporter(cfg, o, c, instance)
+	if d.backups, err = d.buildBackup(cfg, s, h, instance); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	d.mover = newTransporter(cfg, o, c, instance)
 	if err := d.buildEnrolment(s, c); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -114,7 +113,7 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		Answers: d.answers,
 		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests, Accounts: d.accounts, Providers: d.providers, Audit: audit.New(c.AuditLog()), Notify: d.backups.told,
 		Allowances: d.tenants, Transporters: d.mover,
-		Overview:   overview.New(overview.Options{Store: c.Overview(), Backups: outlook{d.backups.service}, Shares: d.tenants, Keep: time.Duration(cfg.Backup.KeepJobs)}),
+		Overview:   d.backups.overview,
 		System:     &system{d: d, started: time.Now()},
 		Isolation:  (&prover{d: d}).check,
 		Version:    o.Version,

@@ -14,7 +14,7 @@ import (
 )
 
 // buildNotify makes who tells people, and who knows whom vmgroups want told.
-func (b *backups) buildNotify(n config.Notify, c *catalog.Catalog, ring *keyring.Ring) error {
+func (b *backups) buildNotify(n config.Notify, c *catalog.Catalog, ring *keyring.Ring, tenants *tenancy.Service) error {
 	o := notify.Options{Repeat: time.Duration(n.Repeat), Alarms: alarms{c.Backup()}}
 	mail := mailServer(n.SMTP)
 	if mail != nil {
@@ -39,12 +39,11 @@ func (b *backups) buildNotify(n config.Notify, c *catalog.Catalog, ring *keyring
 	if err != nil {
 		return err
 	}
-	settings := tenancy.New(tenancy.Options{Store: c.Tenancy()})
 	b.notifier = notify.New(o)
 	b.told = notify.NewDirectory(notify.DirectoryOptions{
 		Store: c.Notify(), Sealer: ring, Notifier: b.notifier, Mail: mail, Guard: guard,
 		About: func(ctx context.Context) (product, url string, err error) {
-			v, err := settings.Settings(ctx)
+			v, err := tenants.Settings(ctx)
 			return v.Product, v.URL, err
 		},
 	})
