@@ -31,6 +31,15 @@ func Bound(pool, delegated int64) int64 {
 	return delegated
 }
 
+// Delegated is what of all allowances was delegated to a vmgroup. What was never
+// put bounds nothing.
+func Delegated(all map[VMGroupID]Amounts, g VMGroupID) Amounts {
+	if a, ok := all[g]; ok {
+		return a
+	}
+	return NoBounds
+}
+
 // With is u with one VM or one volume more; "" is none.
 func (u Use) With(vm VMID, v VolumeID) Use {
 	if vm != "" && !slices.Contains(u.VMs, vm) {

@@ -14,9 +14,9 @@ type AllowanceTx interface {
 	Groups() ([]volspec.VMGroup, error)
 	Pool() (volspec.Amounts, error)
 	PutPool(a volspec.Amounts) error
-	Allowances(g volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Amounts, error)
+	Allowances(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Amounts, error)
 	PutAllowance(g volspec.VMGroupID, a volspec.Amounts) error
-	Uses(g volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Use, error)
+	Uses(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Use, error)
 }
 
 // Object is what a backup is of: a volume, or a VM.
@@ -44,10 +44,7 @@ func storageBound(tx Tx, g volspec.VMGroupID) (int64, error) {
 		return 0, err
 	}
 	all, err := tx.Allowances(g)
-	if a, ok := all[g]; ok {
-		return volspec.Bound(pool.Storage, a.Storage), err
-	}
-	return volspec.Bound(pool.Storage, volspec.Unbounded), err
+	return volspec.Bound(pool.Storage, volspec.Delegated(all, g).Storage), err
 }
 
 // Pending is what running jobs wrote for a vmgroup and the catalog does not count

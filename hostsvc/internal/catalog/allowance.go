@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"encoding/json"
+	"slices"
 
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
@@ -31,13 +32,18 @@ func (t *tx) PutPool(a volspec.Amounts) error {
 
 const allowanceCols = "group_id, sockets, vms, volumes, storage"
 
-// Allowances are those of a vmgroup, or with "" of all, by vmgroup. What was
-// never put is not among them.
-func (t *tx) Allowances(g volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Amounts, error) {
-	query, args := "SELECT "+allowanceCols+" FROM allowances", []any{}
-	if g != "" {
-		query, args = query+" WHERE group_id = ?", []any{g}
+// among confines a query to these vmgroups, or with none named to nothing.
+func among(of []volspec.VMGroupID) (and string, args []any) {
+	if len(of) == 0 {
+		return "", nil
 	}
+	return " AND group_id IN (" + marks(len(of)) + ")", anyOf(of)
+}
+
+// Allowances are those of these vmgroups, or with none named of all, by vmgroup.
+// What was never put is not among them.
+func (t *tx) Allowances(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Amounts, error) {
+	only, args := among(of)
 	all := map[volspec.VMGroupID]volspec.Amounts{}
 	err := t.each(func(s scanner) error {
 		var id volspec.VMGroupID
@@ -47,7 +53,7 @@ func (t *tx) Allowances(g volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Amou
 		}
 		all[id] = a
 		return nil
-	}, query, args...)
+	}, "SELECT "+allowanceCols+" FROM allowances WHERE group_id > ''"+only, args...)
 	return all, err
 }
 
@@ -59,13 +65,11 @@ func (t *tx) PutAllowance(g volspec.VMGroupID, a volspec.Amounts) error {
 	return err
 }
 
-// Uses are those of a vmgroup, or with "" of all, by vmgroup. What uses nothing
-// is not among them.
-func (t *tx) Uses(g volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Use, error) {
-	only, args := "", []any(nil)
-	if g != "" {
-		only, args = " AND group_id = ?", []any{g, g}
-	}
+// Uses are those of these vmgroups, or with none named of all, by vmgroup. What
+// uses nothing is not among them.
+func (t *tx) Uses(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Use, error) {
+	only, args := among(of)
+	twice := append(slices.Clone(args), args...)
 	all := map[volspec.VMGroupID]volspec.Use{}
 	err := t.each(func(s scanner) error {
 		var id volspec.VMGroupID
@@ -78,7 +82,7 @@ func (t *tx) Uses(g volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Use, error
 		all[id] = u
 		return nil
 	}, "SELECT group_id, vm_id FROM points WHERE vm_id > ''"+only+
-		" UNION SELECT group_id, object FROM jobs WHERE kind = 'vm-backup' AND "+openJobs+only, args...)
+		" UNION SELECT group_id, object FROM jobs WHERE kind = 'vm-backup' AND "+openJobs+only, twice...)
 	if err != nil {
 		return nil, err
 	}
@@ -93,12 +97,9 @@ func (t *tx) Uses(g volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Use, error
 		all[id] = u
 		return nil
 	}, "SELECT group_id, volume_id FROM points WHERE vm_id = '' AND volume_id > ''"+only+
-		" UNION SELECT group_id, object FROM jobs WHERE kind = 'backup' AND "+openJobs+only, args...)
+		" UNION SELECT group_id, object FROM jobs WHERE kind = 'backup' AND "+openJobs+only, twice...)
 	if err != nil {
 		return nil, err
-	}
-	if g != "" {
-		args = args[:1]
 	}
 	err = t.each(func(s scanner) error {
 		var id volspec.VMGroupID

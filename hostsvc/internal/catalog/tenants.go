@@ -95,7 +95,6 @@ func (t *tx) Facts(ids []volspec.VMGroupID) (map[volspec.VMGroupID]tenancy.Facts
 		{"SELECT group_id, COUNT(*) FROM vm_folders WHERE " + in, func(f *tenancy.Facts, n int64) { f.Folders = int(n) }},
 		{"SELECT group_id, COUNT(*) FROM volumes WHERE " + live + " AND " + in, func(f *tenancy.Facts, n int64) { f.Volumes = int(n) }},
 		{"SELECT group_id, COUNT(*) FROM repositories WHERE " + in, func(f *tenancy.Facts, n int64) { f.Repositories = int(n) }},
-		{"SELECT group_id, CAST(SUM(stored) AS BIGINT) FROM repositories WHERE " + in, func(f *tenancy.Facts, n int64) { f.Stored = n }},
 		{"SELECT group_id, COUNT(*) FROM group_transporters WHERE " + in, func(f *tenancy.Facts, n int64) { f.Transporters = int(n) }},
 		{"SELECT group_id, COUNT(*) FROM users WHERE " + in, func(f *tenancy.Facts, n int64) { f.Users = int(n) }},
 		{"SELECT group_id, COUNT(*) FROM alarms WHERE NOT " + isNotice + " AND " + in, func(f *tenancy.Facts, n int64) { f.Alarms = int(n) }},

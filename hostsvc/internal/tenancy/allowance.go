@@ -14,13 +14,13 @@ type AllowanceTx interface {
 	// Pool is what may be delegated; one that was never put bounds nothing.
 	Pool() (volspec.Amounts, error)
 	PutPool(a volspec.Amounts) error
-	// Allowances are what was delegated to a vmgroup, or with "" to all. What was
-	// never put is not among them, and bounds nothing.
-	Allowances(g volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Amounts, error)
+	// Allowances are what was delegated to these vmgroups, or with none named to
+	// all. What was never put is not among them, and bounds nothing.
+	Allowances(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Amounts, error)
 	PutAllowance(g volspec.VMGroupID, a volspec.Amounts) error
-	// Uses are those of a vmgroup, or with "" of all. What uses nothing is not
-	// among them.
-	Uses(g volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Use, error)
+	// Uses are those of these vmgroups, or with none named of all. What uses nothing
+	// is not among them.
+	Uses(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Use, error)
 }
 
 // Pool tells what the service may hand out and what of it is delegated.
@@ -89,21 +89,11 @@ func (s *Service) Allowance(ctx context.Context, group string) (a wire.Allowance
 }
 
 func (s *Service) allowance(tx AllowanceTx, g volspec.VMGroup, at placement) (out wire.Allowance, err error) {
-	pool, err := tx.Pool()
+	pool, all, err := s.allotments(tx, at, g)
 	if err != nil {
 		return out, err
 	}
-	a, err := s.allotment(tx, g, at)
-	if err != nil {
-		return out, err
-	}
-	for _, k := range kinds {
-		bound := volspec.Bound(*k.of(&pool), *k.of(&a.desired))
-		*k.ofAllowance(&out) = wire.Share{
-			Used: *k.of(&a.used), Bounded: bound != volspec.Unbounded, Desired: max(bound, 0), Effective: a.effective(k, pool),
-		}
-	}
-	return out, nil
+	return all[0].shares(pool), nil
 }
 
 // SetAllowance replaces what is delegated to a vmgroup; what is nil has no
@@ -126,7 +116,7 @@ func (s *Service) SetAllowance(ctx context.Context, c volspec.Caller, group stri
 			if err != nil {
 				return err
 			}
-			if old, ok := have[g.ID]; !ok && desired.Storage != volspec.Unbounded || ok && desired.Storage != old.Storage {
+			if desired.Storage != volspec.Delegated(have, g.ID).Storage {
 				return errkind.New(errkind.Denied, "vmgroup %s is declared in %s: set backup_totalsize there and reload", g.Name, g.Source)
 			}
 		}
@@ -146,10 +136,7 @@ func (s *Service) SetStorage(ctx context.Context, tx AllowanceTx, g volspec.VMGr
 	if err != nil {
 		return err
 	}
-	desired, ok := have[g.ID]
-	if !ok {
-		desired = volspec.NoBounds
-	}
+	desired := volspec.Delegated(have, g.ID)
 	if desired.Storage == limit {
 		return nil
 	}

@@ -30,10 +30,7 @@ func (s *Service) Admission(ctx context.Context) func(tx AllowanceTx, g volspec.
 		if err != nil {
 			return err
 		}
-		allowed, ok := desired[g.ID]
-		if !ok {
-			allowed = volspec.NoBounds
-		}
+		allowed := volspec.Delegated(desired, g.ID)
 		for _, k := range kinds {
 			*k.of(&allowed) = volspec.Bound(*k.of(&pool), *k.of(&allowed))
 		}

@@ -88,47 +88,47 @@ func (a allotment) effective(k kind, pool volspec.Amounts) int64 {
 	return max(volspec.Bound(*k.of(&pool), *k.of(&a.desired)), *k.of(&a.used))
 }
 
-// allotment reads the facts of one vmgroup.
-func (s *Service) allotment(tx AllowanceTx, g volspec.VMGroup, at placement) (allotment, error) {
-	desired, err := tx.Allowances(g.ID)
-	if err != nil {
-		return allotment{}, err
+// shares are how it is shown.
+func (a allotment) shares(pool volspec.Amounts) (out wire.Allowance) {
+	for _, k := range kinds {
+		bound := volspec.Bound(*k.of(&pool), *k.of(&a.desired))
+		*k.ofAllowance(&out) = wire.Share{
+			Used: *k.of(&a.used), Bounded: bound != volspec.Unbounded, Desired: max(bound, 0), Effective: a.effective(k, pool),
+		}
 	}
-	uses, err := tx.Uses(g.ID)
-	return s.allotmentOf(g, desired, uses, at), err
+	return out
 }
 
-// allotments reads those of all vmgroups, with the pool.
-func (s *Service) allotments(tx AllowanceTx, at placement) (pool volspec.Amounts, all []allotment, err error) {
+// allotments reads the pool and the facts of these vmgroups, or with none named
+// of all.
+func (s *Service) allotments(tx AllowanceTx, at placement, of ...volspec.VMGroup) (pool volspec.Amounts, all []allotment, err error) {
 	if pool, err = tx.Pool(); err != nil {
 		return pool, nil, err
 	}
-	groups, err := tx.Groups()
+	var ids []volspec.VMGroupID
+	for _, g := range of {
+		ids = append(ids, g.ID)
+	}
+	if len(of) == 0 {
+		if of, err = tx.Groups(); err != nil {
+			return pool, nil, err
+		}
+	}
+	desired, err := tx.Allowances(ids...)
 	if err != nil {
 		return pool, nil, err
 	}
-	desired, err := tx.Allowances("")
-	if err != nil {
-		return pool, nil, err
-	}
-	uses, err := tx.Uses("")
-	for _, g := range groups {
-		all = append(all, s.allotmentOf(g, desired, uses, at))
+	uses, err := tx.Uses(ids...)
+	for _, g := range of {
+		u := uses[g.ID]
+		a := allotment{group: g, desired: volspec.Delegated(desired, g.ID)}
+		a.used = volspec.Amounts{Sockets: at.sockets(u.VMs), VMs: int64(len(u.VMs)), Volumes: int64(len(u.Volumes)), Storage: u.Stored}
+		if s.o.Pending != nil {
+			a.used.Storage += s.o.Pending(g.ID)
+		}
+		all = append(all, a)
 	}
 	return pool, all, err
-}
-
-func (s *Service) allotmentOf(g volspec.VMGroup, desired map[volspec.VMGroupID]volspec.Amounts, uses map[volspec.VMGroupID]volspec.Use, at placement) allotment {
-	a := allotment{group: g, desired: volspec.NoBounds}
-	if d, ok := desired[g.ID]; ok {
-		a.desired = d
-	}
-	u := uses[g.ID]
-	a.used = volspec.Amounts{Sockets: at.sockets(u.VMs), VMs: int64(len(u.VMs)), Volumes: int64(len(u.Volumes)), Storage: u.Stored}
-	if s.o.Pending != nil {
-		a.used.Storage += s.o.Pending(g.ID)
-	}
-	return a
 }
 
 // grows decides about a new allowance of g: whoever takes more than before must

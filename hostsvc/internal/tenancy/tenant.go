@@ -29,7 +29,6 @@ type Facts struct {
 	Volumes         int // not in the trash
 	Repositories    int
 	Transporters    int
-	Stored          int64 // bytes in its repositories
 }
 
 // NoticeKinds are the alarms that say that something is late or full; all others
@@ -71,15 +70,22 @@ func (s *Service) tenant(tx Tx, name string, at placement) (wire.Tenant, error) 
 // present makes a page of tenants out of their rows. Counts are asked for all of
 // them at once.
 func (s *Service) present(tx Tx, page []Tenant, at placement) ([]wire.Tenant, error) {
-	ids := make([]volspec.VMGroupID, len(page))
+	all := make([]wire.Tenant, len(page))
+	if len(page) == 0 {
+		return all, nil
+	}
+	ids, groups := make([]volspec.VMGroupID, len(page)), make([]volspec.VMGroup, len(page))
 	for i, t := range page {
-		ids[i] = t.ID
+		ids[i], groups[i] = t.ID, t.VMGroup
 	}
 	facts, err := tx.Facts(ids)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]wire.Tenant, len(page))
+	pool, allotted, err := s.allotments(tx, at, groups...)
+	if err != nil {
+		return nil, err
+	}
 	for i, t := range page {
 		f := facts[t.ID]
 		ready := readiness(t.VMGroup, f)
@@ -88,15 +94,13 @@ func (s *Service) present(tx Tx, page []Tenant, at placement) ([]wire.Tenant, er
 			State: cmp.Or(string(t.State), wire.TenantEnabled), Deleted: t.Deleted,
 			Alarms: f.Alarms, Notices: f.Notices, Readiness: ready,
 			GuestAccess: t.GuestAccess, GuestFiles: t.GuestFiles, Users: f.Users, VMs: f.VMs, Volumes: f.Volumes,
+			Allowance: allotted[i].shares(pool),
 		}
 		if v.Profile.Labels == nil {
 			v.Profile.Labels = []string{}
 		}
 		if !t.Deleted.IsZero() {
 			v.PurgeAfter = t.Deleted.Add(s.o.Grace)
-		}
-		if v.Allowance, err = s.allowance(tx, t.VMGroup, at); err != nil {
-			return nil, err
 		}
 		if !ready.Ready {
 			v.Notices++

@@ -81,7 +81,7 @@ func backupRecords(t *testing.T, b Backend) {
 		alarms, err := tx.Alarms(groupA)
 		require.NoError(t, err)
 		assert.Equal(t, []backup.Alarm{alarm}, alarms)
-		allowances, err := tx.Allowances("")
+		allowances, err := tx.Allowances()
 		require.NoError(t, err)
 		assert.Equal(t, map[volspec.VMGroupID]volspec.Amounts{groupA: {Sockets: 2, VMs: volspec.Unbounded, Volumes: 0, Storage: 7 << 40}}, allowances)
 
