@@ -291,7 +291,7 @@ func TestProvidersNameUsers(t *testing.T) {
 		_, word, err := w.LoginSubject(t.Context(), visitor, r, agent)
 		return word, err
 	}
-	bob := account.Subject{Group: "acme", Subject: "https://id.example 1", Name: "Bob", Email: "bob@example.com"}
+	bob := account.Subject{Group: acme, Subject: "https://id.example 1", Name: "Bob", Email: "bob@example.com"}
 	_, err := in(bob)
 	require.ErrorContains(t, err, "no such user here")
 	bob.Role = volspec.Operator
@@ -309,9 +309,9 @@ func TestProvidersNameUsers(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, first.User, w.by(word).User)
 
-	_, err = in(account.Subject{Group: "acme", Subject: "https://id.example 2", Name: "ann", Role: volspec.TenantAdmin})
+	_, err = in(account.Subject{Group: acme, Subject: "https://id.example 2", Name: "ann", Role: volspec.TenantAdmin})
 	require.True(t, errkind.Is(err, errkind.Denied), "a name alone opens nobody's account")
-	_, err = in(account.Subject{Group: "umbra", Subject: bob.Subject, Name: "bob"})
+	_, err = in(account.Subject{Group: umbra, Subject: bob.Subject, Name: "bob"})
 	require.True(t, errkind.Is(err, errkind.Denied), "nor does another tenant's provider")
 	_, _, err = w.Login(t.Context(), visitor, wire.Login{Tenant: "acme", User: "bob"}, agent)
 	require.True(t, errkind.Is(err, errkind.Denied), "there is no password")

@@ -10,8 +10,8 @@ import (
 
 // Subject is who a provider of OpenID Connect says has logged in.
 type Subject struct {
-	Group   string // name of the vmgroup whose provider it is, "" for the master's
-	Subject string // issuer and subject, which never change
+	Group   volspec.VMGroupID // whose provider it is, "" for the master's
+	Subject string            // issuer and subject, which never change
 	Name    string
 	Email   string
 	Role    volspec.Role // of a user that is made now; "": none is made
@@ -22,8 +22,10 @@ type Subject struct {
 func (s *Service) LoginSubject(ctx context.Context, c volspec.Caller, r Subject, agent string) (wire.Session, string, error) {
 	a := attempt{caller: c, agent: agent}
 	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
-		if a.tenant, err = groupOf(tx, r.Group); err != nil {
-			return err
+		if r.Group != "" {
+			if a.tenant, err = tx.Tenant(r.Group); err != nil {
+				return err
+			}
 		}
 		a.user, err = tx.UserBySubject(a.tenant.ID, r.Subject)
 		a.known = err == nil

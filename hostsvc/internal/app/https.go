@@ -133,7 +133,7 @@ func (d *daemon) buildProviders(cfg config.Config, c *catalog.Catalog) (*oidc.Se
 		Client:  &http.Client{Transport: &http.Transport{DialContext: guard.Dialer(providerDial).DialContext, TLSHandshakeTimeout: providerDial, ForceAttemptHTTP2: true}},
 		Attempt: func(from string) error { return d.accounts.Attempt(from) },
 		Enter: func(ctx context.Context, c volspec.Caller, p oidc.Person, agent string) (wire.Session, string, error) {
-			return d.accounts.LoginSubject(ctx, c, account.Subject{Group: p.GroupName, Subject: p.Subject, Name: p.Name, Email: p.Email, Role: p.Role}, agent)
+			return d.accounts.LoginSubject(ctx, c, account.Subject{Group: p.Group, Subject: p.Subject, Name: p.Name, Email: p.Email, Role: p.Role}, agent)
 		},
 	}), nil
 }

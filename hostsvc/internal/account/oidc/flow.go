@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/json"
 	"net/url"
 	"time"
@@ -33,7 +32,6 @@ const badAnswer = "the provider's answer is not valid: begin the log-in again, a
 // browser.
 type pending struct {
 	Group    volspec.VMGroupID `json:"group,omitempty"`
-	Tenant   string            `json:"tenant,omitempty"`
 	Issuer   string            `json:"issuer"`
 	State    string            `json:"state"`
 	Nonce    string            `json:"nonce"`
@@ -42,12 +40,6 @@ type pending struct {
 }
 
 const pendingContext = "oidc log-in"
-
-func word() string {
-	b := make([]byte, 32)
-	_, _ = rand.Read(b) // never fails (crypto/rand, Go 1.24)
-	return base64.RawURLEncoding.EncodeToString(b)
-}
 
 // Begin starts the log-in of a user of a tenant, or with "" of the master: the
 // browser is to be sent to target, and to bring back kept, which nobody else
@@ -80,8 +72,8 @@ func (s *Service) Begin(ctx context.Context, c volspec.Caller, tenant string) (t
 		return "", "", err
 	}
 	n := pending{
-		Group: p.Group, Tenant: tenant, Issuer: p.Body.Issuer,
-		State: word(), Nonce: word(), Verifier: oauth2.GenerateVerifier(), Until: s.o.Now().Add(Life).UTC(),
+		Group: p.Group, Issuer: p.Body.Issuer,
+		State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Until: s.o.Now().Add(Life).UTC(),
 	}
 	plain, err := json.Marshal(n)
 	if err != nil {
@@ -178,7 +170,7 @@ func (s *Service) ask(ctx context.Context, p Provider, n pending, code string) (
 		name = cmp.Or(text("preferred_username"), text("email"))
 	}
 	return Person{
-		GroupName: n.Tenant, Subject: p.Body.Issuer + " " + id.Subject,
+		Group: p.Group, Subject: p.Body.Issuer + " " + id.Subject,
 		Name: name, Email: text("email"), Role: p.Body.Role,
 	}, nil
 }

@@ -54,7 +54,7 @@ type Settings struct {
 // Person is who a provider says somebody is. Subject identifies it, with the
 // issuer. Role is that of a user who is not known yet, "": it is refused.
 type Person struct {
-	GroupName   string // of a tenant's user, "" for the master's
+	Group       volspec.VMGroupID // of a tenant's user, "" for the master's
 	Subject     string
 	Name, Email string
 	Role        volspec.Role

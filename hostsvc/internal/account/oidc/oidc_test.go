@@ -115,8 +115,26 @@ func TestLogInByAProvider(t *testing.T) {
 	assert.Equal(t, []oidc.Person{
 		{Subject: subject, Name: "jo@example.com", Email: "jo@example.com"},
 		{Subject: subject, Name: "jo", Email: "jo@example.com"},
-		{GroupName: "Dev", Subject: subject, Name: "jo-dev", Email: "jo@example.com", Role: volspec.Operator},
+		{Group: "g1", Subject: subject, Name: "jo-dev", Email: "jo@example.com", Role: volspec.Operator},
 	}, w.entered)
+}
+
+// A name can go to another tenant while somebody is at the provider.
+func TestALogInStaysThatOfItsTenant(t *testing.T) {
+	w := newWorld(t)
+	w.provider.Say("sub", "42")
+	w.put(t, "Dev", w.settings())
+	kept, answer := w.visit(t, "Dev")
+	require.NoError(t, w.cat.Tenancy().Update(t.Context(), func(tx tenancy.Tx) error {
+		if err := tx.PutGroup(volspec.VMGroup{ID: "g1", Name: "Old"}); err != nil {
+			return err
+		}
+		return tx.PutGroup(volspec.VMGroup{ID: "g2", Name: "Dev"})
+	}))
+	_, _, err := w.Finish(t.Context(), visitor, kept, answer, "browser")
+	require.NoError(t, err)
+	require.Len(t, w.entered, 1)
+	assert.Equal(t, volspec.VMGroupID("g1"), w.entered[0].Group)
 }
 
 // A visitor does not learn which tenants there are, nor which of them have a
