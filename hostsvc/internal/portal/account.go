@@ -43,11 +43,10 @@ func accountTabs() []action {
 type accountPage struct {
 	wire.Session
 	Zones []string
-	Now   time.Time
 }
 
 func showAccount(q *request) error {
-	return q.render("account", "Account", accountPage{q.session, zones, time.Now()})
+	return q.render("account", "Account", accountPage{q.session, zones})
 }
 
 func saveAccount(q *request) error {
@@ -120,7 +119,7 @@ func askFactor(q *request) error {
 	return q.ask(confirm{
 		Title: "Remove the second factor", Crumbs: []action{{Label: "Account", URL: "/account/factor"}},
 		Effects: []string{"Your password alone will be enough to log in.", "You can set a second factor up again at any time."},
-		Action:  "/account/factor/remove", Button: "Remove", Back: "/account/factor",
+		Button:  "Remove", Back: "/account/factor",
 	})
 }
 
@@ -233,7 +232,7 @@ func askToken(q *request) error {
 			return q.ask(confirm{
 				Title: "Remove token " + t.Name, Crumbs: []action{{Label: "Tokens", URL: "/account/tokens"}},
 				Effects: []string{"Programs that use it are refused at once.", "It cannot be brought back."},
-				Action:  pathOf("account", "tokens", t.ID, "remove"), Button: "Remove", Back: "/account/tokens",
+				Button:  "Remove", Back: "/account/tokens",
 			})
 		}
 	}

@@ -36,27 +36,27 @@ func (q *request) alarmRows(all []wire.Alarm) []alarmRow {
 // alarmURL is the page of what an alarm is about, "" if there is none for the
 // caller.
 func (q *request) alarmURL(a wire.Alarm) string {
-	page := ""
 	switch a.Kind {
-	case "repository-offline":
-		page = "repositories"
 	case "job-failed":
 		return q.to("/activities", "state", "failed")
-	case "rpo-missed", "drill-failed":
-		page = "volumes"
-	case "point-damaged":
-		page = "points"
 	case "transporter-offline":
 		return q.to("/activities", "state", "queued")
 	case "backup-quota":
 		return q.to("/pool")
 	}
-	name := a.Object
-	if vm, is := strings.CutPrefix(name, "vm/"); is && page == "volumes" {
-		page, name = "vms", vm
-	}
-	if page == "" || name == "" || q.to("/"+page) == "" {
+	if a.Object == "" {
 		return ""
 	}
-	return pathOf(page, name)
+	switch a.Kind {
+	case "repository-offline":
+		return q.page("/repositories/{repository}", a.Object)
+	case "rpo-missed", "drill-failed":
+		if vm, is := strings.CutPrefix(a.Object, vmPrefix); is {
+			return q.page("/vms/{vm}", vm)
+		}
+		return q.page("/volumes/{volume}", a.Object)
+	case "point-damaged":
+		return q.page("/points/{point}", a.Object)
+	}
+	return ""
 }

@@ -1,14 +1,13 @@
 package portal
 
-// confirm asks before something that cannot be taken back. Action is where its
-// form goes, which the page's own path may be, with another method.
+// confirm asks before something that cannot be taken back. Its form goes
+// to the path of the page itself.
 type confirm struct {
 	Title  string
 	Crumbs []action
 	Text   string
 	// Effects say what will happen, one sentence each.
 	Effects []string
-	Action  string
 	Fields  map[string]string
 	Button  string
 	Kind    string // of the button; "": danger

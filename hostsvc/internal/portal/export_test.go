@@ -32,3 +32,6 @@ func Routes() []Route {
 	}
 	return all
 }
+
+// Attachment is the header of a download with a name.
+func Attachment(name string) string { return attachment(name) }

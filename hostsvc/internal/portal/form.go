@@ -62,15 +62,27 @@ func (q *request) optionalInt(name string) *int64 {
 
 // size is a size with its unit, 0 if the field is empty.
 func (q *request) size(name string) volspec.Size {
+	if n := q.optionalSize(name); n != nil {
+		return *n
+	}
+	return 0
+}
+
+// optionalSize is the same, nil if the field is empty.
+func (q *request) optionalSize(name string) *volspec.Size {
 	v := strings.ReplaceAll(q.text(name), " ", "")
-	if v == "" || v == "0" {
-		return 0
+	switch v {
+	case "":
+		return nil
+	case "0":
+		return new(volspec.Size(0))
 	}
 	n, err := volspec.ParseSize(v)
 	if err != nil {
 		q.note(name, "%s", errkind.Text(err))
+		return nil
 	}
-	return n
+	return &n
 }
 
 // note says what is wrong with one field.
@@ -104,9 +116,10 @@ func (q *request) value(name string, otherwise any) string {
 }
 
 // ticked tells whether a box with a value is ticked, when the form is shown
-// again as it was sent.
+// again as it was sent. A browser does not send boxes that are not ticked: on a
+// page of several forms, those of the others stay as they are.
 func (q *request) ticked(name, value string, otherwise bool) bool {
-	if q.problem != nil {
+	if q.problem != nil && (q.route.form == nil || q.r.PostForm.Has(name)) {
 		return slices.Contains(q.r.PostForm[name], value)
 	}
 	return otherwise

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"mooring.dev/mooring/pkg/errkind"
 )
 
 // funcs are the words that templates know, besides those of html/template.
@@ -22,7 +20,7 @@ func (r *renderer) funcs() template.FuncMap {
 		},
 		"crumb":  func(label, url string) action { return action{Label: label, URL: url} },
 		"option": func(value, label any) option { return option{fmt.Sprint(value), fmt.Sprint(label)} },
-		"path":   pathOf, "query": r.query,
+		"path":   pathOf, "query": r.query, "here": func() string { return r.q.here() },
 		// showing things
 		"bytes": bytesText, "jobText": jobText, "count": count, "duration": durationText, "percent": percent,
 		"when": func(t any) template.HTML { return r.time(t, "2 Jan 2006, 15:04") },
@@ -39,13 +37,9 @@ func (r *renderer) funcs() template.FuncMap {
 		"value":       func(name string, otherwise any) string { return r.q.value(name, otherwise) },
 		"ticked":      func(name, value string, otherwise bool) bool { return r.q.ticked(name, value, otherwise) },
 		"wrong":       func(name string) string { return r.q.fields[name] },
-		"problem":     func() string { return errkind.Text(r.q.problem) },
 		"asset":       func(name string) string { return "/static/" + name + "?" + r.assets[name].stamp },
 		"id":          r.id,
-		"accountTabs": accountTabs, "scopeName": scopeName,
-		// the first page
-		"homeActions": func() []action { return r.q.homeActions() }, "homeJob": func() action { return r.q.homeJob() },
-		"masterActions": func() []action { return r.q.masterActions() }, "newTenantAction": func() action { return r.q.newTenantAction() }, "alarmName": alarmName,
+		"accountTabs": accountTabs, "scopeName": scopeName, "alarmName": alarmName,
 	}
 }
 
@@ -86,6 +80,14 @@ func pathOf(segments ...any) string {
 	return b.String()
 }
 
+// withQuery is the address of a page with parameters, if there are any.
+func withQuery(path string, v url.Values) string {
+	if len(v) == 0 {
+		return path
+	}
+	return path + "?" + v.Encode()
+}
+
 // query is the address of the page that is shown with some parameters changed;
 // "" takes one away.
 func (r *renderer) query(pairs ...any) (string, error) {
@@ -101,10 +103,7 @@ func (r *renderer) query(pairs ...any) (string, error) {
 			q.Set(name, v)
 		}
 	}
-	if len(q) == 0 {
-		return r.q.r.URL.EscapedPath(), nil
-	}
-	return r.q.r.URL.EscapedPath() + "?" + q.Encode(), nil
+	return withQuery(r.q.here(), q), nil
 }
 
 // id is an identifier that no other element of the page has.

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"net/http"
+	"slices"
 
 	"mooring.dev/mooring/pkg/hostclient"
 	"mooring.dev/mooring/pkg/volspec"
@@ -22,6 +23,8 @@ type homePage struct {
 	Rows    []alarmRow
 	Tenant  *wire.Tenant // nil for the master
 	Tenants int          // that there are, for the master
+	Actions []action     // what is done most
+	Make    action       // leads to the making of the first job, or tenant
 	Empty   bool         // a tenant that protects nothing yet
 }
 
@@ -60,6 +63,8 @@ func showHome(q *request) error {
 	t := q.tenantNow()
 	p.Tenant, p.Empty = &t, t.Readiness.Ready && d.Points == 0 && d.Protected+d.Pending+d.Late+d.Failed == 0
 	p.Storage.URL = q.to("/repositories")
+	p.Make = action{Label: "Create job", URL: q.to("/jobs/new"), Icon: "plus", Kind: "primary"}
+	p.Actions = reachable(action{Label: "Recover", URL: q.to("/recover"), Icon: "recover"}, p.Make)
 	p.Stats = append(q.protectionStats(d),
 		stat{Label: "Recovery points", Value: digits(d.Points), URL: q.to("/points"), Icon: "point", Note: "of " + count(d.Volumes, "volume") + " and " + count(d.VMs, "VM")})
 	return q.render("home", "Overview", p)
@@ -120,31 +125,24 @@ func (q *request) masterHome(p homePage) error {
 		}
 	}
 	p.Storage.URL = q.to("/pool")
+	p.Make = action{Label: "Create new tenant", URL: q.to("/new/tenant"), Icon: "plus", Kind: "primary"}
+	p.Actions = reachable(p.Make)
 	for _, s := range []stat{
 		{Label: "Good", Value: wire.HealthGood, Icon: "check", Tone: "good"},
 		{Label: "Notices", Value: wire.HealthNotices, Icon: "warn", Tone: "warn"},
 		{Label: "Alarms", Value: wire.HealthAlarms, Icon: "alarm", Tone: "bad"},
 	} {
-		n, err := q.healthy(p.Dashboard, s.Value)
+		list, err := q.api.Tenants(q.ctx(), hostclient.TenantQuery{Health: s.Value, Limit: 1})
 		if err != nil {
 			return err
 		}
-		s.URL, s.Value, s.Tone, s.Note = q.to("/tenants", "health", s.Value), digits(n), tone(n, s.Tone), "tenants"
+		s.URL, s.Value, s.Tone, s.Note = q.to("/tenants", "health", s.Value), digits(list.Total), tone(list.Total, s.Tone), "tenants"
 		p.Stats = append(p.Stats, s)
 	}
 	p.Stats = append(p.Stats,
 		stat{Label: "Protected", Value: digits(p.Protected), Icon: "shield", Tone: "good", Note: "of " + count(p.Volumes, "volume") + " and " + count(p.VMs, "VM")},
 		stat{Label: "Late or failed", Value: digits(p.Late + p.Failed), Icon: "clock", Tone: tone(p.Late+p.Failed, "warn"), Note: "volumes and VMs"})
 	return q.render("home_master", "Overview", p)
-}
-
-// healthy counts tenants by their health.
-func (q *request) healthy(d wire.Dashboard, health string) (int, error) {
-	if d.Tenants != nil {
-		return d.Tenants[health], nil
-	}
-	list, err := q.api.Tenants(q.ctx(), hostclient.TenantQuery{Health: health, Limit: 1})
-	return list.Total, err
 }
 
 // storageOf shows what a share uses.
@@ -155,33 +153,7 @@ func storageOf(s wire.Share) meterView {
 	return meterView{Used: s.Used, Size: max(s.Desired, 1), Text: bytesText(s.Used) + " of " + bytesText(s.Desired)}
 }
 
-// homeActions are what a tenant's user does most.
-func (q *request) homeActions() []action {
-	var all []action
-	if q.opens("/recover") && q.can("backup.content") {
-		all = append(all, action{Label: "Recover", URL: "/recover", Icon: "recover"})
-	}
-	if j := q.homeJob(); j.URL != "" {
-		j.Kind = "primary"
-		all = append(all, j)
-	}
-	return all
-}
-
-// homeJob leads to the making of a job.
-func (q *request) homeJob() action {
-	return action{Label: "Create job", URL: q.to("/jobs/new"), Icon: "plus", Kind: "primary"}
-}
-
-// masterActions are what the master does most.
-func (q *request) masterActions() []action {
-	if a := q.newTenantAction(); a.URL != "" {
-		return []action{a}
-	}
-	return nil
-}
-
-// newTenantAction leads to the making of a tenant.
-func (q *request) newTenantAction() action {
-	return action{Label: "Create new tenant", URL: q.to("/new/tenant"), Icon: "plus", Kind: "primary"}
+// reachable are the actions that the caller has a page for.
+func reachable(all ...action) []action {
+	return slices.DeleteFunc(all, func(a action) bool { return a.URL == "" })
 }

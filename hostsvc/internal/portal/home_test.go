@@ -115,6 +115,7 @@ func TestAlarmsLeadToWhatTheyAreAbout(t *testing.T) {
 			assert.Contains(t, page, "Backup too old")
 			assert.Equal(t, !c.Admin, strings.Contains(page, `href="/volumes/%3Cb%3Edb%3C%2Fb%3E@fast"`), "the volume's page, for its tenant")
 			assert.Equal(t, c.Admin, strings.Contains(page, `href="/tenants/acme"`), "the tenant's page, for the master")
+			assert.Equal(t, !c.Admin, strings.Contains(page, `href="/repositories/offsite"`), "the repository's page, for its tenant")
 			assert.Less(t, strings.Index(page, "offsite"), strings.Index(page, "29 hours old"), "the newest first")
 			w.answers["GET /alarms"] = []wire.Alarm{}
 			page = w.get("/alarms").Body.String()

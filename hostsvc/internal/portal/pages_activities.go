@@ -34,7 +34,7 @@ func (q *request) about() string {
 	if q.tenant() != "" || q.group() == "" {
 		return ""
 	}
-	return "?" + url.Values{"vmgroup": {q.group()}}.Encode()
+	return withQuery("", url.Values{"vmgroup": {q.group()}})
 }
 
 type activitiesPage struct {
@@ -154,31 +154,20 @@ func retryActivity(q *request) error {
 	if !retries(j) {
 		return errkind.New(errkind.Unsupported, "this cannot be begun again from here: begin it anew where it came from")
 	}
-	var again wire.Job
+	const said = "It has begun again."
+	r := wire.RunBackup{Policy: j.Policy}
 	switch j.Kind {
 	case "verify":
-		again, err = q.api.VerifyPoint(q.ctx(), j.VMGroup, j.Point, wire.RunVerify{Mode: "full"})
+		again, err := q.api.VerifyPoint(q.ctx(), j.VMGroup, j.Point, wire.RunVerify{Mode: "full"})
+		return q.begun(again, err, said)
 	case "drill":
-		again, err = q.api.DrillPoint(q.ctx(), j.VMGroup, j.Point)
-	default:
-		r := wire.RunBackup{Policy: j.Policy}
-		switch j.Kind {
-		case "vm-backup":
-			r = wire.RunBackup{VMs: []string{strings.TrimPrefix(j.Object, vmPrefix)}}
-		case "backup":
-			r = wire.RunBackup{Volumes: []string{j.Object}}
-		}
-		jobs, failed := q.api.Backup(q.ctx(), j.VMGroup, r)
-		if failed != nil {
-			return failed
-		}
-		if len(jobs) != 1 {
-			return q.redirect("/activities?state=open", count(len(jobs), "backup")+" have begun.")
-		}
-		again = jobs[0]
+		again, err := q.api.DrillPoint(q.ctx(), j.VMGroup, j.Point)
+		return q.begun(again, err, said)
+	case "vm-backup":
+		r = wire.RunBackup{VMs: []string{strings.TrimPrefix(j.Object, vmPrefix)}}
+	case "backup":
+		r = wire.RunBackup{Volumes: []string{j.Object}}
 	}
-	if err != nil {
-		return err
-	}
-	return q.redirect(pathOf("activities", again.ID)+q.about(), "It has begun again.")
+	jobs, err := q.api.Backup(q.ctx(), j.VMGroup, r)
+	return q.allBegun(jobs, err, said)
 }

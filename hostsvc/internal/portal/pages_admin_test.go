@@ -178,7 +178,7 @@ func TestRepositoryOfTheWizard(t *testing.T) {
 	w.answers["POST /vmgroups/acme/repositories"] = took(t, &r, wire.Repository{})
 	page := w.post("/tenants/acme/setup/repositories?kind=s3", "name", "main", "endpoint", "s3.example", "access_key", "AK", "secret_key", "hidden-key").Body.String()
 	checkPage(t, page)
-	assert.Contains(t, page, "This is needed")
+	assert.Contains(t, page, "Write the bucket")
 	assert.Contains(t, page, `value="s3.example"`)
 	assert.NotContains(t, page, "hidden-key", "secrets are never sent back")
 
@@ -278,6 +278,30 @@ func TestSettingsAndTheLogo(t *testing.T) {
 	assert.Equal(t, "Harbour", s.Product)
 }
 
+func TestAFolderThatIsRefusedLeavesTheTicksOfTheInventory(t *testing.T) {
+	w := newWorld(t, master)
+	w.fillTenants()
+	w.answers["POST /vmgroups/acme/folders"] = func([]byte) (any, error) {
+		return nil, errkind.New(errkind.NotFound, "there is no folder nowhere: see the hypervisor")
+	}
+	page := w.post("/tenants/acme/setup/folder", "folder", "nowhere").Body.String()
+	checkPage(t, page)
+	assert.Contains(t, page, "There is no folder nowhere")
+	assert.Regexp(t, `value="web1" checked`, page, "what the other form of the page shows")
+	assert.Contains(t, page, `action="/tenants/acme/setup/inventory"`)
+}
+
+func TestTheAddressForTheIdentityProviderIsTheServices(t *testing.T) {
+	w := newWorld(t, master)
+	w.fillTenants()
+	w.answers["GET /oidc"] = wire.OIDC{Issuer: "https://login.example", Callback: "https://public.example/oidc/callback"}
+	page := w.get("/settings/login").Body.String()
+	assert.Contains(t, page, "https://public.example/oidc/callback")
+	assert.NotContains(t, page, "https://portal.example/oidc/callback")
+	delete(w.answers, "GET /oidc")
+	assert.Contains(t, w.get("/settings/login").Body.String(), "https://portal.example/oidc/callback", "before there is one")
+}
+
 func TestAuditLog(t *testing.T) {
 	w := newWorld(t, owner)
 	w.fillTenants()
@@ -286,5 +310,8 @@ func TestAuditLog(t *testing.T) {
 	assert.Contains(t, a.Header().Get("Content-Disposition"), "attachment")
 	page := w.get("/audit?since=yesterday")
 	assert.Equal(t, http.StatusBadRequest, page.Code)
-	assert.NotContains(t, w.get("/audit").Body.String(), "a-vmgroup", "a tenant has one log, its own")
+	assert.NotContains(t, w.get("/audit").Body.String(), `name="vmgroup"`, "a tenant has one log, its own")
+	w = newWorld(t, master)
+	w.fillTenants()
+	assert.Contains(t, w.get("/audit").Body.String(), `name="vmgroup"`)
 }

@@ -3,9 +3,7 @@ package portal
 import (
 	"fmt"
 	"net/http"
-	"strings"
 
-	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/hostclient"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
@@ -110,15 +108,8 @@ func fieldText(key string, bounded bool, n int64) string {
 // amounts reads the fields of an allowance; an empty one is no bound.
 func (q *request) amounts() wire.Amounts {
 	a := wire.Amounts{Sockets: q.optionalInt("sockets"), VMs: q.optionalInt("vms"), Volumes: q.optionalInt("volumes")}
-	if v := strings.ReplaceAll(q.text("storage"), " ", ""); v != "" {
-		n := volspec.Size(0)
-		if v != "0" {
-			var err error
-			if n, err = volspec.ParseSize(v); err != nil {
-				q.note("storage", "%s", errkind.Text(err))
-			}
-		}
-		a.Storage = new(int64(n))
+	if n := q.optionalSize("storage"); n != nil {
+		a.Storage = new(int64(*n))
 	}
 	return a
 }
@@ -159,12 +150,12 @@ func showPool(q *request) error {
 
 // amountsForm is the data of amounts.html: of the pool, or of one tenant.
 type amountsForm struct {
-	Title, Lead, Action, Back string
-	Crumbs                    []action
-	Amounts                   map[string]string
-	Hints                     []string
-	Pool                      []poolView
-	Shares                    []shareView
+	Title, Lead, Back string
+	Crumbs            []action
+	Amounts           map[string]string
+	Hints             []string
+	Pool              []poolView
+	Shares            []shareView
 }
 
 func editPool(q *request) error {
@@ -173,7 +164,7 @@ func editPool(q *request) error {
 		return err
 	}
 	f := amountsForm{Title: "Edit the pool", Lead: "What all tenants together can be given. An empty field is no bound.",
-		Action: q.r.URL.Path, Back: "/pool", Crumbs: []action{{Label: "Allowances", URL: "/pool"}}, Amounts: map[string]string{}, Pool: poolViews(pool)}
+		Back: "/pool", Crumbs: []action{{Label: "Allowances", URL: "/pool"}}, Amounts: map[string]string{}, Pool: poolViews(pool)}
 	for i, s := range []wire.PoolShare{pool.Sockets, pool.VMs, pool.Volumes, pool.Storage} {
 		f.Amounts[kinds[i].key] = fieldText(kinds[i].key, s.Bounded, s.Size)
 		f.Hints = append(f.Hints, amountText(kinds[i].key, s.Delegated)+" delegated.")
@@ -202,7 +193,7 @@ func editAllowance(q *request) error {
 	if err != nil {
 		return err
 	}
-	f := amountsForm{Title: "Allowance of " + name, Action: q.r.URL.Path, Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name),
+	f := amountsForm{Title: "Allowance of " + name, Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name),
 		Lead:    "It counts at once. Less than is in use blocks what is new, and deletes nothing. An empty field is no bound.",
 		Amounts: map[string]string{}, Hints: hintsOf(pool), Shares: sharesOf(a)}
 	for i, s := range []wire.Share{a.Sockets, a.VMs, a.Volumes, a.Storage} {

@@ -1,7 +1,6 @@
 package portal
 
 import (
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -86,10 +85,7 @@ func showAudit(q *request) error {
 	p.Filtered = p.VMGroup+p.Actor+p.Action+p.Outcome+p.Since+p.Until != ""
 	v := q.r.URL.Query()
 	v.Del("after")
-	p.Export = "/audit/export"
-	if len(v) > 0 {
-		p.Export += "?" + v.Encode()
-	}
+	p.Export = withQuery("/audit/export", v)
 	return q.render("audit", "Audit log", p)
 }
 
@@ -103,20 +99,7 @@ func exportAudit(q *request) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = d.Close() }() // read to its end or given up
-	q.w.Header().Set("Content-Type", "application/x-ndjson")
-	q.w.Header().Set("Content-Disposition", `attachment; filename="mooring-audit-`+time.Now().UTC().Format("2006-01-02")+`.ndjson"`)
-	_, err = io.Copy(q.w, d)
-	return cut(err)
-}
-
-// cut ends an answer that has begun so that the browser knows that it is not
-// whole.
-func cut(err error) error {
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	return nil
+	return q.send("mooring-audit-"+time.Now().UTC().Format(time.DateOnly)+".ndjson", d)
 }
 
 // verifyPage is the data of audit_verify.html.

@@ -15,13 +15,12 @@ var calendarRoutes = []*route{
 
 // calendarDay is one cell of a calendar.
 type calendarDay struct {
-	Date         time.Time
-	Inside       bool // the month that is shown
-	Today        bool
-	Runs         []wire.Run
-	More         int // beyond those that are shown
-	URL          string
-	Done, Failed int
+	Date   time.Time
+	Inside bool // the month that is shown
+	Today  bool
+	Runs   []wire.Run
+	More   int // beyond those that are shown
+	URL    string
 }
 
 type calendarPage struct {
@@ -34,7 +33,6 @@ type calendarPage struct {
 	Month, Week, Table  string
 	Weekdays            []string
 	Group               bool // of all tenants
-	Span                string
 }
 
 // shownOfDay is how many entries a day of a month shows.
@@ -84,7 +82,7 @@ func showCalendar(q *request) error {
 		if p.Policy != "" {
 			v.Set("policy", p.Policy)
 		}
-		return "/calendar?" + v.Encode()
+		return withQuery("/calendar", v)
 	}
 	p.Previous, p.Next, p.Now = at(p.View, back), at(p.View, on), at(p.View, now)
 	p.Month, p.Week, p.Table = at("month", day), at("week", day), at("table", day)

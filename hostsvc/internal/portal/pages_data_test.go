@@ -3,6 +3,7 @@ package portal_test
 import (
 	"cmp"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,24 +23,39 @@ var (
 	digger   = volspec.Caller{Role: volspec.TenantGuest, GuestFiles: true, Group: "g1", GroupName: "acme", User: "u8", Session: "s8", Actor: "user:acme/guest"}
 )
 
-// permissionOf is what the page at an address needs, "" for none.
-func permissionOf(path string) string {
-	path, _, _ = strings.Cut(path, "?")
-	parts := strings.Split(path, "/")
+// routeOf is the row of the table that an address leads to: the most words win,
+// as they do in net/http.
+func routeOf(method, address string) (best portal.Route, found bool) {
+	address, _, _ = strings.Cut(address, "?")
+	parts := strings.Split(address, "/")
+	most := -1
 	for _, rt := range portal.Routes() {
 		want := strings.Split(strings.TrimSuffix(rt.Path, "{$}"), "/")
-		if rt.Method != http.MethodGet || len(want) != len(parts) {
+		if rt.Method != method || len(want) != len(parts) {
 			continue
 		}
-		fits := true
+		fits, words := true, 0
 		for i := range want {
-			fits = fits && (want[i] == parts[i] || strings.HasPrefix(want[i], "{") && parts[i] != "new")
+			if want[i] == parts[i] {
+				words++
+			} else {
+				fits = fits && strings.HasPrefix(want[i], "{")
+			}
 		}
-		if fits {
-			return rt.Permission
+		if fits && words > most {
+			best, found, most = rt, true, words
 		}
 	}
-	return "no such page: " + path
+	return best, found
+}
+
+// permissionOf is what the page at an address needs, "" for none.
+func permissionOf(path string) string {
+	rt, ok := routeOf(http.MethodGet, path)
+	if !ok {
+		return "no such page: " + path
+	}
+	return rt.Permission
 }
 
 // Every page with things on it, as everybody: whole, or refused.
@@ -50,7 +66,7 @@ func TestPagesOfATenantsThings(t *testing.T) {
 			w.fillData("db")
 			for _, path := range dataPages("db") {
 				a := w.get(path)
-				if need := permissionOf(path); need != "" && !contains(api.PermissionsOf(c), need) {
+				if need := permissionOf(path); need != "" && !slices.Contains(api.PermissionsOf(c), need) {
 					assert.Equal(t, http.StatusForbidden, a.Code, path)
 					continue
 				}
@@ -98,28 +114,9 @@ func TestFormsAreOnlyForWhomTheyAre(t *testing.T) {
 
 // may tells whether an address is there for somebody of a tenant.
 func may(c volspec.Caller, method, to string) bool {
-	to, _, _ = strings.Cut(to, "?")
-	parts := strings.Split(to, "/")
-	best, allowed := -1, false
-	for _, rt := range portal.Routes() {
-		want := strings.Split(strings.TrimSuffix(rt.Path, "{$}"), "/")
-		if rt.Method != method || len(want) != len(parts) || rt.Who == "masters" {
-			continue
-		}
-		fits, words := true, 0 // the most words win, as they do in net/http
-		for i := range want {
-			if want[i] == parts[i] {
-				words++
-			} else {
-				fits = fits && strings.HasPrefix(want[i], "{")
-			}
-		}
-		if fits && words > best {
-			need := cmp.Or(rt.InTenant, rt.Permission)
-			best, allowed = words, need == "" || contains(api.PermissionsOf(c), need)
-		}
-	}
-	return allowed
+	rt, ok := routeOf(method, to)
+	need := cmp.Or(rt.InTenant, rt.Permission)
+	return ok && rt.Who != "masters" && (need == "" || slices.Contains(api.PermissionsOf(c), need))
 }
 
 // Whatever a tenant calls its things, a page shows it as a word.
@@ -166,7 +163,7 @@ func TestEmptyPagesTeach(t *testing.T) {
 				w.answers["GET "+p] = map[string]string{}
 			}
 			a := w.get(path)
-			if need := permissionOf(path); need != "" && !contains(api.PermissionsOf(c), need) {
+			if need := permissionOf(path); need != "" && !slices.Contains(api.PermissionsOf(c), need) {
 				continue
 			}
 			require.Equal(t, http.StatusOK, a.Code, "%s: %s", path, said(t, a.Body.String()))
@@ -228,6 +225,32 @@ func TestWizardMakesAJob(t *testing.T) {
 	}, normal(made))
 }
 
+// A policy that is edited and left as it is protects the same, whatever its
+// volumes are called.
+func TestWizardKeepsWhatAPolicyProtects(t *testing.T) {
+	for _, kept := range [][]string{{`db@fast`}, {`a\,b*`, `c`}, {`db\*@fast`, `*`}, {`x\\`, `y`}} {
+		w := newWorld(t, owner)
+		w.fillData("db")
+		w.answers["GET /vmgroups/acme/policies/db"] = wire.Policy{Name: "db", Volumes: kept, Repository: "db", Consistency: "crash", Overlap: "skip", Priority: 3}
+		var saved wire.Policy
+		w.answers["PUT /vmgroups/acme/policies/db"] = took(t, &saved, wire.Policy{Name: "db"})
+		sent := []string{"to", "save"}
+		for _, n := range parse(t, w.get("/jobs/db/edit").Body.String()).all("input", "select") {
+			if inside(n, "main") != nil && attr(n, "name") != "csrf" && (attr(n, "type") != "checkbox" || has(n, "checked")) {
+				sent = append(sent, attr(n, "name"), attr(n, "value"))
+			}
+		}
+		a := w.post("/jobs/db/edit", sent...)
+		require.Equal(t, http.StatusSeeOther, a.Code, said(t, a.Body.String()))
+		assert.Equal(t, kept, saved.Volumes)
+	}
+	w := newWorld(t, owner)
+	w.fillData("a,b")
+	page := w.post("/jobs/new", "step", "0", "to", "back", "patterns", `a\,b@fast, a,b@fast, db*`).Body.String()
+	assert.Regexp(t, `name="volumes" value="a,b@fast" checked`, page, "the pattern of one volume is its tick")
+	assert.Contains(t, page, `name="patterns" type="text" value="a, b@fast, db*"`)
+}
+
 // normal is a policy without the difference between no list and an empty one.
 func normal(p wire.Policy) wire.Policy {
 	if p.Exclude == nil {
@@ -262,6 +285,12 @@ func TestRecoveryInPlaceAsks(t *testing.T) {
 	a = w.post("/recover/p1/begin", "how", "in-place", "confirm", "other")
 	assert.Equal(t, http.StatusBadRequest, a.Code)
 	assert.NotContains(t, w.asked, "POST /vmgroups/acme/points/p1/restore")
+	checkPage(t, a.Body.String())
+	assert.Contains(t, a.Body.String(), "This replaces what is there now", "the question stands again")
+	assert.Contains(t, a.Body.String(), "Type db@fast to confirm</span>", "with what is wrong")
+	a = w.post("/recover/p1/begin", "how", "new", "name", "")
+	checkPage(t, a.Body.String())
+	assert.Contains(t, a.Body.String(), "It needs a name", "what was never said is asked for where it is typed")
 	a = w.post("/recover/p1/begin", "how", "in-place", "confirm", "db@fast")
 	assert.Equal(t, "/activities/j9", a.Header().Get("Location"), a.Body.String())
 	assert.Equal(t, wire.RunRestore{InPlace: true}, asked)
@@ -290,6 +319,13 @@ func TestMakeRepository(t *testing.T) {
 	assert.Equal(t, "/repositories/main", a.Header().Get("Location"), said(t, a.Body.String()))
 	assert.Equal(t, wire.CreateRepository{Name: "main", Location: wire.Location{Type: "s3", Endpoint: "s3.example", Bucket: "b"}, Credentials: wire.Credentials{AccessKey: "k", SecretKey: " s "}}, made)
 
+	page := w.post("/repositories/new", "type", "sftp", "name", "", "private_key", "hidden-key").Body.String()
+	checkPage(t, page)
+	assert.NotContains(t, page, "hidden-key", "secrets are never sent back")
+	page = w.post("/repositories/new", "type", "kit", "attach", "yes", "name", "", "kit", "hidden-kit").Body.String()
+	assert.NotContains(t, page, "hidden-kit")
+	assert.NotContains(t, w.get("/repositories/new").Body.String(), "type=directory", "folders are the master's")
+
 	made = wire.CreateRepository{}
 	w.post("/repositories/new", "type", "kit", "attach", "yes", "name", "main", "kit", "the kit")
 	assert.Equal(t, wire.CreateRepository{Name: "main", Attach: true, Kit: "the kit"}, made)
@@ -311,6 +347,22 @@ func TestDownloadsAreNoPages(t *testing.T) {
 	assert.Equal(t, http.StatusOK, a.Code)
 	assert.Equal(t, "application/octet-stream", a.Header().Get("Content-Type"))
 	assert.Equal(t, `attachment; filename=recovery-kit-db.txt`, a.Header().Get("Content-Disposition"))
+}
+
+// An action that fails leaves the boxes of the page's other forms as they are.
+func TestARefusedBackupLeavesTheSettingsOfTheVolume(t *testing.T) {
+	w := newWorld(t, owner)
+	w.fillData("db")
+	v, _ := w.answers["GET /vmgroups/acme/volumes/db@fast"].(wire.Volume)
+	v.Spec.Protect = true
+	w.answers["GET /vmgroups/acme/volumes/db@fast"] = v
+	w.answers["POST /vmgroups/acme/backups"] = func([]byte) (any, error) {
+		return nil, errkind.New(errkind.Unavailable, "the repository is offline")
+	}
+	page := w.post("/volumes/db@fast/backup").Body.String()
+	checkPage(t, page)
+	assert.Contains(t, page, "The repository is offline.")
+	assert.Regexp(t, `name="protect" value="on" checked`, page)
 }
 
 // A user of the master sees runs of all tenants, and whose they are.

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -56,8 +55,8 @@ func newDraft(zone string) draft {
 // draftOf describes a policy that is there.
 func draftOf(p wire.Policy) draft {
 	d := newDraft(p.Timezone)
-	d.Name, d.Repository, d.Exclude = p.Name, p.Repository, strings.Join(p.Exclude, ", ")
-	d.Patterns, d.VMPatterns = strings.Join(p.Volumes, ", "), strings.Join(p.VMs, ", ")
+	d.Name, d.Repository, d.Exclude = p.Name, p.Repository, joined(p.Exclude)
+	d.Patterns, d.VMPatterns = joined(p.Volumes), joined(p.VMs)
 	d.Consistency, d.Verify, d.Mode, d.Drill, d.RPO, d.Overlap = p.Consistency, p.Verify.Schedule, p.Verify.Mode, p.DrillSched, p.RPO, p.Overlap
 	d.CopyTo, d.CopyWhen = p.Copy.Repository, p.Copy.Schedule
 	d.Priority, d.Limit, d.Off = strconv.Itoa(p.Priority), "", p.Enabled != nil && !*p.Enabled
@@ -182,19 +181,48 @@ func (d draft) policy(q *request) wire.Policy {
 	return p
 }
 
+// literal is the pattern of a name itself alone.
+func literal(name string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, ",", `\,`).Replace(name)
+}
+
 // patterns are names, each a pattern of itself alone, and patterns that were
-// typed.
+// typed, with commas or line ends between them.
 func patterns(ticked []string, typed string) []string {
 	out := []string{}
 	for _, name := range ticked {
-		out = append(out, strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name))
+		out = append(out, literal(name))
 	}
-	for _, p := range strings.FieldsFunc(typed, func(r rune) bool { return r == ',' || r == '\n' || r == '\r' }) {
+	escaped := false
+	for _, p := range strings.FieldsFunc(typed, func(r rune) bool {
+		ends := r == '\n' || r == '\r' || r == ',' && !escaped
+		escaped = r == '\\' && !escaped
+		return ends
+	}) {
 		if p = strings.TrimSpace(p); p != "" && !slices.Contains(out, p) {
 			out = append(out, p)
 		}
 	}
 	return out
+}
+
+// joined are patterns as they are typed: a comma of a pattern has a backslash.
+func joined(patterns []string) string {
+	var b strings.Builder
+	for i, p := range patterns {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		escaped := false
+		for _, r := range p {
+			if r == ',' && !escaped {
+				b.WriteByte('\\')
+			}
+			escaped = r == '\\' && !escaped
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 // check finds what is wrong with one step, at its fields.
@@ -215,10 +243,8 @@ func (d draft) check(q *request, step int) {
 		d.checkWhen(q)
 	case stepKeep:
 		d.policy(q) // notes what is no number
-		if d.Limit != "" {
-			if _, err := volspec.ParseSize(strings.ReplaceAll(d.Limit, " ", "")); err != nil {
-				q.note("limit", "Write bytes a second, such as 20mb")
-			}
+		if q.fields["limit"] != "" {
+			q.note("limit", "Write bytes a second, such as 20mb")
 		}
 	}
 }

@@ -149,7 +149,7 @@ func askJob(q *request) error {
 			count(len(preview.Volumes), "volume") + " and " + count(len(preview.VMs), "VM") + " lose this protection, if no other job covers them.",
 			"The recovery points stay, and nothing removes them by age any more: " + count(len(preview.Points), "point") + " of this job now.",
 		},
-		Action: q.r.URL.EscapedPath(), Button: "Remove job", Type: name, Back: pathOf("jobs", name),
+		Button: "Remove job", Type: name, Back: pathOf("jobs", name),
 	})
 }
 

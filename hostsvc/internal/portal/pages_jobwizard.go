@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/hostclient"
@@ -38,12 +37,12 @@ type hidden struct{ Name, Value string }
 
 type jobWizardPage struct {
 	draft
-	Action, Cancel string
-	Edit           string // name of the job that is changed, "" for a new one
-	Step           int
-	Final          bool
-	Steps          []action
-	Hidden         []hidden
+	Cancel string
+	Edit   string // name of the job that is changed, "" for a new one
+	Step   int
+	Final  bool
+	Steps  []action
+	Hidden []hidden
 
 	AllVolumes, AllVMs []string
 	Repositories       []wire.Repository
@@ -147,10 +146,10 @@ func (q *request) saveJob(d draft) error {
 
 // jobWizard shows one step.
 func (q *request) jobWizard(d draft, step int) error {
-	p := jobWizardPage{draft: d, Action: "/jobs/new", Cancel: "/jobs", Edit: q.path("job"), Step: step, Final: step == stepReview, Words: d.words(), AllDays: weekdays}
+	p := jobWizardPage{draft: d, Cancel: "/jobs", Edit: q.path("job"), Step: step, Final: step == stepReview, Words: d.words(), AllDays: weekdays}
 	title := "Create job"
 	if p.Edit != "" {
-		p.Action, p.Cancel = pathOf("jobs", p.Edit, "edit"), pathOf("jobs", p.Edit)
+		p.Cancel = pathOf("jobs", p.Edit)
 		title = "Edit job " + p.Edit
 	}
 	for _, s := range jobSteps {
@@ -224,14 +223,13 @@ func (q *request) fillStep(p *jobWizardPage, step int) (err error) {
 func known(ticked []string, typed string, all []string) ([]string, string) {
 	var rest []string
 	for _, p := range patterns(nil, typed) {
-		plain := strings.NewReplacer(`\`, "").Replace(p)
-		if slices.Contains(all, plain) {
-			ticked = append(ticked, plain)
+		if i := slices.IndexFunc(all, func(name string) bool { return literal(name) == p }); i >= 0 {
+			ticked = append(ticked, all[i])
 		} else {
 			rest = append(rest, p)
 		}
 	}
-	return ticked, strings.Join(rest, ", ")
+	return ticked, joined(rest)
 }
 
 // Ticks tells whether a name is among those that are chosen.

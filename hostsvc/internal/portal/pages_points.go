@@ -24,10 +24,10 @@ var pointsRoutes = []*route{
 
 // lane is the recovery points of one volume or VM on a line of time.
 type lane struct {
-	Name, URL string
-	Line      timelineChart
-	Points    int
-	Newest    wire.Point
+	Name   string
+	Line   timelineChart
+	Points int
+	Newest wire.Point
 }
 
 type pointsPage struct {
@@ -88,20 +88,14 @@ func (q *request) lanes(points []wire.Point) (out []lane) {
 // by 44.
 type timelineChart struct {
 	Marks    []chartMark
-	Ticks    []chartTick
 	Label    string
 	From, To string
 }
 
 type chartMark struct {
-	X            int
-	Tone, Shape  string // the state is told by both
-	Title, Point string
-}
-
-type chartTick struct {
-	X    int
-	Text string
+	X           int
+	Tone, Shape string // the state is told by both
+	Title       string
 }
 
 // marks is at most how many points a line shows: more would hide each other.
@@ -117,11 +111,10 @@ func (q *request) timeline(points []wire.Point) (c timelineChart) {
 	now := time.Now()
 	from := points[len(points)-1].Created
 	span := max(now.Sub(from), time.Hour)
-	at := func(t time.Time) int { return 12 + int(976*float64(t.Sub(from))/float64(span)) }
 	counts := map[volspec.PointState]int{}
 	for _, p := range points {
 		counts[p.State]++
-		m := chartMark{X: at(p.Created), Point: string(p.ID), Title: p.Created.In(q.zone()).Format("2 Jan 2006, 15:04") + ", " + string(p.State)}
+		m := chartMark{X: 12 + int(976*float64(p.Created.Sub(from))/float64(span)), Title: p.Created.In(q.zone()).Format("2 Jan 2006, 15:04") + ", " + string(p.State)}
 		switch p.State {
 		case volspec.Proven:
 			m.Tone, m.Shape = "good", "proven"
@@ -133,14 +126,6 @@ func (q *request) timeline(points []wire.Point) (c timelineChart) {
 			m.Tone, m.Shape = "info", "completed"
 		}
 		c.Marks = append(c.Marks, m)
-	}
-	layout := "2 Jan"
-	if span < 48*time.Hour {
-		layout = "15:04"
-	}
-	for i := range 5 {
-		t := from.Add(span * time.Duration(i) / 4)
-		c.Ticks = append(c.Ticks, chartTick{at(t), t.In(q.zone()).Format(layout)})
 	}
 	words := []string{}
 	for _, s := range []volspec.PointState{volspec.Proven, volspec.Verified, volspec.Completed, volspec.Damaged} {
@@ -193,7 +178,19 @@ func (q *request) begun(j wire.Job, err error, said string) error {
 	if err != nil {
 		return err
 	}
-	return q.redirect(pathOf("activities", j.ID), said)
+	return q.redirect(pathOf("activities", j.ID)+q.about(), said)
+}
+
+// allBegun leads to the job of a backup that was begun, or to all if there are
+// more.
+func (q *request) allBegun(jobs []wire.Job, err error, said string) error {
+	if err != nil {
+		return err
+	}
+	if len(jobs) != 1 {
+		return q.redirect("/activities?state=open", count(len(jobs), "backup")+" have begun.")
+	}
+	return q.begun(jobs[0], nil, said)
 }
 
 func verifyPoint(q *request) error {
@@ -235,9 +232,9 @@ func askPoint(q *request) error {
 	c := confirm{
 		Title: "Delete recovery point", Button: "Delete recovery point",
 		Text:    fmt.Sprintf("The point of %s of %s in repository %s, %s.", pt.Volume, pt.Created.In(q.zone()).Format("2 January 2006, 15:04"), pt.Repository, pt.State),
-		Crumbs:  []action{{Label: "Recovery points", URL: "/points"}, {Label: pt.Volume, URL: "/points/" + string(pt.ID)}},
+		Crumbs:  []action{{Label: "Recovery points", URL: "/points"}, {Label: pt.Volume, URL: pathOf("points", pt.ID)}},
 		Effects: []string{"Nothing can be recovered from it any more.", "Other points stay whole, also those that share data with it.", "The space is freed by the next maintenance of the repository."},
-		Action:  q.r.URL.EscapedPath(), Back: pathOf("points", pt.ID),
+		Back:    pathOf("points", pt.ID),
 	}
 	if pt.Hold {
 		c.Effects = append([]string{"It is held: take the hold off first, or the service refuses."}, c.Effects...)

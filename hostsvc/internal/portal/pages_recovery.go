@@ -1,7 +1,6 @@
 package portal
 
 import (
-	"io"
 	"net/http"
 	"net/url"
 	"path"
@@ -16,7 +15,7 @@ var recoveryRoutes = []*route{
 	{method: http.MethodGet, path: "/recover", who: tenants, permission: "backup.content", handle: chooseRecovery},
 	{method: http.MethodGet, path: "/recover/{point}", who: tenants, permission: "backup.restore", handle: showTarget},
 	{method: http.MethodPost, path: "/recover/{point}", who: tenants, permission: "backup.restore", handle: reviewRecovery},
-	{method: http.MethodPost, path: "/recover/{point}/begin", who: tenants, permission: "backup.restore", form: showTarget, handle: beginRecovery},
+	{method: http.MethodPost, path: "/recover/{point}/begin", who: tenants, permission: "backup.restore", form: reviewAgain, handle: beginRecovery},
 	{method: http.MethodGet, path: "/recover/{point}/files", who: tenants, permission: "backup.content", handle: showFiles},
 	{method: http.MethodGet, path: "/recover/{point}/file", who: tenants, permission: "backup.content", handle: sendFile},
 	{method: http.MethodGet, path: "/recover/{point}/tar", who: tenants, permission: "backup.content", handle: sendTar},
@@ -73,7 +72,7 @@ func (q *request) target() (targetPage, error) {
 		return targetPage{}, err
 	}
 	p := targetPage{Point: pt, Steps: recoverySteps, Step: 2, Whole: pt.Kind == "vm", InPlace: q.can("backup.manage"), Datastores: []option{{"", "Where it was"}}}
-	name := strings.TrimPrefix(pt.Volume, vmPrefix)
+	name := p.Bare()
 	if before, _, found := strings.Cut(name, "@"); found && !p.Whole {
 		name = before
 	}
@@ -100,12 +99,12 @@ func showTarget(q *request) error {
 
 type reviewPage struct {
 	targetPage
-	How, NewName, Datastore, Disk string
-	Effects                       []string
+	How, NewName, Datastore string
+	Effects                 []string
 }
 
 // recovery reads the form of how to recover.
-func (q *request) recovery(p targetPage) (wire.RunRestore, error) {
+func (q *request) recovery(p targetPage) wire.RunRestore {
 	r := wire.RunRestore{}
 	switch q.text("how") {
 	case "new":
@@ -122,7 +121,7 @@ func (q *request) recovery(p targetPage) (wire.RunRestore, error) {
 	default:
 		q.note("how", "Choose how to recover")
 	}
-	return r, q.wrong()
+	return r
 }
 
 // reviewRecovery says what will be done, before it is.
@@ -131,15 +130,33 @@ func reviewRecovery(q *request) error {
 	if err != nil {
 		return err
 	}
-	r, err := q.recovery(p)
+	r := q.recovery(p)
+	if err := q.wrong(); err != nil {
+		return err
+	}
+	return q.review(p, r)
+}
+
+// reviewAgain shows the review of a recovery that did not begin, or where it
+// does not say how to recover, the form for that.
+func reviewAgain(q *request) error {
+	p, err := q.target()
 	if err != nil {
 		return err
 	}
+	r := q.recovery(p)
+	if !r.InPlace && r.Name == "" {
+		return showTarget(q)
+	}
+	return q.review(p, r)
+}
+
+func (q *request) review(p targetPage, r wire.RunRestore) error {
 	out := reviewPage{targetPage: p, How: q.text("how"), NewName: r.Name, Datastore: q.text("datastore")}
 	out.Step = 3
 	what, name := "volume", p.Volume
 	if p.Whole {
-		what, name = "VM", strings.TrimPrefix(p.Volume, vmPrefix)
+		what, name = "VM", p.Bare()
 	}
 	if !r.InPlace {
 		out.Effects = []string{"A new " + what + " " + r.Name + " is made from the point; " + what + " " + name + " stays as it is.", "It takes " + bytesText(p.SizeBytes) + " at most."}
@@ -165,12 +182,12 @@ func beginRecovery(q *request) error {
 	if err != nil {
 		return err
 	}
-	r, err := q.recovery(p)
-	if err != nil {
-		return err
+	r := q.recovery(p)
+	if r.InPlace {
+		q.confirmed(p.Bare())
 	}
-	if r.InPlace && !q.confirmed(strings.TrimPrefix(p.Volume, vmPrefix)) {
-		return q.wrong()
+	if err := q.wrong(); err != nil {
+		return err
 	}
 	j, err := q.api.RestorePoint(q.ctx(), q.tenant(), string(p.ID), r)
 	return q.begun(j, err, "The recovery has begun.")
@@ -199,7 +216,7 @@ func showFiles(q *request) error {
 	}
 	p := filesPage{Point: string(pt.ID), Of: pt.Volume, Path: dir, Dir: strings.TrimSuffix(dir, "/") + "/", First: q.text("after") != ""}
 	at := func(dir string) string {
-		return pathOf("recover", pt.ID, "files") + "?" + url.Values{"path": {dir}}.Encode()
+		return withQuery(pathOf("recover", pt.ID, "files"), url.Values{"path": {dir}})
 	}
 	p.Crumbs = []action{{Label: "/", URL: at("/")}}
 	walked := ""
@@ -223,29 +240,18 @@ func showFiles(q *request) error {
 
 func sendFile(q *request) error {
 	d, err := q.api.File(q.ctx(), q.tenant(), q.path("point"), q.r.FormValue("path"))
-	return q.send(d, err)
+	if err != nil {
+		return err
+	}
+	return q.send(d.Name, d)
 }
 
 func sendTar(q *request) error {
 	d, err := q.api.Tar(q.ctx(), q.tenant(), q.path("point"), q.list("path"))
-	return q.send(d, err)
-}
-
-// send passes a download on. It is never shown in the browser as a page: who
-// made the content is not known.
-func (q *request) send(d hostclient.Download, err error) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	h := q.w.Header()
-	h.Set("Content-Type", "application/octet-stream")
-	h.Set("Content-Disposition", attachment(d.Name))
-	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
-	if _, err := io.Copy(keepWriting(q.w), d); err != nil {
-		panic(http.ErrAbortHandler) // a part is not taken for the whole
-	}
-	return nil
+	return q.send(d.Name, d)
 }
 
 // Bare is the name that has to be typed before something is replaced.

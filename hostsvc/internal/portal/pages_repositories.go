@@ -1,9 +1,12 @@
 package portal
 
 import (
+	"io"
 	"net/http"
 	"slices"
+	"strings"
 
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -52,8 +55,9 @@ type newRepositoryPage struct {
 	URL    string // of the kind that is shown
 }
 
-// placeKinds are the kinds of places; a recovery kit says it by itself.
-var placeKinds = []option{{"kit", "Recovery kit"}, {"directory", "Folder"}, {"s3", "Object store"}, {"sftp", "SFTP server"}}
+// placeKinds are the kinds of places that a tenant may name; a recovery kit says
+// it by itself. Folders of the service's machine are the master's to give.
+var placeKinds = []option{{"kit", "Recovery kit"}, {"s3", "Object store"}, {"sftp", "SFTP server"}}
 
 func newRepository(q *request) error {
 	p := newRepositoryPage{Attach: q.bool("attach"), Kind: q.text("type")}
@@ -71,32 +75,37 @@ func newRepository(q *request) error {
 	return q.render("repository_new", title, p)
 }
 
-// location reads where a repository lies, and what opens that place.
-func (q *request) location() (l wire.Location, c wire.Credentials) {
-	l.Type = q.text("type")
-	need := func(field, value, what string) {
-		if value == "" {
+// location reads where a new repository of a kind lies, and what opens that
+// place: the fields of repository-fields.
+func (q *request) location(kind string) (l wire.Location, c wire.Credentials, err error) {
+	need := func(field, what string) string {
+		v := q.text(field)
+		if v == "" {
 			q.note(field, "%s", what)
 		}
+		return v
 	}
-	switch l.Type {
+	l.Type = kind
+	switch kind {
 	case "directory":
-		l.Path = q.text("dir_path")
-		need("dir_path", l.Path, "Write the folder on the service's machine")
+		l.Path = need("path", "Write the folder")
 	case "s3":
-		l.Endpoint, l.Region, l.Bucket, l.Prefix, l.Insecure = q.text("endpoint"), q.text("region"), q.text("bucket"), q.text("prefix"), q.bool("insecure")
-		need("endpoint", l.Endpoint, "Write the host of the object store")
-		need("bucket", l.Bucket, "Write the bucket")
-		c.AccessKey, c.SecretKey, c.SessionToken = q.text("access_key"), q.secret("secret_key"), q.secret("session_token")
+		l.Endpoint, l.Bucket = need("endpoint", "Write the host of the object store"), need("bucket", "Write the bucket")
+		l.Region, l.Prefix, l.Insecure = q.text("region"), q.text("prefix"), q.bool("insecure")
+		need("access_key", "Write the access key")
 	case "sftp":
-		l.Host, l.Port, l.User, l.Path, l.HostKey = q.text("host"), int(min(q.int("port"), 65536)), q.text("sftp_user"), q.text("sftp_path"), q.text("host_key")
-		need("host", l.Host, "Write the host")
-		need("sftp_user", l.User, "Write the user")
-		c.Password, c.PrivateKey = q.secret("sftp_password"), q.secret("private_key")
+		l.Host, l.User = need("host", "Write the host"), need("user", "Write the user")
+		l.Path, l.HostKey = need("path", "Write the folder on the server"), need("host_key", "Write the key of the host")
+		l.Port = int(min(q.int("port"), 65536))
 	default:
-		q.note("type", "Choose the kind of place")
+		return l, c, errkind.New(errkind.Invalid, "a repository cannot be of the type %q: choose a folder, S3 or SFTP", kind)
 	}
-	return l, c
+	return l, q.credentials(), nil
+}
+
+// credentials reads the fields of credential-fields.
+func (q *request) credentials() wire.Credentials {
+	return wire.Credentials{AccessKey: q.text("access_key"), SecretKey: q.secret("secret_key"), Password: q.secret("password"), PrivateKey: q.secret("private_key")}
 }
 
 func createRepository(q *request) error {
@@ -109,7 +118,10 @@ func createRepository(q *request) error {
 			q.note("kit", "Write the whole text of the recovery kit")
 		}
 	} else {
-		r.Location, r.Credentials = q.location()
+		var err error
+		if r.Location, r.Credentials, err = q.location(q.text("type")); err != nil {
+			return err
+		}
 		r.Key = q.secret("key")
 	}
 	if err := q.wrong(); err != nil {
@@ -161,8 +173,7 @@ func checkRepository(q *request) error {
 }
 
 func setCredentials(q *request) error {
-	c := wire.Credentials{AccessKey: q.text("access_key"), SecretKey: q.secret("secret_key"), SessionToken: q.secret("session_token"), PrivateKey: q.secret("private_key"), Password: q.secret("sftp_password")}
-	r, err := q.api.SetCredentials(q.ctx(), q.tenant(), q.path("repository"), c)
+	r, err := q.api.SetCredentials(q.ctx(), q.tenant(), q.path("repository"), q.credentials())
 	if err != nil {
 		return err
 	}
@@ -184,7 +195,7 @@ func askKit(q *request) error {
 			"Do not keep it on a machine whose data are in the repository.",
 			"The download is written to the audit log.",
 		},
-		Action: q.r.URL.EscapedPath(), Back: pathOf("repositories", name),
+		Back: pathOf("repositories", name),
 	})
 }
 
@@ -194,11 +205,7 @@ func sendKit(q *request) error {
 	if err != nil {
 		return err
 	}
-	h := q.w.Header()
-	h.Set("Content-Type", "application/octet-stream")
-	h.Set("Content-Disposition", attachment("recovery-kit-"+name+".txt"))
-	_, _ = keepWriting(q.w).Write([]byte(kit.Text)) // a peer that went away is its own affair
-	return nil
+	return q.send("recovery-kit-"+name+".txt", io.NopCloser(strings.NewReader(kit.Text)))
 }
 
 func askDetach(q *request) error {
@@ -215,7 +222,7 @@ func askDetach(q *request) error {
 	}
 	return q.ask(confirm{
 		Title: "Detach repository " + r.Name, Crumbs: q.repositoryCrumbs(), Effects: effects, Button: "Detach repository", Type: r.Name,
-		Action: q.r.URL.EscapedPath(), Back: pathOf("repositories", r.Name),
+		Back: pathOf("repositories", r.Name),
 	})
 }
 

@@ -61,11 +61,11 @@ func showSearch(q *request) error {
 func (q *request) hitURL(f wire.Found) string {
 	switch {
 	case f.Kind == "job":
-		u := pathOf("activities", f.Name)
+		v := url.Values{}
 		if q.tenant() == "" {
-			u += "?" + url.Values{"vmgroup": {f.VMGroup}}.Encode()
+			v.Set("vmgroup", f.VMGroup)
 		}
-		return u
+		return withQuery(pathOf("activities", f.Name), v)
 	case f.Kind == "user" && (q.tenant() != "" || f.VMGroup == ""):
 		if q.opens("/users") {
 			return "/users"

@@ -122,9 +122,8 @@ func saveProfile(q *request) error {
 // oidcPage is the data of oidc.html. There is none as long as Issuer is "".
 type oidcPage struct {
 	wire.OIDC
-	Tabs     []action
-	Roles    []option
-	Redirect string
+	Tabs  []action
+	Roles []option
 }
 
 func showOIDC(q *request) error {
@@ -132,8 +131,10 @@ func showOIDC(q *request) error {
 	if err != nil && !errkind.Is(err, errkind.NotFound) {
 		return err
 	}
-	p := oidcPage{OIDC: o, Tabs: q.settingsTabs(), Roles: []option{{"", "Nobody: only users that exist already log in"}},
-		Redirect: "https://" + q.r.Host + "/oidc/callback"}
+	p := oidcPage{OIDC: o, Tabs: q.settingsTabs(), Roles: []option{{"", "Nobody: only users that exist already log in"}}}
+	if p.Callback == "" { // as long as there is no provider: what it will be, as this browser sees it
+		p.Callback = "https://" + q.r.Host + "/oidc/callback"
+	}
 	for _, r := range rolesFor(q.tenant()) {
 		p.Roles = append(p.Roles, option{string(r.Role), roleName(r.Role)})
 	}

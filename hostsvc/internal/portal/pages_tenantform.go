@@ -9,8 +9,8 @@ import (
 
 // tenantForm is the data of tenant_new.html and tenant_edit.html.
 type tenantForm struct {
-	Action, Back string
-	Crumbs       []action
+	Back   string
+	Crumbs []action
 	wire.Tenant
 	Labels  string
 	Amounts map[string]string // what the fields of the allowance show at first
@@ -22,7 +22,7 @@ func newTenant(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.render("tenant_new", "Create new tenant", tenantForm{Action: q.r.URL.Path, Back: "/tenants", Crumbs: tenantCrumbs(""),
+	return q.render("tenant_new", "Create new tenant", tenantForm{Back: "/tenants", Crumbs: tenantCrumbs(""),
 		Amounts: map[string]string{}, Hints: hintsOf(pool)})
 }
 
@@ -95,7 +95,7 @@ func editTenant(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.render("tenant_edit", "Edit "+name, tenantForm{Action: q.r.URL.Path, Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name),
+	return q.render("tenant_edit", "Edit "+name, tenantForm{Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name),
 		Tenant: t, Labels: strings.Join(t.Profile.Labels, ", ")})
 }
 

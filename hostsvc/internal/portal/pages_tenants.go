@@ -2,8 +2,6 @@ package portal
 
 import (
 	"net/http"
-	"net/url"
-	"strconv"
 
 	"mooring.dev/mooring/pkg/hostclient"
 	"mooring.dev/mooring/pkg/wire"
@@ -86,7 +84,7 @@ func viewURL(q *request, view string) string {
 	if view != "" {
 		v.Set("view", view)
 	}
-	return (&url.URL{Path: "/tenants", RawQuery: v.Encode()}).String()
+	return withQuery("/tenants", v)
 }
 
 // tenantDetail is the data of tenant.html.
@@ -146,10 +144,10 @@ func tenantCrumbs(name string) []action {
 
 // actPage is the data of tenant_act.html.
 type actPage struct {
-	Name, Action, Back string
-	Crumbs             []action
-	Minutes            []option
-	ReadOnly           bool
+	Name, Back string
+	Crumbs     []action
+	Minutes    []option
+	ReadOnly   bool
 }
 
 func askToAct(q *request) error {
@@ -158,15 +156,15 @@ func askToAct(q *request) error {
 		return err
 	}
 	return q.render("tenant_act", "Act for "+name, actPage{
-		Name: name, Action: q.r.URL.Path, Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name), ReadOnly: !q.can("vmgroup.manage"),
+		Name: name, Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name), ReadOnly: !q.can("vmgroup.manage"),
 		Minutes: []option{{"15", "15 minutes"}, {"30", "30 minutes"}, {"60", "1 hour"}, {"240", "4 hours"}},
 	})
 }
 
 func act(q *request) error {
-	minutes, err := strconv.Atoi(q.text("minutes"))
-	if err != nil {
-		minutes = 0 // the service's default
+	minutes := int(q.int("minutes")) // 0: the service's default
+	if err := q.wrong(); err != nil {
+		return err
 	}
 	name := q.path("tenant")
 	if _, err := q.api.ActAs(q.ctx(), wire.ActAs{VMGroup: name, Minutes: minutes, Reason: q.text("reason")}); err != nil {
@@ -188,7 +186,7 @@ func askToDisable(q *request) error {
 	if _, err := q.api.Tenant(q.ctx(), name); err != nil {
 		return err
 	}
-	return q.render("tenant_disable", "Disable "+name, actPage{Name: name, Action: q.r.URL.Path, Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name)})
+	return q.render("tenant_disable", "Disable "+name, actPage{Name: name, Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name)})
 }
 
 func disableTenant(q *request) error {
@@ -202,7 +200,7 @@ func disableTenant(q *request) error {
 // deletePage is the data of tenant_delete.html.
 type deletePage struct {
 	wire.Tenant
-	Action, Back string
+	Back         string
 	Crumbs       []action
 	Points       int
 	Repositories int
@@ -214,7 +212,7 @@ func askToDelete(q *request) error {
 	if err != nil {
 		return err
 	}
-	p := deletePage{Tenant: t, Action: q.r.URL.Path, Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name)}
+	p := deletePage{Tenant: t, Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name)}
 	repos, err := q.api.GroupRepositories(q.ctx(), name)
 	if err != nil {
 		return err

@@ -43,8 +43,8 @@ func (q *request) transporter() (wire.Transporter, error) {
 // transporterPage is the data of transporter.html.
 type transporterPage struct {
 	wire.Transporter
-	Crumbs       []action
-	Action, Base string
+	Crumbs []action
+	Base   string
 }
 
 func editTransporter(q *request) error {
@@ -52,7 +52,7 @@ func editTransporter(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.render("transporter", x.Name, transporterPage{x, []action{{Label: "Transporters", URL: "/transporters"}}, q.r.URL.Path, pathOf("transporters", x.Name)})
+	return q.render("transporter", x.Name, transporterPage{x, []action{{Label: "Transporters", URL: "/transporters"}}, pathOf("transporters", x.Name)})
 }
 
 func saveTransporter(q *request) error {
@@ -68,7 +68,7 @@ func askToDeleteTransporter(q *request) error {
 		return err
 	}
 	return q.ask(confirm{
-		Title: "Remove transporter " + x.Name, Crumbs: []action{{Label: "Transporters", URL: "/transporters"}}, Action: q.r.URL.Path,
+		Title: "Remove transporter " + x.Name, Crumbs: []action{{Label: "Transporters", URL: "/transporters"}},
 		Button: "Remove transporter", Back: pathOf("transporters", x.Name),
 		Effects: []string{"It must be offline, and no tenant may need it.", "If its mooringd is started again, it comes back by itself."},
 	})

@@ -102,11 +102,11 @@ func listUsers(q *request) error {
 // userForm is the data of user_new.html and user.html.
 type userForm struct {
 	userView
-	Action, Back string
-	Crumbs       []action
-	RoleOptions  []any
-	Self         bool
-	Changes      bool
+	Back        string
+	Crumbs      []action
+	RoleOptions []any
+	Self        bool
+	Changes     bool
 }
 
 // roleOptions are radio buttons for the roles.
@@ -120,7 +120,7 @@ func roleOptions(tenant string) []any {
 
 func newUser(q *request) error {
 	tenant, pages, crumbs := q.usersOf()
-	f := userForm{Action: q.r.URL.Path, Back: pathOf(append(pages, "users")...), Crumbs: crumbs, RoleOptions: roleOptions(tenant)}
+	f := userForm{Back: pathOf(append(pages, "users")...), Crumbs: crumbs, RoleOptions: roleOptions(tenant)}
 	f.Role = volspec.MasterAdmin
 	if tenant != "" {
 		f.Role = volspec.Operator
@@ -169,7 +169,7 @@ func showUser(q *request) error {
 	}
 	here := pathOf(append(pages, "users", u.Name)...)
 	return q.render("user", u.Name, userForm{
-		userView: userView{u, here, u.LockedUntil.After(time.Now())}, Action: here, Back: pathOf(append(pages, "users")...), Crumbs: crumbs,
+		userView: userView{u, here, u.LockedUntil.After(time.Now())}, Back: pathOf(append(pages, "users")...), Crumbs: crumbs,
 		RoleOptions: roleOptions(tenant), Self: u.Name == q.session.User && u.Tenant == q.session.Tenant,
 		Changes: q.can("tenant.manage"),
 	})
@@ -224,7 +224,7 @@ func askToDeleteUser(q *request) error {
 		return err
 	}
 	return q.ask(confirm{
-		Title: "Delete user " + u.Name, Crumbs: crumbs, Action: q.r.URL.Path, Button: "Delete user", Back: pathOf(append(pages, "users", u.Name)...),
+		Title: "Delete user " + u.Name, Crumbs: crumbs, Button: "Delete user", Back: pathOf(append(pages, "users", u.Name)...),
 		Effects: []string{"All sessions and tokens of the user end at once.", "What the user did stays in the audit log.", "This cannot be undone; to keep the user for later, disable it instead."},
 	})
 }

@@ -184,13 +184,7 @@ func backupVolume(q *request) error {
 func (q *request) backUp(r wire.RunBackup) error {
 	r.Repository, r.Full = q.text("repository"), q.bool("full")
 	jobs, err := q.api.Backup(q.ctx(), q.tenant(), r)
-	if err != nil {
-		return err
-	}
-	if len(jobs) == 1 {
-		return q.redirect(pathOf("activities", jobs[0].ID), "The backup has begun.")
-	}
-	return q.redirect("/activities?state=open", count(len(jobs), "backup")+" have begun.")
+	return q.allBegun(jobs, err, "The backup has begun.")
 }
 
 func resizeVolume(q *request) error {
@@ -237,7 +231,7 @@ func askSnapshot(q *request) error {
 	return q.ask(confirm{
 		Title: "Delete snapshot " + q.path("snapshot"), Crumbs: q.volumeCrumbs(), Button: "Delete snapshot",
 		Effects: []string{"The frozen state is gone for good.", "The volume itself, its other snapshots and its recovery points stay."},
-		Action:  q.r.URL.EscapedPath(), Back: pathOf("volumes", q.path("volume")),
+		Back:    pathOf("volumes", q.path("volume")),
 	})
 }
 
@@ -254,7 +248,7 @@ func askVolume(q *request) error {
 		return err
 	}
 	c := confirm{
-		Title: "Remove volume " + v.Name, Crumbs: q.volumeCrumbs(), Action: q.r.URL.EscapedPath(), Back: pathOf("volumes", q.path("volume")),
+		Title: "Remove volume " + v.Name, Crumbs: q.volumeCrumbs(), Back: pathOf("volumes", q.path("volume")),
 		Button:  "Move to the trash",
 		Effects: []string{"The volume goes to the trash, from which it can be brought back until its time there ends.", "Its recovery points stay."},
 	}

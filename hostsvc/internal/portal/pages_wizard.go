@@ -62,9 +62,12 @@ func (q *request) setup(current int) (setup, error) {
 	if err != nil {
 		return setup{}, err
 	}
-	z := setup{Tenant: t, Crumbs: tenantCrumbs(name), Steps: stepsOf(t), Current: current, Action: q.r.URL.Path, Previous: pathOf("tenants", name)}
+	z := setup{Tenant: t, Crumbs: tenantCrumbs(name), Steps: stepsOf(t), Current: current, Previous: pathOf("tenants", name)}
 	for _, s := range z.Steps {
 		z.Items = append(z.Items, action{Label: s.Label, URL: s.URL})
+	}
+	if current < len(z.Steps) {
+		z.Action = z.Steps[current].URL
 	}
 	z.Next = pathOf("tenants", name, "setup", "done")
 	z.Items = append(z.Items, action{Label: "Configured"})
@@ -102,12 +105,12 @@ func (q *request) onward(z setup, said string) error {
 // inventoryPage is the data of setup_inventory.html.
 type inventoryPage struct {
 	setup
-	Hypervisor string
 	VMs        []vmChoice
 	Folders    []wire.Folder
 	HasFolders bool
 	Datastores []storeChoice
 	Default    string
+	Defaults   []option
 	Members    int
 }
 
@@ -136,7 +139,6 @@ func setupInventory(q *request) error {
 		return err
 	}
 	p := inventoryPage{setup: z}
-	p.Action = z.Steps[0].URL // also when the form for a folder is shown again
 	group, err := q.api.VMGroup(q.ctx(), z.Name)
 	if err != nil {
 		return err
@@ -145,7 +147,7 @@ func setupInventory(q *request) error {
 	if err != nil {
 		return err
 	}
-	p.Hypervisor, p.HasFolders, p.Default = status.Hypervisor, status.Hypervisor != "local", group.DefaultDatastore
+	p.HasFolders, p.Default, p.Defaults = status.Hypervisor != "local", group.DefaultDatastore, []option{{"", "That of the VM"}}
 	vms, err := q.api.VMs(q.ctx())
 	if err != nil {
 		return err
@@ -174,7 +176,7 @@ func setupInventory(q *request) error {
 				c.Right = rightCreate
 			}
 		}
-		p.Datastores = append(p.Datastores, c)
+		p.Datastores, p.Defaults = append(p.Datastores, c), append(p.Defaults, option{ds.Name, ds.Name})
 	}
 	if p.HasFolders {
 		if p.Folders, err = q.api.GroupFolders(q.ctx(), z.Name); err != nil && !errkind.Is(err, errkind.Unsupported) {

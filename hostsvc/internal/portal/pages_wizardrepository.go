@@ -1,9 +1,6 @@
 package portal
 
-import (
-	"mooring.dev/mooring/pkg/errkind"
-	"mooring.dev/mooring/pkg/wire"
-)
+import "mooring.dev/mooring/pkg/wire"
 
 // repositoriesPage is the data of setup_repositories.html. Kind is the form that
 // is shown: directory, s3, sftp or prepared.
@@ -64,41 +61,18 @@ func saveRepository(q *request) error {
 		}
 		return q.redirect(z.Next, "The repository "+name+" belongs to "+z.Name+" now.")
 	}
-	r, err := q.repository(kind)
-	if err != nil {
+	r := wire.CreateRepository{Name: q.text("name")}
+	if r.Name == "" {
+		q.note("name", "A repository needs a name")
+	}
+	if r.Location, r.Credentials, err = q.location(kind); err != nil {
+		return err
+	}
+	if err := q.wrong(); err != nil {
 		return err
 	}
 	if _, err := q.api.CreateRepository(q.ctx(), z.Name, r); err != nil {
 		return err
 	}
 	return q.redirect(z.Next, "The repository "+r.Name+" is created.")
-}
-
-// repository reads the form for a new repository of a type.
-func (q *request) repository(kind string) (wire.CreateRepository, error) {
-	r := wire.CreateRepository{Name: q.text("name"), Location: wire.Location{Type: kind}}
-	need := func(name string) string {
-		v := q.text(name)
-		if v == "" {
-			q.note(name, "This is needed")
-		}
-		return v
-	}
-	need("name")
-	l, c := &r.Location, &r.Credentials
-	switch kind {
-	case "directory":
-		l.Path = need("path")
-	case "s3":
-		l.Endpoint, l.Bucket, l.Prefix, l.Region = need("endpoint"), need("bucket"), q.text("prefix"), q.text("region")
-		l.Insecure = q.bool("insecure")
-		c.AccessKey, c.SecretKey = need("access_key"), q.secret("secret_key")
-	case "sftp":
-		l.Host, l.User, l.Path, l.HostKey = need("host"), need("user"), need("path"), need("host_key")
-		l.Port = int(q.int("port"))
-		c.Password, c.PrivateKey = q.secret("password"), q.secret("private_key")
-	default:
-		return r, errkind.New(errkind.Invalid, "a repository cannot be of the type %q: choose a folder, S3 or SFTP", kind)
-	}
-	return r, q.wrong()
 }

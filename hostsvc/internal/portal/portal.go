@@ -135,7 +135,7 @@ func (p *portal) identify(ctx context.Context, q *request) error {
 		r.Header.Del("Cookie")
 	}
 	c, err := p.o.Identify(ctx, r)
-	if errkind.Is(err, errkind.Denied) && r.Method != http.MethodPost {
+	if errkind.Is(err, errkind.Denied) && (r.Method != http.MethodPost || q.route.who == anybody) {
 		bare := r.Clone(ctx)
 		bare.Header.Del("Cookie")
 		c, err = p.o.Identify(ctx, bare)
@@ -181,7 +181,7 @@ func (q *request) detour() string {
 	case who == anybody || who == "":
 		return ""
 	case !q.user() && who != visitors:
-		return "/login?" + nextQuery(q.r)
+		return withQuery("/login", nextQuery(q.r))
 	case q.user() && who == visitors:
 		return "/"
 	case q.caller.MustChange && !q.route.always:

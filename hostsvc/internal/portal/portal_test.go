@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -179,7 +180,7 @@ func TestEveryPageIsThereForWhomItIsAndForNobodyElse(t *testing.T) {
 					return
 				case rt.Who == "masters" && !c.Admin, rt.Who == "tenants" && c.Admin:
 					assert.Equal(t, http.StatusNotFound, a.Code)
-				case need != "" && !contains(api.PermissionsOf(c), need):
+				case need != "" && !slices.Contains(api.PermissionsOf(c), need):
 					assert.Equal(t, http.StatusForbidden, a.Code)
 				}
 				if a.Code == http.StatusSeeOther {
@@ -192,15 +193,6 @@ func TestEveryPageIsThereForWhomItIsAndForNobodyElse(t *testing.T) {
 			})
 		}
 	}
-}
-
-func contains(all []string, one string) bool {
-	for _, s := range all {
-		if s == one {
-			return true
-		}
-	}
-	return false
 }
 
 func TestNoFormOfAnotherSiteIsObeyed(t *testing.T) {

@@ -46,6 +46,9 @@ func (q *request) tenant() string { return q.caller.GroupName }
 // path is the unescaped segment of the path with a name in the route.
 func (q *request) path(name string) string { return q.r.PathValue(name) }
 
+// here is the address of the page itself, without parameters.
+func (q *request) here() string { return q.r.URL.EscapedPath() }
+
 // zone is the time zone of the user: the one chosen in the profile, else the
 // one that the browser told.
 func (q *request) zone() *time.Location {
@@ -191,9 +194,9 @@ func local(to string) string {
 }
 
 // nextQuery keeps the page that was asked for during a log-in.
-func nextQuery(r *http.Request) string {
+func nextQuery(r *http.Request) url.Values {
 	if r.Method != http.MethodGet || r.URL.Path == "/" {
-		return ""
+		return nil
 	}
-	return url.Values{"next": {r.URL.RequestURI()}}.Encode()
+	return url.Values{"next": {r.URL.RequestURI()}}
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"mooring.dev/mooring/hostsvc/internal/api"
 	"mooring.dev/mooring/pkg/errkind"
@@ -105,12 +106,18 @@ func (q *request) to(path string, pairs ...string) string {
 	if !q.opens(path) {
 		return ""
 	}
-	if len(pairs) == 0 {
-		return path
-	}
 	v := url.Values{}
 	for i := 0; i < len(pairs); i += 2 {
 		v.Set(pairs[i], pairs[i+1])
 	}
-	return path + "?" + v.Encode()
+	return withQuery(path, v)
+}
+
+// page is the address of the page of one thing: of a pattern of the table that
+// ends in the name of a segment; "" if the page is not there for the caller.
+func (q *request) page(pattern, name string) string {
+	if !q.opens(pattern) {
+		return ""
+	}
+	return pattern[:strings.LastIndex(pattern, "/")] + pathOf(name)
 }

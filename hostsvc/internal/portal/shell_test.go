@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/hostsvc/internal/portal"
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
@@ -143,6 +144,21 @@ func TestAnEndedSessionLeadsToTheLogIn(t *testing.T) {
 	a := httptest.NewRecorder()
 	w.handler.ServeHTTP(a, r)
 	assert.Equal(t, "/login?next=%2Fjobs%3Fx%3D1", a.Header().Get("Location"), "and back afterwards")
+	assert.Equal(t, "/login", newWorld(t, visitor).get("/").Header().Get("Location"))
+
+	h := portal.New(portal.Options{API: w, Identify: func(_ context.Context, r *http.Request) (volspec.Caller, error) {
+		if r.Header.Get("Cookie") != "" {
+			return volspec.Caller{}, errkind.New(errkind.Denied, "the session has ended")
+		}
+		return visitor, nil
+	}})
+	r = httptest.NewRequestWithContext(t.Context(), http.MethodPost, "https://portal.example/theme", strings.NewReader("theme=dark&next=/login"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Cookie", "__Host-mooring=old")
+	a = httptest.NewRecorder()
+	h.ServeHTTP(a, r)
+	assert.Equal(t, http.StatusSeeOther, a.Code, "what is anybody's works on")
+	assert.Equal(t, "/login", a.Header().Get("Location"))
 }
 
 func TestALogoIsServed(t *testing.T) {

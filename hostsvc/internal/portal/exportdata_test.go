@@ -1,4 +1,0 @@
-package portal
-
-// Attachment is for tests.
-var Attachment = attachment
