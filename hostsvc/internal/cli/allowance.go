@@ -138,18 +138,14 @@ func (t *tool) poolShow() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show",
 		Short: "Show the pool, what of it is delegated and what is used",
-		Args:  args(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			admin, err := t.admin()
-			if err != nil {
-				return err
-			}
+		Args:  noArgs,
+		RunE: t.onService(func(cmd *cobra.Command, admin Admin) error {
 			p, err := admin.Pool(cmd.Context())
 			if err != nil {
 				return err
 			}
 			return t.showPool(p)
-		},
+		}),
 	}
 }
 
@@ -159,13 +155,9 @@ func (t *tool) poolSet() *cobra.Command {
 		Use:     "set",
 		Short:   "Set the pool; what is not named stays",
 		Example: "  mooring allowance pool set --sockets=10 --storage=20TB",
-		Args:    args(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args:    noArgs,
+		RunE: t.onService(func(cmd *cobra.Command, admin Admin) error {
 			if err := f.change(cmd, &wire.Amounts{}); err != nil {
-				return err
-			}
-			admin, err := t.admin()
-			if err != nil {
 				return err
 			}
 			p, err := admin.Pool(cmd.Context())
@@ -181,7 +173,7 @@ func (t *tool) poolSet() *cobra.Command {
 				return err
 			}
 			return t.showPool(p)
-		},
+		}),
 	}
 	f.register(cmd)
 	return cmd

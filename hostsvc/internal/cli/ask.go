@@ -26,6 +26,11 @@ func (t *tool) ask(ctx context.Context, question string) error {
 	if t.yes || !t.Interactive {
 		return nil
 	}
+	return t.agree(ctx, question)
+}
+
+// agree is ask where only a person can answer.
+func (t *tool) agree(ctx context.Context, question string) error {
 	line, err := t.line(ctx, clean(question, false)+" Continue? [y/N] ")
 	if err != nil {
 		return err

@@ -46,14 +46,13 @@ type auditFlags struct {
 }
 
 func (f *auditFlags) register(t *tool, cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.q.VMGroup, "vmgroup", "", "only entries about `vmgroup`")
+	t.vmgroupFlag(cmd, &f.q.VMGroup, "only entries about `vmgroup`")
 	cmd.Flags().StringVar(&f.q.Actor, "actor", "", "only what `actor` did, such as user:anna")
 	cmd.Flags().StringVar(&f.q.Action, "action", "", "only actions that begin with `words`, such as \"volume\"")
 	cmd.Flags().StringVar(&f.q.Outcome, "outcome", "", "only this `outcome`: ok, or the kind of the refusal")
 	cmd.Flags().StringVar(&f.q.Object, "object", "", "only entries about `object`")
 	cmd.Flags().StringVar(&f.since, "since", "", "not older than `time`: a date, a time in RFC 3339, or a span such as 24h")
 	cmd.Flags().StringVar(&f.until, "until", "", "older than `time`")
-	t.completeFlag(cmd, "vmgroup", groupNames)
 }
 
 func (f *auditFlags) query(cmd *cobra.Command) (q hostclient.AuditQuery, err error) {
@@ -95,18 +94,15 @@ func (t *tool) auditLsCommand(name string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			entries := []wire.AuditEntry{}
-			for {
-				q.Limit = limit - len(entries)
+			entries, err := pages(limit, func(after string, n int) ([]wire.AuditEntry, string, error) {
+				q.After, q.Limit = after, n
 				page, err := admin.Audit(cmd.Context(), q)
-				if err != nil {
-					return err
-				}
-				entries = append(entries, page.Entries...)
-				if q.After = page.Next; q.After == "" || len(entries) >= limit {
-					return list(t, entries, auditColumns, func(a wire.AuditEntry) string { return a.Request })
-				}
+				return page.Entries, page.Next, err
+			})
+			if err != nil {
+				return err
 			}
+			return list(t, entries, auditColumns, func(a wire.AuditEntry) string { return a.Request })
 		}),
 	}
 	f.register(t, cmd)
@@ -175,8 +171,7 @@ exit code is 1 when something does not fit.`,
 			return nil
 		}),
 	}
-	cmd.Flags().StringVar(&group, "vmgroup", "", "only the chain of `vmgroup`")
+	t.vmgroupFlag(cmd, &group, "only the chain of `vmgroup`")
 	cmd.Flags().StringSliceVar(&heads, "head", nil, "`hash` that was kept elsewhere and must still be there; may be repeated")
-	t.completeFlag(cmd, "vmgroup", groupNames)
 	return cmd
 }

@@ -77,18 +77,11 @@ func (t *tool) backupFiles() *cobra.Command {
 }
 
 // allFiles follows a folder to its last page.
-func allFiles(ctx context.Context, a Admin, o thing, folder string) (all []wire.File, err error) {
-	for after := ""; ; {
-		page, err := a.Files(ctx, o.group, o.name, folder, after, pageSize)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, page.Files...)
-		if page.Next == "" || page.Next == after {
-			return all, nil
-		}
-		after = page.Next
-	}
+func allFiles(ctx context.Context, a Admin, o thing, folder string) ([]wire.File, error) {
+	return pages(0, func(after string, n int) ([]wire.File, string, error) {
+		page, err := a.Files(ctx, o.group, o.name, folder, after, n)
+		return page.Files, page.Next, err
+	})
 }
 
 func (t *tool) backupGet() *cobra.Command {

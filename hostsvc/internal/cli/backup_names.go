@@ -28,8 +28,7 @@ type thingFlags struct {
 }
 
 func (f *thingFlags) register(t *tool, cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.group, "vmgroup", "", "`vmgroup` of "+plural(f.noun)+" that are given without one")
-	t.completeFlag(cmd, "vmgroup", groupNames)
+	t.vmgroupFlag(cmd, &f.group, "`vmgroup` of "+plural(f.noun)+" that are given without one")
 }
 
 func plural(noun string) string {
@@ -50,7 +49,7 @@ func (f *thingFlags) parse(cmd *cobra.Command, s string) (thing, error) {
 		return thing{}, usagef(cmd, "the vmgroup of %s %q is not given: write VMGROUP/%s or add --vmgroup", f.noun, clean(s, false), clean(s, false))
 	case !ok:
 		group, name = f.group, s
-	case f.group != "" && f.group != group:
+	case f.group != "" && f.group != group && cmd.Flags().Changed("vmgroup"):
 		return thing{}, usagef(cmd, "%s %q is not in --vmgroup %s: give one of them", f.noun, clean(s, false), f.group)
 	}
 	if group == "" || name == "" {
@@ -108,15 +107,14 @@ func (g *groupArg) register(t *tool, cmd *cobra.Command, what string) {
 	cmd.Use += " [VMGROUP]"
 	cmd.Args = args(0, 1, "one vmgroup")
 	cmd.ValidArgsFunction = first(t.complete(groupNames))
-	cmd.Flags().StringVar(&g.name, "vmgroup", "", what+" of `vmgroup` only (or give it as the argument)")
-	t.completeFlag(cmd, "vmgroup", groupNames)
+	t.vmgroupFlag(cmd, &g.name, what+" of `vmgroup` only (or give it as the argument)")
 }
 
 func (g *groupArg) get(cmd *cobra.Command, args []string) (string, error) {
 	if len(args) == 0 {
 		return g.name, nil
 	}
-	if g.name != "" && g.name != args[0] {
+	if g.name != "" && g.name != args[0] && cmd.Flags().Changed("vmgroup") {
 		return "", usagef(cmd, "two vmgroups are named, %q and %q: give one", g.name, args[0])
 	}
 	return args[0], nil
@@ -211,11 +209,7 @@ func (f *thingFlags) points(ctx context.Context, a Admin) (found []string, err e
 }
 
 func (f *thingFlags) jobs(ctx context.Context, a Admin) (found []string, err error) {
-	q := hostclient.JobsQuery{State: "open"}
-	page, err := a.Jobs(ctx, q)
-	if f.group != "" {
-		page, err = a.GroupJobs(ctx, f.group, q)
-	}
+	page, err := jobPage(ctx, a, f.group, hostclient.JobsQuery{State: "open"})
 	for _, j := range page.Jobs {
 		found = append(found, f.written(j.VMGroup, string(j.ID)))
 	}
@@ -268,17 +262,9 @@ func yesNo(b bool) string {
 
 // allPoints follows a listing to its last page.
 func allPoints(ctx context.Context, a Admin, group string, q hostclient.PointsQuery) ([]wire.Point, error) {
-	var all []wire.Point
-	q.Limit = pageSize
-	for {
+	return pages(0, func(after string, n int) ([]wire.Point, string, error) {
+		q.After, q.Limit = after, n
 		page, err := a.Points(ctx, group, q)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, page.Points...)
-		if page.Next == "" || page.Next == q.After {
-			return all, nil
-		}
-		q.After = page.Next
-	}
+		return page.Points, page.Next, err
+	})
 }

@@ -54,6 +54,12 @@ func (t *tool) completeFlag(cmd *cobra.Command, flag string, fetch names) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, t.complete(fetch))
 }
 
+// vmgroupFlag adds --vmgroup, completed.
+func (t *tool) vmgroupFlag(cmd *cobra.Command, to *string, usage string) {
+	cmd.Flags().StringVar(to, "vmgroup", "", usage)
+	t.completeFlag(cmd, "vmgroup", groupNames)
+}
+
 // first offers names for the first argument only.
 func first(c completer) completer {
 	return func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {

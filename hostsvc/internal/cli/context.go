@@ -104,7 +104,7 @@ func (t *tool) oneContext(use, short string, do func(all contexts, name string) 
 				return err
 			}
 			if _, ok := all.get(args[0]); !ok && args[0] != localContext {
-				return errkind.New(errkind.NotFound, "there is no context %q: `mooring context ls` lists them, `mooring login` makes one", args[0])
+				return noContext(args[0])
 			}
 			return do(all, args[0])
 		},

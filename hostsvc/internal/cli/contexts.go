@@ -2,11 +2,10 @@ package cli
 
 import (
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"mooring.dev/mooring/pkg/durable"
@@ -47,15 +46,14 @@ func (c *contexts) get(name string) (stored, bool) {
 	return c.All[i], true
 }
 
+func noContext(name string) error {
+	return errkind.New(errkind.NotFound, "there is no context %q: `mooring context ls` lists them, `mooring login` makes one", name)
+}
+
 func (c *contexts) put(s stored) {
 	c.remove(s.Name)
 	c.All = append(c.All, s)
-	slices.SortFunc(c.All, func(a, b stored) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(c.All, func(a, b stored) int { return strings.Compare(a.Name, b.Name) })
 }
 
 func (c *contexts) remove(name string) {
@@ -85,10 +83,10 @@ func (t *tool) contexts() (c contexts, err error) {
 	if path == "" {
 		return c, nil
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	text, err := secret.ReadFile(path, contextsWhat)
+	if errkind.Is(err, errkind.NotFound) {
 		return c, nil
 	}
-	text, err := secret.ReadFile(path, contextsWhat)
 	if err != nil {
 		return c, err
 	}

@@ -112,24 +112,21 @@ func (t *tool) jobList() *cobra.Command {
 }
 
 // newestJobs follows a listing until limit.
-func newestJobs(ctx context.Context, admin Admin, group string, q hostclient.JobsQuery, limit int) (all []wire.Job, err error) {
-	for {
-		q.Limit = min(limit-len(all), pageSize)
-		var page wire.JobList
-		if group == "" {
-			page, err = admin.Jobs(ctx, q)
-		} else {
-			page, err = admin.GroupJobs(ctx, group, q)
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, page.Jobs...)
-		if len(all) >= limit || page.Next == "" || page.Next == q.After {
-			return all[:min(limit, len(all))], nil
-		}
-		q.After = page.Next
+func newestJobs(ctx context.Context, a Admin, group string, q hostclient.JobsQuery, limit int) ([]wire.Job, error) {
+	all, err := pages(limit, func(after string, n int) ([]wire.Job, string, error) {
+		q.After, q.Limit = after, n
+		page, err := jobPage(ctx, a, group, q)
+		return page.Jobs, page.Next, err
+	})
+	return all[:min(limit, len(all))], err
+}
+
+// jobPage is a page of the jobs of a vmgroup, or with "" of all.
+func jobPage(ctx context.Context, a Admin, group string, q hostclient.JobsQuery) (wire.JobList, error) {
+	if group == "" {
+		return a.Jobs(ctx, q)
 	}
+	return a.GroupJobs(ctx, group, q)
 }
 
 func (t *tool) jobInspect() *cobra.Command {

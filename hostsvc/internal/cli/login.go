@@ -95,7 +95,9 @@ func (t *tool) login(cmd *cobra.Command, l loginFlags) error {
 		return err
 	}
 	if again && before.TokenID != "" && before.Server == s.Server && before.User == s.User && before.Tenant == s.Tenant {
-		t.endToken(cmd.Context(), before)
+		if err := t.endToken(cmd.Context(), before); err != nil { // it ends by itself, too
+			fmt.Fprintf(t.Err, "The token of the log-in before could not be ended: %s\n", clean(errkind.Text(err), false))
+		}
 	}
 	until := ""
 	if !s.Expires.IsZero() {
@@ -104,16 +106,17 @@ func (t *tool) login(cmd *cobra.Command, l loginFlags) error {
 	return t.done(s.Name, "Logged in to %s as %s%s. The context is %q.", s.Server, s.who(), until, s.Name)
 }
 
-// endToken ends a token that has a successor. It would end by itself.
-func (t *tool) endToken(ctx context.Context, s stored) {
+// endToken ends the token of a context. One that holds no more is no error.
+func (t *tool) endToken(ctx context.Context, s stored) error {
 	admin, err := t.Web.Connect(s.Server, s.trust(), s.Token)
 	if err != nil {
-		return
+		return err
 	}
 	defer admin.Close()
-	if err := admin.RemoveToken(ctx, s.TokenID); err != nil && !errkind.Is(err, errkind.NotFound) && !errkind.Is(err, errkind.Denied) {
-		fmt.Fprintf(t.Err, "The token of the log-in before could not be ended: %s\n", clean(errkind.Text(err), false))
+	if err = admin.RemoveToken(ctx, s.TokenID); errkind.Is(err, errkind.NotFound) || errkind.Is(err, errkind.Denied) {
+		return nil
 	}
+	return err
 }
 
 func (s stored) who() string {
@@ -162,12 +165,8 @@ func (t *tool) trust(cmd *cobra.Command, s *stored, l loginFlags, before stored)
 	}
 	fmt.Fprintf(t.Err, "This machine does not know %s.\nIt shows a certificate for %s with the fingerprint\n  %s\nCompare it with the one in the log of mooringd.\n",
 		s.Server, clean(strings.Join(shown.Names, ", "), false), shown.Pin)
-	yes := t.yes
-	t.yes = false
-	err = t.ask(cmd.Context(), "It will be trusted from now on.")
-	t.yes = yes
 	s.Pin = shown.Pin.String()
-	return err
+	return t.agree(cmd.Context(), "It will be trusted from now on.")
 }
 
 func (t *tool) loginWithToken(cmd *cobra.Command, s *stored, l loginFlags) error {
@@ -304,29 +303,24 @@ func (t *tool) logoutCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if p.Name == "" {
-				return errkind.New(errkind.NotFound, "nobody is logged in: `mooring context ls` lists where you are")
-			}
-			if p.TokenID != "" {
-				admin, err := t.Web.Connect(p.Server, p.trust(), p.Token)
-				if err != nil {
-					return err
-				}
-				defer admin.Close()
-				err = admin.RemoveToken(cmd.Context(), p.TokenID)
-				if err != nil && !forget && !errkind.Is(err, errkind.NotFound) && !errkind.Is(err, errkind.Denied) {
-					return errkind.Wrap(errkind.Of(err), err, "the token still holds: try again, or forget it with --forget and remove it in the portal")
-				}
-			}
 			all, err := t.contexts()
 			if err != nil {
 				return err
 			}
-			all.remove(p.Name)
+			s, ok := all.get(p.Name) // without a token of the environment, which is not ours to end
+			if !ok {
+				return errkind.New(errkind.NotFound, "nobody is logged in: `mooring context ls` lists where you are")
+			}
+			if s.TokenID != "" {
+				if err := t.endToken(cmd.Context(), s); err != nil && !forget {
+					return errkind.Wrap(errkind.Of(err), err, "the token still holds: try again, or forget it with --forget and remove it in the portal")
+				}
+			}
+			all.remove(s.Name)
 			if err := t.keep(all); err != nil {
 				return err
 			}
-			return t.done(p.Name, "Logged out of %s.", p.Server)
+			return t.done(s.Name, "Logged out of %s.", s.Server)
 		},
 	}
 	cmd.Flags().BoolVar(&forget, "forget", false, "forget the context also when the service does not answer")

@@ -23,8 +23,8 @@ func (t *tool) notifyCommand() *cobra.Command {
 }
 
 func (t *tool) ofVMGroup(cmd *cobra.Command) *string {
-	group := cmd.Flags().String("vmgroup", "", "of `vmgroup`; without it, of all and of the service")
-	t.completeFlag(cmd, "vmgroup", groupNames)
+	group := new(string)
+	t.vmgroupFlag(cmd, group, "of `vmgroup`; without it, of all and of the service")
 	return group
 }
 
@@ -80,15 +80,9 @@ webhook is shown once: requests are signed with it.`,
 		if err != nil {
 			return err
 		}
-		if f.Changed("email") {
-			n.Emails = wordsOf(emails)
-		}
-		if f.Changed("event") {
-			n.Events = wordsOf(events)
-		}
-		if f.Changed("digest") {
-			n.Digest = strings.TrimSuffix(digest, "none")
-		}
+		override(cmd, "email", &n.Emails, wordsOf(emails))
+		override(cmd, "event", &n.Events, wordsOf(events))
+		override(cmd, "digest", &n.Digest, strings.TrimSuffix(digest, "none"))
 		if f.Changed("webhook") {
 			if n.Webhooks, err = webhooks(cmd, n.Webhooks, wordsOf(hooks)); err != nil {
 				return err

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"maps"
 
 	"github.com/spf13/cobra"
 
@@ -72,15 +71,7 @@ first log-in; without a role they are refused.`,
 	t.roleFlag(cmd, (*string)(&r.Role))
 	_ = cmd.MarkFlagFilename("secret-file")
 	cmd.RunE = t.onService(func(cmd *cobra.Command, admin Admin) error {
-		changes := map[string]func(*wire.OIDC){
-			"issuer":      func(o *wire.OIDC) { o.Issuer = r.Issuer },
-			"client-id":   func(o *wire.OIDC) { o.ClientID = r.ClientID },
-			"claim":       func(o *wire.OIDC) { o.Claim = r.Claim },
-			"role":        func(o *wire.OIDC) { o.Role = r.Role },
-			"secret-file": func(*wire.OIDC) {},
-		}
-		maps.DeleteFunc(changes, func(flag string, _ func(*wire.OIDC)) bool { return !f.Changed(flag) })
-		if len(changes) == 0 {
+		if !anyGiven(cmd, "issuer", "client-id", "claim", "role", "secret-file") {
 			return usagef(cmd, "'%s' needs something to change", cmd.CommandPath())
 		}
 		o, err := admin.OIDC(cmd.Context(), *group)
@@ -88,9 +79,10 @@ first log-in; without a role they are refused.`,
 			return err
 		}
 		o.Callback = ""
-		for _, change := range changes {
-			change(&o)
-		}
+		override(cmd, "issuer", &o.Issuer, r.Issuer)
+		override(cmd, "client-id", &o.ClientID, r.ClientID)
+		override(cmd, "claim", &o.Claim, r.Claim)
+		override(cmd, "role", &o.Role, r.Role)
 		if file != "" {
 			if o.Secret, err = t.secretOf(file, "the secret"); err != nil {
 				return err

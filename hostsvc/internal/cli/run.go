@@ -8,12 +8,17 @@ type runE = func(*cobra.Command, []string) error
 
 // onService makes the body of a command that asks the service.
 func (t *tool) onService(do func(*cobra.Command, Admin) error) runE {
-	return func(cmd *cobra.Command, _ []string) error {
+	return t.onArgs(func(cmd *cobra.Command, admin Admin, _ []string) error { return do(cmd, admin) })
+}
+
+// onArgs is onService for a command with arguments.
+func (t *tool) onArgs(do func(cmd *cobra.Command, admin Admin, args []string) error) runE {
+	return func(cmd *cobra.Command, args []string) error {
 		admin, err := t.admin()
 		if err != nil {
 			return err
 		}
-		return do(cmd, admin)
+		return do(cmd, admin, args)
 	}
 }
 

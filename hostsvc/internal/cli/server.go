@@ -77,7 +77,7 @@ func (t *tool) where() (p place, err error) {
 		}
 		s, ok := all.get(name)
 		if !ok {
-			return p, errkind.New(errkind.NotFound, "there is no context %q: `mooring context ls` lists them, `mooring login` makes one", name)
+			return p, noContext(name)
 		}
 		if token != "" {
 			s.Token, s.Tenant = token, ""

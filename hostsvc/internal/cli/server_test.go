@@ -125,6 +125,16 @@ func TestLoginAndLogout(t *testing.T) {
 	assert.Equal(t, 4, s.run(t, "logout").code, "nobody is logged in")
 }
 
+// A token in the environment is not that of the context.
+func TestLogoutEndsTheTokenOfTheContext(t *testing.T) {
+	s, w, env := remote(t)
+	require.Equal(t, 0, login(t, s, "--user=jo").code)
+	env["MOORING_TOKEN"] = "given"
+	w.calls = nil
+	require.Equal(t, 0, s.run(t, "logout").code)
+	assert.Equal(t, []string{"connect " + backupExample + "  mrt_secret"}, w.calls)
+}
+
 // The users of a tenant have one vmgroup and need not say so.
 func TestATenantsUserLeavesItsVmgroupOut(t *testing.T) {
 	s, _, _ := remote(t)
@@ -136,6 +146,19 @@ func TestATenantsUserLeavesItsVmgroupOut(t *testing.T) {
 	require.Equal(t, 0, s.run(t, "vmgroup", "access", "ls").code)
 	assert.Contains(t, s.admin.calls, `Volume "Dev" "db"`)
 	assert.Contains(t, s.admin.calls, `AccessRows "Dev"`)
+
+	// One that names another vmgroup gets the service's answer to that.
+	s.admin.calls = nil
+	for _, args := range [][]string{{"volume", "inspect", "Other/db"}, {"vmgroup", "access", "ls", "Other"}, {"backup", "policy", "inspect", "Other/nightly"}, {"job", "ls", "Other"}} {
+		got := s.run(t, args...)
+		assert.NotContains(t, got.err, "give one", args)
+	}
+	for _, call := range []string{`Volume "Other" "db"`, `AccessRows "Other"`, `Policy "Other" "nightly"`} {
+		assert.Contains(t, s.admin.calls, call)
+	}
+	assert.Equal(t, 2, s.run(t, "volume", "inspect", "Other/db", "--vmgroup=Dev").code, "it says two")
+	assert.Equal(t, 2, s.run(t, "vmgroup", "access", "ls", "Other", "--name=Dev").code)
+
 	got := s.run(t, "whoami")
 	assert.Equal(t, outcome{0, "Dev/jo () at https://backup.example:8443\n", ""}, got)
 }

@@ -59,11 +59,9 @@ func (t *tool) settingsSet() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for flag, to := range map[string]*string{"product": &v.Product, "mode": &v.Mode, "url": &v.URL} {
-				if cmd.Flags().Changed(flag) {
-					*to = map[string]string{"product": product, "mode": mode, "url": url}[flag]
-				}
-			}
+			override(cmd, "product", &v.Product, product)
+			override(cmd, "mode", &v.Mode, mode)
+			override(cmd, "url", &v.URL, url)
 			if cmd.Flags().Changed("logo") {
 				if v.Logo, err = logoOf(logo); err != nil {
 					return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -44,12 +43,7 @@ var transporterColumns = []column[wire.Transporter]{
 	{header: "Jobs", value: func(tr wire.Transporter) string { return strconv.Itoa(tr.Jobs) }},
 	{header: "VMGroups", value: func(tr wire.Transporter) string { return strings.Join(tr.Tenants, ",") }},
 	{header: "Description", value: func(tr wire.Transporter) string { return tr.Description }},
-	{header: "Seen", wide: true, value: func(tr wire.Transporter) string {
-		if tr.Seen.IsZero() {
-			return "never"
-		}
-		return tr.Seen.UTC().Format(time.RFC3339)
-	}},
+	{header: "Seen", wide: true, value: func(tr wire.Transporter) string { return moment(tr.Seen) }},
 	{header: "Version", wide: true, value: func(tr wire.Transporter) string { return tr.Version }},
 }
 
@@ -62,21 +56,16 @@ func (t *tool) transporterList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List the transporters",
-		Args:  args(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			admin, err := t.admin()
-			if err != nil {
-				return err
-			}
+		Args:  noArgs,
+		RunE: t.onService(func(cmd *cobra.Command, admin Admin) error {
 			all, err := admin.Transporters(cmd.Context(), group)
 			if err != nil {
 				return err
 			}
 			return t.listTransporters(all)
-		},
+		}),
 	}
-	cmd.Flags().StringVar(&group, "vmgroup", "", "only those that work for this `vmgroup`")
-	t.completeFlag(cmd, "vmgroup", groupNames)
+	t.vmgroupFlag(cmd, &group, "only those that work for this `vmgroup`")
 	return cmd
 }
 
@@ -88,20 +77,16 @@ func (t *tool) transporterSet() *cobra.Command {
 		Example:           "  mooring transporter set site-b --description='second building'",
 		Args:              args(1, 1, "one transporter"),
 		ValidArgsFunction: first(t.complete(transporterNames)),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: t.onArgs(func(cmd *cobra.Command, admin Admin, args []string) error {
 			if !cmd.Flags().Changed("description") {
 				return usagef(cmd, "'%s' needs the description: add --description", cmd.CommandPath())
-			}
-			admin, err := t.admin()
-			if err != nil {
-				return err
 			}
 			tr, err := admin.UpdateTransporter(cmd.Context(), args[0], wire.UpdateTransporter{Description: &description})
 			if err != nil {
 				return err
 			}
 			return t.listTransporters([]wire.Transporter{tr})
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&description, "description", "", "one line of `text`")
 	return cmd
@@ -117,20 +102,16 @@ they are. Bound to none, its jobs wait.`,
 		Example:           "  mooring transporter bind Dev built-in site-b",
 		Args:              args(1, 1<<20, "a vmgroup and transporters"),
 		ValidArgsFunction: first(t.complete(groupNames)),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: t.onArgs(func(cmd *cobra.Command, admin Admin, args []string) error {
 			if (len(args) == 1) != none {
 				return usagef(cmd, "'%s' needs transporters, or --none", cmd.CommandPath())
-			}
-			admin, err := t.admin()
-			if err != nil {
-				return err
 			}
 			all, err := admin.SetTransporters(cmd.Context(), args[0], wire.SetTransporters{Transporters: args[1:]})
 			if err != nil {
 				return err
 			}
 			return t.listTransporters(all)
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&none, "none", false, "bind it to none")
 	return cmd
@@ -142,15 +123,11 @@ func (t *tool) transporterRemove() *cobra.Command {
 		Short:             "Forget a transporter that is offline and works for nobody",
 		Args:              args(1, 1, "one transporter"),
 		ValidArgsFunction: first(t.complete(transporterNames)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			admin, err := t.admin()
-			if err != nil {
-				return err
-			}
+		RunE: t.onArgs(func(cmd *cobra.Command, admin Admin, args []string) error {
 			if err := admin.RemoveTransporter(cmd.Context(), args[0]); err != nil {
 				return err
 			}
 			return t.success("Transporter %s is removed.", args[0])
-		},
+		}),
 	}
 }

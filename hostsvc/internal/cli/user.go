@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,7 +26,7 @@ var userColumns = []column[wire.User]{
 	{header: "Name", value: func(u wire.User) string { return u.Name }},
 	{header: "Role", value: func(u wire.User) string { return string(u.Role) }},
 	{header: "State", value: userState},
-	{header: "Second factor", value: func(u wire.User) string { return map[bool]string{true: "yes", false: "no"}[u.TOTP] }},
+	{header: "Second factor", value: func(u wire.User) string { return yesNo(u.TOTP) }},
 	{header: "Last log-in", value: func(u wire.User) string { return moment(u.LastLogin) }},
 	{header: "Email", wide: true, value: func(u wire.User) string { return u.Email }},
 	{header: "Sessions", wide: true, value: func(u wire.User) string { return strconv.Itoa(u.Sessions) }},
@@ -54,8 +55,8 @@ master, who see all vmgroups.`,
 
 // usersOf is the flag that says whose users a command is about.
 func (t *tool) usersOf(cmd *cobra.Command) *string {
-	group := cmd.Flags().String("vmgroup", "", "of `vmgroup`; without it, of the master")
-	t.completeFlag(cmd, "vmgroup", groupNames)
+	group := new(string)
+	t.vmgroupFlag(cmd, group, "of `vmgroup`; without it, of the master")
 	return group
 }
 
@@ -102,11 +103,7 @@ printed.`,
 	f.StringVar(&r.Email, "email", "", "`address` of mail")
 	f.StringVar(&r.Description, "description", "", "`text` for other administrators")
 	_ = cmd.MarkFlagFilename("password-file")
-	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		admin, err := t.admin()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = t.onArgs(func(cmd *cobra.Command, admin Admin, args []string) (err error) {
 		if r.Role == "" {
 			r.Role = volspec.MasterAdmin
 			if *group != "" {
@@ -124,7 +121,7 @@ printed.`,
 			return err
 		}
 		return t.object(u, cmp.Or(u.Password, u.Name), userMade(u, "is made"))
-	}
+	})
 	return cmd
 }
 
@@ -139,7 +136,7 @@ func userMade(u wire.User, what string) string {
 
 func (t *tool) roleFlag(cmd *cobra.Command, role *string) {
 	var all []string
-	for _, r := range append(append([]volspec.Role{}, volspec.MasterRoles...), volspec.TenantRoles...) {
+	for _, r := range slices.Concat(volspec.MasterRoles, volspec.TenantRoles) {
 		all = append(all, string(r))
 	}
 	cmd.Flags().StringVar(role, "role", "", "`role`: "+strings.Join(all, ", "))
@@ -167,36 +164,26 @@ enabled administrator stays one.`,
 	f.BoolVar(&enable, "enable", false, "let it log in")
 	f.BoolVar(&disable, "disable", false, "let it not log in, and end its sessions")
 	f.BoolVar(&unlock, "unlock", false, "forget its wrong log-ins")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	cmd.RunE = t.onArgs(func(cmd *cobra.Command, admin Admin, args []string) error {
 		if enable && disable {
 			return usagef(cmd, "--enable and --disable exclude each other")
 		}
-		r := wire.UpdateUser{Unlock: unlock}
+		r := wire.UpdateUser{Unlock: unlock, Email: given(cmd, "email", email), Description: given(cmd, "description", description)}
 		if role != "" {
 			r.Role = new(volspec.Role(role))
 		}
 		if enable || disable {
 			r.Enabled = &enable
 		}
-		if f.Changed("email") {
-			r.Email = &email
-		}
-		if f.Changed("description") {
-			r.Description = &description
-		}
 		if r == (wire.UpdateUser{}) {
 			return usagef(cmd, "'%s' needs something to change", cmd.CommandPath())
-		}
-		admin, err := t.admin()
-		if err != nil {
-			return err
 		}
 		u, err := admin.UpdateUser(cmd.Context(), *group, args[0], r)
 		if err != nil {
 			return err
 		}
 		return t.object(u, u.Name, userMade(u, "is changed"))
-	}
+	})
 	return cmd
 }
 
@@ -214,17 +201,13 @@ sessions. With --second-factor the second factor is taken away instead, and with
 	cmd.ValidArgsFunction = first(t.complete(userNames(group)))
 	cmd.Flags().BoolVar(&totp, "second-factor", false, "take the second factor away and leave the password")
 	cmd.Flags().BoolVar(&both, "all", false, "do both")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		admin, err := t.admin()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = t.onArgs(func(cmd *cobra.Command, admin Admin, args []string) error {
 		u, err := admin.UpdateUser(cmd.Context(), *group, args[0], wire.UpdateUser{ResetPassword: !totp || both, ResetTOTP: totp || both})
 		if err != nil {
 			return err
 		}
 		return t.object(u, cmp.Or(u.Password, u.Name), userMade(u, "is reset"))
-	}
+	})
 	return cmd
 }
 
@@ -236,18 +219,14 @@ func (t *tool) userRemove() *cobra.Command {
 	}
 	group := t.usersOf(cmd)
 	cmd.ValidArgsFunction = first(t.complete(userNames(group)))
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	cmd.RunE = t.onArgs(func(cmd *cobra.Command, admin Admin, args []string) error {
 		if err := t.confirm(cmd, fmt.Sprintf("User %s will be removed, with its sessions and tokens.", args[0])); err != nil {
-			return err
-		}
-		admin, err := t.admin()
-		if err != nil {
 			return err
 		}
 		if err := admin.RemoveUser(cmd.Context(), *group, args[0]); err != nil {
 			return err
 		}
 		return t.done(args[0], "User %s is removed.", args[0])
-	}
+	})
 	return cmd
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,7 +49,7 @@ func (g *groupFlag) register(t *tool, cmd *cobra.Command, complete bool) {
 func (g *groupFlag) get(cmd *cobra.Command, args []string) (string, error) {
 	name := g.name
 	if len(args) == 1 {
-		if name != "" && name != args[0] {
+		if name != "" && name != args[0] && cmd.Flags().Changed("name") {
 			return "", usagef(cmd, "two vmgroups are named, %q and %q: give one", name, args[0])
 		}
 		name = args[0]
@@ -168,6 +169,18 @@ func given[T any](cmd *cobra.Command, flag string, value T) *T {
 		return nil
 	}
 	return &value
+}
+
+// override puts value in its place when the flag was on the command line.
+func override[T any](cmd *cobra.Command, flag string, place *T, value T) {
+	if cmd.Flags().Changed(flag) {
+		*place = value
+	}
+}
+
+// anyGiven tells whether one of the flags was on the command line.
+func anyGiven(cmd *cobra.Command, flags ...string) bool {
+	return slices.ContainsFunc(flags, cmd.Flags().Changed)
 }
 
 func (t *tool) vmgroupRemove() *cobra.Command {

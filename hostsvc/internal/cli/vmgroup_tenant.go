@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,43 +32,30 @@ func (p *tenantFlags) register(cmd *cobra.Command) {
 
 // given tells whether any of the flags is on the command line.
 func (p *tenantFlags) given(cmd *cobra.Command) bool {
-	for _, name := range append([]string{"guest-access", "guest-files"}, contactFlags...) {
-		if cmd.Flags().Changed(name) {
-			return true
-		}
-	}
-	return false
+	return anyGiven(cmd, contactFlags...) || anyGiven(cmd, "guest-access", "guest-files")
 }
 
 // over is a profile with what the flags change.
 func (p *tenantFlags) over(cmd *cobra.Command, have wire.Profile) wire.Profile {
-	for _, x := range []struct {
-		flag     string
-		to, from *string
-	}{
-		{"email", &have.Email, &p.profile.Email}, {"phone", &have.Phone, &p.profile.Phone},
-		{"website", &have.Website, &p.profile.Website}, {"address", &have.Address, &p.profile.Address},
-	} {
-		if cmd.Flags().Changed(x.flag) {
-			*x.to = *x.from
-		}
-	}
-	if cmd.Flags().Changed("labels") {
-		have.Labels = vmList(p.labels)
-	}
+	override(cmd, "email", &have.Email, p.profile.Email)
+	override(cmd, "phone", &have.Phone, p.profile.Phone)
+	override(cmd, "website", &have.Website, p.profile.Website)
+	override(cmd, "address", &have.Address, p.profile.Address)
+	override(cmd, "labels", &have.Labels, vmList(p.labels))
 	return have
 }
 
 // update changes a vmgroup as the flags say.
 func (p *tenantFlags) update(cmd *cobra.Command, admin Admin, name string) error {
-	have, err := admin.Tenant(cmd.Context(), name)
-	if err != nil {
-		return err
+	r := wire.UpdateTenant{GuestAccess: given(cmd, "guest-access", p.guestAccess), GuestFiles: given(cmd, "guest-files", p.guestFiles)}
+	if anyGiven(cmd, contactFlags...) {
+		have, err := admin.Tenant(cmd.Context(), name)
+		if err != nil {
+			return err
+		}
+		r.Profile = new(p.over(cmd, have.Profile))
 	}
-	profile := p.over(cmd, have.Profile)
-	_, err = admin.UpdateTenant(cmd.Context(), name, wire.UpdateTenant{
-		Profile: &profile, GuestAccess: given(cmd, "guest-access", p.guestAccess), GuestFiles: given(cmd, "guest-files", p.guestFiles),
-	})
+	_, err := admin.UpdateTenant(cmd.Context(), name, r)
 	return err
 }
 
@@ -91,17 +77,16 @@ func (t *tool) vmgroupShow() *cobra.Command {
 }
 
 func tenantText(v wire.Tenant) string {
-	yes := map[bool]string{true: "yes", false: "no"}
 	state := v.State
 	if !v.PurgeAfter.IsZero() {
-		state += ", gone for good after " + v.PurgeAfter.UTC().Format(time.RFC3339)
+		state += ", gone for good after " + moment(v.PurgeAfter)
 	}
 	var b strings.Builder
 	for _, row := range [][2]string{
 		{"Name", v.Name}, {"Id", string(v.ID)}, {"Description", v.Description}, {"E-mail", v.Profile.Email}, {"Phone", v.Profile.Phone},
 		{"Website", v.Profile.Website}, {"Address", v.Profile.Address}, {"Labels", strings.Join(v.Profile.Labels, ",")},
 		{"State", state}, {"Health", fmt.Sprintf("%s (%s, %s)", v.Health, count(v.Alarms, "alarm"), count(v.Notices, "notice"))},
-		{"Configured", cmp.Or(v.Readiness.Message, "yes")}, {"Guest access", yes[v.GuestAccess]}, {"Guests recover files", yes[v.GuestFiles]},
+		{"Configured", cmp.Or(v.Readiness.Message, "yes")}, {"Guest access", yesNo(v.GuestAccess)}, {"Guests recover files", yesNo(v.GuestFiles)},
 		{"Users", fmt.Sprint(v.Users)}, {"VMs", fmt.Sprint(v.VMs)}, {"Volumes", fmt.Sprint(v.Volumes)}, {"Source", v.Source},
 	} {
 		b.WriteString(strings.TrimRight(fmt.Sprintf("%-21s %s", row[0]+":", clean(row[1], false)), " ") + "\n")

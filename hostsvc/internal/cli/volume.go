@@ -43,11 +43,9 @@ type volumeFlags struct {
 // register adds --vmgroup and, for a verb on one volume, --volume of the old
 // script, completed with offers.
 func (v *volumeFlags) register(t *tool, cmd *cobra.Command, offers names) {
-	f := cmd.Flags()
-	f.StringVar(&v.group, "vmgroup", "", "`vmgroup` of volumes that are given without one")
-	t.completeFlag(cmd, "vmgroup", groupNames)
+	t.vmgroupFlag(cmd, &v.group, "`vmgroup` of volumes that are given without one")
 	if offers != nil {
-		f.StringVar(&v.volume, "volume", "", "the `volume` (or give it as the first argument)")
+		cmd.Flags().StringVar(&v.volume, "volume", "", "the `volume` (or give it as the first argument)")
 		t.completeFlag(cmd, "volume", offers)
 	}
 }
@@ -84,7 +82,7 @@ func (v *volumeFlags) parse(cmd *cobra.Command, s string) (object, error) {
 		return object{}, usagef(cmd, "the vmgroup of volume %q is not given: write VMGROUP/%s or add --vmgroup", clean(s, false), clean(s, false))
 	case !ok:
 		group, volume = v.group, s
-	case v.group != "" && v.group != group:
+	case v.group != "" && v.group != group && cmd.Flags().Changed("vmgroup"):
 		return object{}, usagef(cmd, "volume %q is not in --vmgroup %s: give one of them", clean(s, false), v.group)
 	}
 	if group == "" || volume == "" {
@@ -118,24 +116,13 @@ func (v *volumeFlags) some(cmd *cobra.Command, args []string) (found []object, e
 	return found, nil
 }
 
-// pageSize is how many volumes are asked for at a time.
-const pageSize = 1000
-
 // allVolumes follows a listing to its last page.
 func allVolumes(ctx context.Context, a Admin, q hostclient.VolumesQuery) ([]wire.Volume, error) {
-	var all []wire.Volume
-	q.Limit = pageSize
-	for {
+	return pages(0, func(after string, n int) ([]wire.Volume, string, error) {
+		q.After, q.Limit = after, n
 		page, err := a.Volumes(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, page.Volumes...)
-		if page.Next == "" || page.Next == q.After {
-			return all, nil
-		}
-		q.After = page.Next
-	}
+		return page.Volumes, page.Next, err
+	})
 }
 
 // gone reports whether a volume is in the trash or on its way out.

@@ -70,7 +70,7 @@ func (t *tool) volumeClone() *cobra.Command {
 		RunE: t.onVolume(&which, 1, "the name of the new volume", func(cmd *cobra.Command, admin Admin, source object, rest []string) error {
 			inGroup := volumeFlags{group: source.group}
 			target, err := inGroup.parse(cmd, rest[0])
-			if err != nil {
+			if err != nil || target.group != source.group {
 				return usagef(cmd, "a clone stays in the vmgroup of its source: write %s as VOLUME or %s/VOLUME", clean(rest[0], false), clean(source.group, false))
 			}
 			options, err := given.get(cmd)
