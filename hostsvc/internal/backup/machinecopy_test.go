@@ -268,7 +268,7 @@ func TestVMCopiesAreNotListedBeforeTheyAreWhole(t *testing.T) {
 	proc.makeRepository(t, "far")
 	require.Equal(t, job.Done, proc.runVM(t, "web").State)
 	copies, seen := 0, []wire.Point{{}}
-	p.before = func(name string) {
+	p.hook(func(name string) {
 		if name != "Copy" {
 			return
 		}
@@ -280,7 +280,7 @@ func TestVMCopiesAreNotListedBeforeTheyAreWhole(t *testing.T) {
 		list, err := proc.Points(context.Background(), "Dev", backup.PointFilter{Repository: "far"})
 		assert.NoError(t, err)
 		seen = list.Points
-	}
+	})
 	require.Equal(t, job.Done, proc.copyTo(t, "vm/web@latest", "far").State)
 	assert.Empty(t, seen)
 	assert.Len(t, proc.in(t, "far"), 1)

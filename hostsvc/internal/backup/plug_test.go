@@ -33,8 +33,11 @@ var errInjected = errkind.New(errkind.Unavailable, "injected fault")
 
 // do carries out one call.
 func (p *plug) do(name string, fn func() error) error {
-	if p.before != nil {
-		p.before(name)
+	p.mu.Lock()
+	before := p.before
+	p.mu.Unlock()
+	if before != nil {
+		before(name)
 	}
 	p.mu.Lock()
 	if p.off {
@@ -58,6 +61,13 @@ func (p *plug) do(name string, fn func() error) error {
 		return errInjected
 	}
 	return err
+}
+
+// hook is called before each call from now on.
+func (p *plug) hook(before func(name string)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.before = before
 }
 
 // arm lets call i fail from now on, an even one after it was carried out. With
