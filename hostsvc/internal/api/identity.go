@@ -16,7 +16,8 @@ import (
 // Identity says who makes a request: by its connection, see ConnOf, and on the
 // channel for people by what the request itself shows. It is asked for every
 // request, so that what it looks up is never stale. Its error refuses the
-// request, in its own words.
+// request, in its own words; beside a visitor a denial means that who shows
+// something else may do it.
 type Identity func(ctx context.Context, r *http.Request) (volspec.Caller, error)
 
 // AdminPeers lets root and the members of group gid (-1: nobody) administer

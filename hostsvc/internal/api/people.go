@@ -50,6 +50,7 @@ func PeoplePeers(by Credentials) Identity {
 		if err != nil {
 			from = r.RemoteAddr
 		}
+		visitor := volspec.Caller{Visitor: true, Actor: "visitor:" + from, From: from}
 		cookies, tokens := r.CookiesNamed(SessionCookie), r.Header.Values("Authorization")
 		switch {
 		case len(cookies)+len(tokens) > 1:
@@ -59,12 +60,15 @@ func PeoplePeers(by Credentials) Identity {
 			if !strings.EqualFold(scheme, "Bearer") {
 				return volspec.Caller{}, errkind.New(errkind.Invalid, "the Authorization header is not understood: write Bearer and a token")
 			}
-			return by.ByToken(ctx, strings.TrimSpace(secret), from)
+			c, err := by.ByToken(ctx, strings.TrimSpace(secret), from)
+			if errkind.Is(err, errkind.Denied) {
+				return visitor, err // another token may do it
+			}
+			return c, err
 		}
 		if err := cross.Check(r); err != nil { // also before a log-in
 			return volspec.Caller{}, errkind.New(errkind.Denied, "the request comes from another site and is not obeyed: make it from here")
 		}
-		visitor := volspec.Caller{Visitor: true, Actor: "visitor:" + from, From: from}
 		if len(cookies) == 0 {
 			return visitor, nil
 		}

@@ -192,12 +192,13 @@ func TestCookiesAreHeldTight(t *testing.T) {
 		{"with a token as well", []string{"Cookie: " + cookie, csrf, "Authorization: Bearer x"}, 400},
 		{"with two cookies", []string{"Cookie: " + cookie + "; __Host-mooring=x", csrf}, 400},
 		{"with a password", []string{"Authorization: Basic eA=="}, 400},
-		{"with a bad token", []string{"Authorization: Bearer mrg_x"}, 403},
+		{"with a bad token", []string{"Authorization: Bearer mrg_x"}, 401},
 		{"with a dead cookie", []string{"Cookie: __Host-mooring=x", csrf}, 401},
 		{"with nothing", nil, 401},
 	} {
 		resp, body := p.send("PATCH", "/session/profile", change, tc.headers...)
 		assert.Equal(t, tc.want, resp.StatusCode, "%s: %s", tc.what, body)
+		assert.Equal(t, tc.want == 401, resp.Header.Get("Www-Authenticate") == `Bearer realm="mooring"`, tc.what)
 	}
 	resp, body = p.send("GET", "/session", "", "Cookie: "+cookie, "Sec-Fetch-Site: cross-site")
 	assert.Equal(t, http.StatusOK, resp.StatusCode, "%s: a link from elsewhere only reads", body)

@@ -16,7 +16,7 @@ import (
 )
 
 // noEndpoint is said of every path that does not exist for the caller.
-var noEndpoint = errkind.New(errkind.NotFound, "there is no such endpoint on this channel: is the other side of another version?")
+var noEndpoint = errkind.New(errkind.NotFound, "there is no such endpoint for this caller: is it one for the provider, or is the other side of another version?")
 
 // notLoggedIn is said to visitors of everything that is not for them.
 var notLoggedIn = errkind.New(errkind.Denied, "you are not logged in, or your session has ended: log in")
@@ -82,6 +82,9 @@ func writeProblem(w http.ResponseWriter, p wire.Problem) {
 		body = []byte("{}")
 	}
 	w.Header().Set(wire.HeaderRequest, p.Request)
+	if p.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="mooring"`)
+	}
 	write(w, p.Status, "application/problem+json", body)
 }
 

@@ -62,7 +62,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, id Identity) {
 	case x.allow != nil:
 		w.Header().Set("Allow", strings.Join(x.allow, ", "))
 		writeProblem(w, wrongMethod(problemFor(ctx, x.caller, err)))
-	case x.caller.Visitor && x.endpoint == nil && err != nil:
+	case x.caller.Visitor && x.endpoint == nil && errkind.Is(err, errkind.Denied):
 		writeProblem(w, unauthorized(problemFor(ctx, x.caller, err)))
 	case err != nil:
 		writeProblem(w, problemFor(ctx, x.caller, err))
@@ -88,6 +88,7 @@ func guarded(do func() ([]byte, error)) (body []byte, err error) {
 func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Request, id Identity, x *exchange) ([]byte, error) {
 	c, err := id(ctx, r)
 	if err != nil {
+		x.caller.Visitor = c.Visitor
 		return nil, err
 	}
 	if err := checkCaller(c); err != nil {

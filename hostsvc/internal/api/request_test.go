@@ -202,20 +202,36 @@ func TestProtocolVersions(t *testing.T) {
 	}
 }
 
+// HEAD tells what GET would, without the body, but does not read streams.
+func TestHead(t *testing.T) {
+	g := newRig(t)
+	admin := g.channel(as(callerAdmin))
+	get, head := ask(t, admin, "GET", wire.Prefix+"/vmgroups", ""), ask(t, admin, "HEAD", wire.Prefix+"/vmgroups", "")
+	assert.Equal(t, get.status, head.status)
+	assert.Equal(t, get.header.Get("Content-Length"), head.header.Get("Content-Length"))
+	assert.NotEmpty(t, get.body)
+	assert.Empty(t, head.body)
+	g.uses.take()
+	got := ask(t, admin, "HEAD", wire.Prefix+"/events", "")
+	assert.Equal(t, http.StatusMethodNotAllowed, got.status)
+	assert.Equal(t, "GET", got.header.Get("Allow"))
+	assert.Empty(t, g.uses.take())
+}
+
 func TestMethodsAndPaths(t *testing.T) {
 	g := newRig(t)
 	guest, admin := g.channel(as(callerA)), g.channel(as(callerAdmin))
 	got := ask(t, guest, "PUT", wire.Prefix+"/volumes/v", "")
 	assert.Equal(t, http.StatusMethodNotAllowed, got.status)
-	assert.Equal(t, "DELETE, GET", got.header.Get("Allow"))
+	assert.Equal(t, "DELETE, GET, HEAD", got.header.Get("Allow"))
 	p := got.problem(t)
-	assert.Equal(t, "invalid: method PUT does not exist here: use DELETE or GET", p.Kind+": "+p.Detail)
+	assert.Equal(t, "invalid: method PUT does not exist here: use DELETE or GET or HEAD", p.Kind+": "+p.Detail)
 	got = ask(t, admin, "PATCH", wire.Prefix+"/vmgroups/g/vms", "")
-	assert.Equal(t, "DELETE, GET, POST, PUT", got.header.Get("Allow"))
+	assert.Equal(t, "DELETE, GET, HEAD, POST, PUT", got.header.Get("Allow"))
 	for _, target := range []string{"/", "/api", "/api/v1", "/api/v1/", "/api/v2/hello", "/hello"} {
 		got := ask(t, guest, "GET", target, "")
 		assert.Equal(t, http.StatusNotFound, got.status, target)
-		assert.Equal(t, "there is no such endpoint on this channel: is the other side of another version?", got.problem(t).Detail)
+		assert.Equal(t, "there is no such endpoint for this caller: is it one for the provider, or is the other side of another version?", got.problem(t).Detail)
 	}
 	assert.Empty(t, g.uses.take())
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -37,15 +38,22 @@ func route(c volspec.Caller, method, escaped string) (e *endpoint, vars map[stri
 		vars, ok := e.match(segments)
 		switch {
 		case !ok:
-		case e.method == method:
+		case e.method == method, method == http.MethodHead && e.headless():
 			return e, vars, nil
 		default:
 			allow = append(allow, e.method)
+			if e.headless() {
+				allow = append(allow, http.MethodHead)
+			}
 		}
 	}
 	slices.Sort(allow)
 	return nil, nil, allow
 }
+
+// headless tells whether HEAD is answered as GET is, by net/http without the
+// body. A stream would be read for nothing.
+func (e *endpoint) headless() bool { return e.method == http.MethodGet && e.stream == nil }
 
 func (e *endpoint) match(segments []string) (map[string]string, bool) {
 	vars := map[string]string{}
