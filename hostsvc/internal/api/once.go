@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"mooring.dev/mooring/pkg/errkind"
@@ -29,7 +30,8 @@ const rememberTime = 5 * time.Second
 // its answer again.
 func (s *Server) once(ctx context.Context, r *http.Request, x *exchange, in any, do func() ([]byte, error)) ([]byte, error) {
 	key := r.Header.Get(wire.HeaderIdempotency)
-	if key == "" || x.endpoint.method != http.MethodPost || !x.caller.Names() || s.o.Answers == nil {
+	reads := strings.HasSuffix(string(x.endpoint.permission), ".read") // leaves nothing that could be there twice
+	if key == "" || x.endpoint.method != http.MethodPost || reads || !x.caller.Names() || s.o.Answers == nil {
 		return do()
 	}
 	body, err := json.Marshal(in)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +28,7 @@ type tab struct {
 	t    *testing.T
 	http *http.Client
 	csrf string // of the page seen last
+	once string // of its last form
 }
 
 func (s *site) tab(t *testing.T) *tab {
@@ -48,7 +50,7 @@ func (b *tab) get(path string) page { return b.visit(http.MethodGet, path, nil) 
 
 // post sends a form as the page seen last would.
 func (b *tab) post(path string, pairs ...string) page {
-	form := url.Values{"csrf": {b.csrf}}
+	form := url.Values{"csrf": {b.csrf}, "once": {b.once}}
 	for i := 0; i < len(pairs); i += 2 {
 		form.Add(pairs[i], pairs[i+1])
 	}
@@ -93,6 +95,9 @@ func (b *tab) read(p page) page {
 		if attrs["name"] == "csrf" {
 			b.csrf = attrs["value"]
 		}
+		if attrs["name"] == "once" {
+			b.once = attrs["value"]
+		}
 	}
 	return p
 }
@@ -131,6 +136,7 @@ func (s *site) fill(t *testing.T) (root, owner *tab) {
 	require.Equal(t, http.StatusOK, p.status, p.text)
 	require.Contains(t, p.text, "There are no tenants yet")
 	for name, password := range map[string]string{"acme": ownerPassword, "zzsecret": ownerPassword} {
+		root.get("/new/tenant")
 		p = root.post("/new/tenant", "name", name, "description", name+" description", "email", name+"@example.com", "user", name+"-owner", "password", password)
 		require.Equal(t, http.StatusOK, p.status, p.text)
 		require.Contains(t, p.text, name+" is created")
@@ -222,4 +228,34 @@ func TestGuestsLookAndChangeNothing(t *testing.T) {
 		assert.Equal(t, http.StatusForbidden, guest.get(path).status, path)
 		assert.NotContains(t, pages, path, "what is refused is not offered")
 	}
+}
+
+// A double click, and a reload of what a form led to, make one of each thing.
+func TestAFormThatIsSentTwiceWorksOnce(t *testing.T) {
+	s := newSite(t, httpsTable+twoVMs).start(t).ready(t)
+	root, _ := s.fill(t)
+
+	root.get("/new/tenant")
+	pages := make(chan page, 2)
+	send := *root
+	for range 2 {
+		go func() {
+			b := send
+			pages <- b.post("/new/tenant", "name", "twice", "user", "owner", "generate", "on")
+		}()
+	}
+	first, second := <-pages, <-pages
+	require.Contains(t, first.text, "twice is created")
+	secret := regexp.MustCompile(`<code id="secret"[^>]*>([^<]+)<`)
+	require.NotEmpty(t, secret.FindStringSubmatch(first.text), first.text)
+	assert.Equal(t, secret.FindStringSubmatch(first.text), secret.FindStringSubmatch(second.text), "both clicks show the password that was generated once")
+	assert.Contains(t, send.post("/new/tenant", "name", "twice", "user", "other").text, "twice", "what was changed is another request")
+
+	root.get("/account/tokens")
+	reload := *root
+	for range 2 {
+		b := reload
+		require.Contains(t, b.post("/account/tokens", "name", "robot", "days", "1").text, "mrg_")
+	}
+	assert.Equal(t, 1, strings.Count(root.get("/account/tokens").text, "robot</th>"))
 }

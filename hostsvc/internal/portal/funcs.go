@@ -34,6 +34,7 @@ func (r *renderer) funcs() template.FuncMap {
 		"tenant":      func() string { return r.q.tenant() },
 		"master":      func() bool { return r.q.caller.Admin },
 		"csrf":        func() string { return r.q.session.CSRF },
+		"once":        newForm,
 		"value":       func(name string, otherwise any) string { return r.q.value(name, otherwise) },
 		"ticked":      func(name, value string, otherwise bool) bool { return r.q.ticked(name, value, otherwise) },
 		"wrong":       func(name string) string { return r.q.fields[name] },

@@ -201,7 +201,8 @@ func askKit(q *request) error {
 
 func sendKit(q *request) error {
 	name := q.path("repository")
-	kit, err := q.api.RepositoryKit(q.ctx(), q.tenant(), name, wire.KitOptions{Credentials: q.bool("credentials")})
+	ctx := afresh(q.ctx()) // each download is in the audit log
+	kit, err := q.api.RepositoryKit(ctx, q.tenant(), name, wire.KitOptions{Credentials: q.bool("credentials")})
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/api"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/hostclient"
+	"mooring.dev/mooring/pkg/keylock"
 	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
@@ -50,13 +51,14 @@ type portal struct {
 	cross  *http.CrossOriginProtection
 	routes []*route
 	steps  *steps
+	forms  keylock.Map[form] // that are worked on
 }
 
 // New makes the handler of everything that is not the API. It is safe for
 // concurrent use and starts nothing.
 func New(o Options) http.Handler {
 	p := &portal{
-		o: o, api: hostclient.NewAdminInside(o.API, hostclient.Options{UserAgent: "portal"}),
+		o: o, api: hostclient.NewAdminInside(keyed{o.API}, hostclient.Options{UserAgent: "portal"}),
 		mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(), routes: routes(), steps: newSteps(time.Now),
 	}
 	for _, rt := range p.routes {
@@ -120,11 +122,18 @@ func (p *portal) answer(ctx context.Context, q *request) error {
 	if err := q.route.open(q); err != nil {
 		return err
 	}
-	err := q.route.handle(q)
-	if err != nil && q.r.Method == http.MethodPost {
+	if q.r.Method != http.MethodPost {
+		return q.route.handle(q)
+	}
+	end, err := q.whole() //nolint:contextcheck // the context is that of the request in q
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err := q.route.handle(q); err != nil {
 		return q.again(err)
 	}
-	return err
+	return nil
 }
 
 // identify finds out who asks. Who shows an ended session is a visitor.

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,10 +41,12 @@ const csrf = "of-this-session"
 // world is a portal before an API that is a table of answers.
 type world struct {
 	t       *testing.T
+	mu      sync.Mutex // guards asked and keys
 	caller  volspec.Caller
 	answers map[string]any // by method and path; a func is called with the body
 	asked   []string
-	silent  string // what is never answered
+	keys    []string // of its POSTs
+	silent  string   // what is never answered
 	handler http.Handler
 	login   func(wire.Login) (wire.Session, string, error)
 }
@@ -87,7 +90,12 @@ func (w *world) session() wire.Session {
 // RoundTrip is the API.
 func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	key := r.Method + " " + strings.TrimPrefix(r.URL.Path, wire.Prefix)
+	w.mu.Lock()
 	w.asked = append(w.asked, key)
+	if r.Method == http.MethodPost {
+		w.keys = append(w.keys, r.Header.Get(wire.HeaderIdempotency))
+	}
+	w.mu.Unlock()
 	if key == w.silent {
 		<-r.Context().Done()
 		return nil, r.Context().Err()

@@ -30,6 +30,16 @@ for (const b of document.querySelectorAll("[data-copy]")) {
   });
 }
 
+// Whoever goes back to a form and sends it again does so on purpose: it is
+// another one then.
+addEventListener("pageshow", (e) => {
+  if (!e.persisted) return;
+  for (const f of document.forms) {
+    delete f.dataset.sent;
+    if (f.elements.once) f.elements.once.value = crypto.randomUUID();
+  }
+});
+
 // A second click on a form does nothing; later it may be sent again, since its
 // answer can be a download that leaves the page.
 document.addEventListener("submit", (e) => {
