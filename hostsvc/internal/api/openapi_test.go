@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -84,21 +85,30 @@ func document(t *testing.T) object {
 		"info": object{
 			"title":   "Mooring host service",
 			"version": fmt.Sprintf("v1, protocol %d", wire.Protocol),
-			"description": "HTTP with JSON over the channels of the host service. Who calls is proved by the channel: a guest channel is one VM, " +
-				"and everything on it concerns the vmgroup of that VM; the admin socket is for root and the service's group; a stranger is a VM without a certificate on a TLS channel. " +
-				"x-audience says on which channels an operation exists; elsewhere it is the same 404 as a path that was never there. " +
-				"A peer states its protocol in " + wire.HeaderProtocol + " and may give a request id in " + wire.HeaderRequest + " (1 to 64 of 0-9, a-z, A-Z and -), " +
-				"which every answer carries. Fields and query parameters that the service does not know are refused on the admin socket and ignored on guest channels. " +
-				"Every error is a problem (RFC 9457) with a kind.",
+			"description": "HTTP with JSON, over HTTPS for people and their programs, and over the channels of the host service. " +
+				"Over HTTPS a token, or the cookie of a session, says who calls; elsewhere the channel proves it: the admin socket is for root and the service's group, " +
+				"a guest channel is one VM, and everything on it concerns the vmgroup of that VM; a stranger is a VM without a certificate on a TLS channel. " +
+				"x-audience says for whom an operation exists; for everybody else it is the same 404 as a path that was never there. " +
+				"x-permission is what the caller needs; GET /session lists what it has. " +
+				"A peer may state its protocol in " + wire.HeaderProtocol + " and give a request id in " + wire.HeaderRequest + " (1 to 64 of 0-9, a-z, A-Z and -), " +
+				"which every answer carries. Fields and query parameters that the service does not know are refused, on guest channels ignored. " +
+				"Every error is a problem (RFC 9457) with a kind. HEAD is answered as GET is, except of streams.",
 		},
-		"servers": []object{{"url": "http://mooringd", "description": "over a unix socket; the host's name means nothing"}},
-		"paths":   paths,
+		"servers": []object{
+			{"url": "/", "description": "over HTTPS, the service that this document comes from"},
+			{"url": "http://mooringd", "description": "over a unix socket; the host's name means nothing"},
+		},
+		"paths": paths,
 		"components": object{
 			"schemas": s.all,
 			"responses": object{"Problem": object{
 				"description": "an error",
-				"content":     object{"application/problem+json": object{"schema": s.of(typeOf[wire.Problem]())}},
+				"content": object{"application/problem+json": object{"schema": s.of(typeOf[wire.Problem]()), "example": wire.Problem{
+					Title: "Not Found", Status: 404, Detail: "Vmgroup Dev does not exist", Kind: "not-found", Request: "7f3a91c2",
+				}}},
 			}},
+			"parameters":      object{"IdempotencyKey": idempotencyKey},
+			"securitySchemes": securitySchemes,
 		},
 	}
 }
@@ -146,8 +156,14 @@ func operation(t *testing.T, s *schemas, rows []endpoint) object {
 	for _, name := range slices.Sorted(maps.Keys(queries)) {
 		params = append(params, queries[name])
 	}
+	if e.method == http.MethodPost && byPeople(rows) {
+		params = append(params, object{"$ref": "#/components/parameters/IdempotencyKey"})
+	}
 	slices.Sort(permissions)
 	op := object{
+		"operationId":  operationID(e),
+		"tags":         []string{tag(e)},
+		"security":     security(rows),
 		"summary":      strings.Join(summaries, "; "),
 		"x-audience":   audiences,
 		"x-permission": slices.Compact(permissions),
@@ -160,7 +176,11 @@ func operation(t *testing.T, s *schemas, rows []endpoint) object {
 		op["parameters"] = params
 	}
 	if e.in != nil {
-		op["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": s.of(e.in)}}}
+		body := object{"schema": s.of(e.in)}
+		if example, ok := examples[e.in]; ok {
+			body["example"] = example
+		}
+		op["requestBody"] = object{"required": true, "content": object{"application/json": body}}
 	}
 	return op
 }
