@@ -84,8 +84,8 @@ type CreateTenant struct {
 	GuestAccess  bool        `json:"guest_access,omitempty"`
 	GuestFiles   bool        `json:"guest_files,omitempty"`
 	Allowance    *Amounts    `json:"allowance,omitempty"`
-	Admin        *CreateUser `json:"admin,omitempty"`        // its first user, a tenant-admin whatever the role says
-	Transporters []string    `json:"transporters,omitempty"` // nil: the built-in one; [] none yet
+	Admin        *CreateUser `json:"admin,omitempty"`       // its first user, a tenant-admin whatever the role says
+	Transporters []string    `json:"transporters,omitzero"` // nil: the built-in one; [] none yet
 }
 
 // TenantMade is the answer to CreateTenant. Admin holds the generated password.

@@ -53,6 +53,7 @@ type groupAdmin interface {
 }
 
 type tenantAdmin interface {
+	Tenants(ctx context.Context, q hostclient.TenantQuery) (wire.TenantList, error)
 	Tenant(ctx context.Context, name string) (wire.Tenant, error)
 	CreateTenant(ctx context.Context, r wire.CreateTenant) (wire.TenantMade, error)
 	UpdateTenant(ctx context.Context, name string, r wire.UpdateTenant) (wire.Tenant, error)

@@ -51,9 +51,16 @@ func (f *amountFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.storage, "storage", "", "storage of backups: "+sizeForm+form)
 }
 
+// given tells whether any of the flags is on the command line.
+func (f *amountFlags) given(cmd *cobra.Command) bool {
+	return anyGiven(cmd, "sockets", "vms", "volumes", "storage")
+}
+
 // change writes what was given over the amounts that there are.
 func (f *amountFlags) change(cmd *cobra.Command, a *wire.Amounts) error {
-	given := false
+	if !f.given(cmd) {
+		return usagef(cmd, "'%s' needs an amount: add --sockets, --vms, --volumes or --storage", cmd.CommandPath())
+	}
 	for _, x := range []struct {
 		flag, text string
 		to         **int64
@@ -61,7 +68,6 @@ func (f *amountFlags) change(cmd *cobra.Command, a *wire.Amounts) error {
 		if !cmd.Flags().Changed(x.flag) {
 			continue
 		}
-		given = true
 		switch {
 		case strings.EqualFold(x.text, "unset"):
 			*x.to = nil
@@ -78,9 +84,6 @@ func (f *amountFlags) change(cmd *cobra.Command, a *wire.Amounts) error {
 			}
 			*x.to = new(int64(n))
 		}
-	}
-	if !given {
-		return usagef(cmd, "'%s' needs an amount: add --sockets, --vms, --volumes or --storage", cmd.CommandPath())
 	}
 	return nil
 }

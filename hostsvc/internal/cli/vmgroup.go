@@ -22,7 +22,7 @@ func (t *tool) vmgroupCommand() *cobra.Command {
 datastore, and a row for each datastore that says what they may create there. It
 may be granted folders, whose VMs it protects too.`,
 	},
-		t.vmgroupCreate(), t.vmgroupUpdate(), t.vmgroupRemove(), t.vmgroupList(), t.vmgroupShow(), t.vmgroupExport(),
+		t.vmgroupCreate(), t.vmgroupUpdate(), t.vmgroupRemove(), t.vmgroupList(), t.vmgroupStatus(), t.vmgroupShow(), t.vmgroupExport(),
 		t.vmgroupEnable(), t.vmgroupDisable(), t.vmgroupDelete(), t.vmgroupRestore(),
 		t.vmgroupVMCommand(), t.vmgroupAccessCommand(), t.vmgroupFolderCommand(), t.vmgroupAllowanceCommand())
 }
@@ -79,22 +79,38 @@ func (t *tool) vmgroupCreate() *cobra.Command {
 	var vms string
 	var body wire.CreateVMGroup
 	var tenant tenantFlags
+	var first firstFlags
 	cmd := &cobra.Command{
 		Use:   "create",
-		Short: "Create a vmgroup",
+		Short: "Create a vmgroup, with all that belongs to a tenant",
+		Long: `Creates a vmgroup with all that the flags say, or nothing. With --admin its first
+user is made too, a tenant-admin; a password that is generated is printed once,
+and is all that is printed with -o name.`,
 		Example: `  mooring vmgroup create --name=Dev
-  mooring vmgroup create --name=Dev --default-datastore=fast --vm-list=vm1,vm2`,
+  mooring vmgroup create --name=Dev --default-datastore=fast --vm-list=vm1,vm2
+  mooring vmgroup create --name=Acme --email=it@acme.example --admin=jo --sockets=2 --storage=2TB`,
 		RunE: t.onGroup(&group, func(cmd *cobra.Command, admin Admin, name string) error {
 			body.Name, body.VMs = name, vmList(vms)
-			g, err := createGroup(cmd, admin, body, tenant)
-			if err != nil {
-				return err
-			}
 			text := fmt.Sprintf("vmgroup '%s' is created.", name)
 			if name != volspec.DefaultGroup {
 				text += "  Do not forget to run 'vmgroup vm add' and 'vmgroup access add' commands to enable access control."
 			}
-			return t.object(g, g.Name, text+"\n")
+			if !tenant.given(cmd) && !first.given(cmd) {
+				g, err := admin.CreateVMGroup(cmd.Context(), body)
+				if err != nil {
+					return err
+				}
+				return t.object(g, g.Name, text+"\n")
+			}
+			r := wire.CreateTenant{CreateVMGroup: body, Profile: tenant.over(cmd, wire.Profile{Labels: []string{}}), GuestAccess: tenant.guestAccess, GuestFiles: tenant.guestFiles}
+			if err := first.fill(t, cmd, &r); err != nil {
+				return err
+			}
+			made, err := admin.CreateTenant(cmd.Context(), r)
+			if err != nil {
+				return err
+			}
+			return t.tenantMade(made, text+"\n")
 		}),
 	}
 	group.register(t, cmd, false)
@@ -103,23 +119,10 @@ func (t *tool) vmgroupCreate() *cobra.Command {
 	f.StringVar(&body.DefaultDatastore, "default-datastore", "", "`datastore` of volumes whose name says none; "+volspec.VMDatastore+" is the VM's own")
 	f.StringVar(&vms, "vm-list", "", vmListUsage)
 	tenant.register(cmd)
+	first.register(t, cmd)
 	t.completeFlag(cmd, "default-datastore", datastoreNames)
 	t.completeFlag(cmd, "vm-list", vmNames)
 	return cmd
-}
-
-// createGroup makes a vmgroup, with contact data where the flags say some.
-func createGroup(cmd *cobra.Command, admin Admin, body wire.CreateVMGroup, tenant tenantFlags) (wire.VMGroup, error) {
-	if !tenant.given(cmd) {
-		return admin.CreateVMGroup(cmd.Context(), body)
-	}
-	_, err := admin.CreateTenant(cmd.Context(), wire.CreateTenant{
-		CreateVMGroup: body, Profile: tenant.over(cmd, wire.Profile{Labels: []string{}}), GuestAccess: tenant.guestAccess, GuestFiles: tenant.guestFiles,
-	})
-	if err != nil {
-		return wire.VMGroup{}, err
-	}
-	return admin.VMGroup(cmd.Context(), body.Name)
 }
 
 func (t *tool) vmgroupUpdate() *cobra.Command {
