@@ -25,17 +25,6 @@ func (g *gate) check() error {
 	return errkind.New(errkind.Unavailable, "mooringd is starting: repeat the command in a moment")
 }
 
-// guard puts the gate before pages.
-func (g *gate) guard(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := g.check(); err != nil {
-			http.Error(w, errkind.Text(err), http.StatusServiceUnavailable)
-			return
-		}
-		h.ServeHTTP(w, r)
-	})
-}
-
 // before puts the gate before an identity: nobody is anybody until it opens.
 func (g *gate) before(id api.Identity) api.Identity {
 	return func(ctx context.Context, r *http.Request) (volspec.Caller, error) {

@@ -105,12 +105,10 @@ func (d *daemon) webDoors(cfg config.Config) []*door {
 		return nil
 	}
 	id := d.gate.before(api.PeoplePeers(d.accounts))
-	pages := http.NewServeMux()
-	pages.Handle("/oidc/", d.gate.guard(api.OIDCPages(d.providers, oidc.Life)))
-	pages.Handle("/", portal.New(portal.Options{
+	pages := portal.New(portal.Options{
 		API: d.listeners.server.Inside(), Identify: id,
-		Login: d.accounts.Login, FirstAdmin: d.accounts.FirstVisit, Logo: d.logo, Version: d.version,
-	}))
+		Login: d.accounts.Login, FirstAdmin: d.accounts.FirstVisit, Provider: d.providers, ProviderLife: oidc.Life, Logo: d.logo, Version: d.version,
+	})
 	return []*door{{
 		name: webDoor,
 		key:  doorKey{network: "tcp", address: cfg.HTTPS.Listen, vm: webDoor},

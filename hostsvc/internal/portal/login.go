@@ -26,17 +26,12 @@ var loginRoutes = []*route{
 type loginPage struct {
 	Tenant, Next, Step, User string
 	OIDC                     bool // there is, or may be, another way
-	Own                      bool // it is the address of one tenant
 }
 
 // showLogin never says whether a tenant exists.
 func showLogin(q *request) error {
-	if q.welcome.First {
-		http.Redirect(q.w, q.r, "/first", http.StatusSeeOther)
-		return nil
-	}
-	p := loginPage{Tenant: cmp.Or(q.path("tenant"), q.text("tenant")), Next: q.text("next"), Own: q.path("tenant") != ""}
-	p.OIDC = p.Own || slices.Contains(q.welcome.OIDC, "")
+	p := loginPage{Tenant: cmp.Or(q.path("tenant"), q.text("tenant")), Next: q.text("next")}
+	p.OIDC = p.Tenant != "" || slices.Contains(q.welcome.OIDC, "")
 	if r, ok := q.p.steps.get(q.text("step")); ok {
 		p.Step, p.User = q.text("step"), r.User
 	}

@@ -34,6 +34,10 @@ type Options struct {
 	Login      func(ctx context.Context, c volspec.Caller, r wire.Login, agent string) (wire.Session, string, error)
 	FirstAdmin func(ctx context.Context, c volspec.Caller, r wire.FirstAdmin, agent string) (wire.Session, string, error)
 
+	// Provider logs people in elsewhere; a log-in there may take ProviderLife.
+	Provider     Provider
+	ProviderLife time.Duration
+
 	// Logo is a PNG, nil for the portal's own.
 	Logo func(ctx context.Context) ([]byte, error)
 
@@ -187,7 +191,9 @@ const csrfField = "csrf"
 // detour is where somebody has to go first, "" if nowhere.
 func (q *request) detour() string {
 	switch who := q.route.who; {
-	case who == anybody || who == "":
+	case !q.user() && q.welcome.First && q.route.path != "/first" && (who != anybody || q.route == nowhere):
+		return "/first"
+	case who == anybody:
 		return ""
 	case !q.user() && who != visitors:
 		return withQuery("/login", nextQuery(q.r))

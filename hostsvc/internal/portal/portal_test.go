@@ -61,9 +61,9 @@ func newWorld(t *testing.T, c volspec.Caller) *world {
 		"GET /vmgroups/acme/tenant": wire.Tenant{Name: "acme", Readiness: wire.Readiness{Ready: true}},
 	}
 	w.handler = portal.New(portal.Options{
-		API: w, Version: "1.2.3",
+		API: w, Version: "1.2.3", Provider: stubProvider{}, ProviderLife: 10 * time.Minute,
 		Identify: func(_ context.Context, r *http.Request) (volspec.Caller, error) {
-			if r.Header.Get("Cookie") == "" {
+			if w.caller.Visitor || r.Header.Get("Cookie") == "" {
 				return visitor, nil
 			}
 			if r.Method == http.MethodPost && r.Header.Get(wire.HeaderCSRF) != csrf {
@@ -257,8 +257,11 @@ func TestLogIn(t *testing.T) {
 func TestAFirstVisitIsAskedForTheCode(t *testing.T) {
 	w := newWorld(t, visitor)
 	w.answers["GET /welcome"] = wire.Welcome{First: true}
-	a := w.get("/login")
-	assert.Equal(t, "/first", a.Header().Get("Location"))
+	for _, path := range []string{"/", "/login", "/t/acme", "/volumes?q=x", "/no/such/page"} {
+		a := w.get(path)
+		assert.Equal(t, http.StatusSeeOther, a.Code, path)
+		assert.Equal(t, "/first", a.Header().Get("Location"), path)
+	}
 	page := w.get("/first").Body.String()
 	checkPage(t, page)
 	assert.Contains(t, page, "One-time code")

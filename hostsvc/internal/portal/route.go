@@ -51,6 +51,7 @@ var noPage = errkind.New(errkind.NotFound, "there is no such page: it was remove
 func routes() []*route {
 	return slices.Concat(
 		loginRoutes,
+		providerRoutes,
 		homeRoutes,
 		liveRoutes,
 		alarmRoutes,
