@@ -115,7 +115,7 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		Allowances: d.tenants, Transporters: d.mover,
 		Overview:   d.backups.overview,
 		System:     &system{d: d, started: time.Now()},
-		Isolation:  (&prover{d: d}).check,
+		Isolation:  (&prover{d: d, options: d.examination}).check,
 		Version:    o.Version,
 		DrainLimit: drainLimit,
 	}))

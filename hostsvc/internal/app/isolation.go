@@ -1,14 +1,19 @@
 package app
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"mooring.dev/mooring/hostsvc/internal/api"
 	"mooring.dev/mooring/hostsvc/internal/isolation"
+	"mooring.dev/mooring/hostsvc/internal/portal"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/hostclient"
 	"mooring.dev/mooring/pkg/volspec"
@@ -17,8 +22,10 @@ import (
 
 // prover runs the check of the isolation of tenants, one at a time.
 type prover struct {
-	d  *daemon
-	mu sync.Mutex
+	d       *daemon
+	options func(c volspec.Caller, dir string) isolation.Options // see daemon.examination
+
+	mu sync.Mutex // held while one runs
 }
 
 // check lets the service examine itself as its tenants' users would, inside
@@ -32,19 +39,25 @@ func (p *prover) check(ctx context.Context, c volspec.Caller) ([]wire.Finding, e
 	if err := emptied(dir); err != nil {
 		return nil, err
 	}
-	inside := p.d.listeners.server.Inside()
-	r, err := isolation.Check(ctx, isolation.Options{
-		Operations: operations(),
-		API:        insideAs{inside, api.PeoplePeers(p.d.accounts)},
-		Admin: hostclient.NewAdminInside(insideAs{inside, func(context.Context, *http.Request) (volspec.Caller, error) {
-			return c, nil
-		}}, hostclient.Options{UserAgent: "doctor"}),
-		Repository: dir,
-	})
+	r, err := isolation.Check(ctx, p.options(c, dir))
 	if err != nil {
 		return nil, err
 	}
 	return r.Findings(), errkind.Wrap(errkind.Unavailable, os.RemoveAll(dir), "remove the repository of the check")
+}
+
+// examination is what a check in the name of c works with.
+func (d *daemon) examination(c volspec.Caller, dir string) isolation.Options {
+	inside, site := d.listeners.server.Inside(), d.site()
+	return isolation.Options{
+		Operations: operations(),
+		Pages:      pages(site),
+		API:        channel{insideAs{inside, api.PeoplePeers(d.accounts)}, site},
+		Admin: hostclient.NewAdminInside(insideAs{inside, func(context.Context, *http.Request) (volspec.Caller, error) {
+			return c, nil
+		}}, hostclient.Options{UserAgent: "doctor"}),
+		Repository: dir,
+	}
 }
 
 func emptied(dir string) error {
@@ -78,3 +91,68 @@ func operations() []isolation.Operation {
 	}
 	return ops
 }
+
+// pages are those of the portal, none where there is no portal.
+func pages(site http.Handler) []isolation.Page {
+	if site == nil {
+		return nil
+	}
+	all := portal.Table()
+	pages := make([]isolation.Page, len(all))
+	for i, p := range all {
+		pages[i] = isolation.Page(p)
+	}
+	return pages
+}
+
+// site is what the channel for people shows beside the interface, nil where
+// there is no such channel.
+func (d *daemon) site() http.Handler {
+	for _, door := range d.openDoors() {
+		if door.name == webDoor {
+			return door.web.Pages
+		}
+	}
+	return nil
+}
+
+// channel is the channel for people inside this process.
+type channel struct {
+	api  http.RoundTripper
+	site http.Handler
+}
+
+// RoundTrip implements http.RoundTripper.
+func (c channel) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasPrefix(r.URL.Path, wire.Prefix+"/") {
+		return c.api.RoundTrip(r)
+	}
+	r = r.Clone(r.Context())
+	r.RequestURI = r.URL.RequestURI()
+	w := &shown{header: http.Header{}}
+	c.site.ServeHTTP(w, r)
+	w.WriteHeader(http.StatusOK)
+	return &http.Response{
+		StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: w.header,
+		Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()), Request: r,
+	}, nil
+}
+
+// shown is a whole answer of the portal.
+type shown struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (s *shown) Header() http.Header { return s.header }
+
+func (s *shown) WriteHeader(status int) { s.status = cmp.Or(s.status, status) }
+
+func (s *shown) Write(b []byte) (int, error) {
+	s.WriteHeader(http.StatusOK)
+	return s.body.Write(b)
+}
+
+// Flush has nothing to do: the answer is read when it is complete.
+func (s *shown) Flush() {}

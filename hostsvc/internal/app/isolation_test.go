@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,11 +45,11 @@ func TestTenantsLearnNothingOfEachOther(t *testing.T) {
 	s := newSite(t, httpsTable+twoVMs).start(t).ready(t)
 	_, err := s.admin(t).CreateTenant(t.Context(), wire.CreateTenant{CreateVMGroup: wire.CreateVMGroup{Name: "bystander"}})
 	require.NoError(t, err)
-	r, err := isolation.Check(t.Context(), isolation.Options{Operations: operations(), API: s.wayIn(t), Admin: s.admin(t), Repository: t.TempDir()})
+	r, err := isolation.Check(t.Context(), isolation.Options{Operations: operations(), Pages: pages(s.d.site()), API: s.wayIn(t), Admin: s.admin(t), Repository: t.TempDir()})
 	require.NoError(t, err)
 	assert.Empty(t, r.Leaks)
 	assert.Empty(t, r.Without)
-	assert.Greater(t, r.Compared, 1000)
+	assert.Greater(t, r.Compared, 7000)
 	t.Log(r.Compared, "answers compared")
 	left, err := s.admin(t).Tenants(t.Context(), hostclient.TenantQuery{})
 	require.NoError(t, err)
@@ -68,12 +69,17 @@ func TestTheDoctorProvesIsolation(t *testing.T) {
 		_, err := admin.CreateTenant(t.Context(), wire.CreateTenant{CreateVMGroup: wire.CreateVMGroup{Name: name, Description: description}})
 		require.NoError(t, err)
 	}
-	p := &prover{d: s.d}
+	p := &prover{d: s.d, options: func(c volspec.Caller, dir string) isolation.Options {
+		o := s.d.examination(c, dir) // a part of it: TestTenantsLearnNothingOfEachOther plays all
+		o.Operations = slices.DeleteFunc(o.Operations, func(op isolation.Operation) bool { return !strings.HasPrefix(op.Path, "/vmgroups/{vmgroup}/p") })
+		o.Pages = slices.DeleteFunc(o.Pages, func(p isolation.Page) bool { return !strings.HasPrefix(p.Path, "/p") })
+		return o
+	}}
 	found, err := p.check(t.Context(), volspec.Caller{Admin: true, Role: volspec.MasterAdmin, Actor: "admin:0"})
 	require.NoError(t, err)
 	require.Len(t, found, 1, "%v", found)
 	assert.Equal(t, levelOK, found[0].Level)
-	assert.Regexp(t, `^[0-9]{4,} answers compared, 0 differences$`, found[0].Detail)
+	assert.Regexp(t, `^[0-9]{3,} answers compared, 0 differences$`, found[0].Detail)
 	_, err = admin.Tenant(t.Context(), killed)
 	assert.Equal(t, errkind.NotFound, errkind.Of(err))
 	_, err = admin.Tenant(t.Context(), other)
@@ -89,12 +95,15 @@ func TestTheDoctorProvesIsolation(t *testing.T) {
 // flaw is a service with a defect.
 type flaw struct {
 	next  http.RoundTripper
+	from  string // the log-ins of one address are counted
 	spoil func(r *http.Request, a *http.Response, body string) string
 }
 
 func (f flaw) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.RemoteAddr = f.from
 	a, err := f.next.RoundTrip(r)
-	if err != nil || strings.HasSuffix(r.URL.Path, "/events") {
+	if err != nil || strings.HasSuffix(r.URL.Path, "/events") || r.URL.Path == "/live" {
 		return a, err
 	}
 	body, err := io.ReadAll(a.Body)
@@ -120,11 +129,25 @@ func TestTheCheckFindsDefects(t *testing.T) {
 		_, err := admin.VMGroup(context.WithoutCancel(r.Context()), name)
 		return err == nil
 	}
-	var ops []isolation.Operation
-	for _, op := range operations() {
-		if op.Method == http.MethodGet && (op.Path == "/vmgroups/{vmgroup}" || op.Path == "/vmgroups/{vmgroup}/users/{user}" || op.Path == "/volumes") {
-			ops = append(ops, op)
+	s := newSite(t, httpsTable+twoVMs).start(t).ready(t)
+	admin = s.admin(t)
+	some := s.d.examination(volspec.Caller{}, "")
+	some.Admin = admin
+	some.Operations = slices.DeleteFunc(some.Operations, func(op isolation.Operation) bool {
+		return !slices.Contains([]string{"GET /vmgroups/{vmgroup}", "GET /vmgroups/{vmgroup}/users/{user}", "GET /volumes"}, op.String())
+	})
+	some.Pages = slices.DeleteFunc(some.Pages, func(p isolation.Page) bool {
+		return !slices.Contains([]string{"GET /{$}", "GET /search", "GET /volumes/{volume}", "GET /jobs/new", "POST /jobs/{job}/run", "POST /jobs/new"}, p.String())
+	})
+	// found tells of pages about something that another tenant has; the check
+	// names its things like the tenant.
+	found := func(r *http.Request, page string) bool {
+		name, ok := strings.CutPrefix(r.URL.Path, page)
+		if !ok {
+			return false
 		}
+		_, err := admin.VMGroup(context.WithoutCancel(r.Context()), strings.Split(name, "/")[0])
+		return err == nil
 	}
 	foreign := func(r *http.Request, a *http.Response) bool { return a.StatusCode == http.StatusNotFound && exists(r) }
 	for name, spoil := range map[string]func(*http.Request, *http.Response, string) string{
@@ -165,6 +188,37 @@ func TestTheCheckFindsDefects(t *testing.T) {
 			}
 			return body
 		},
+		"a page that is refused": func(r *http.Request, a *http.Response, body string) string {
+			if found(r, "/volumes/") {
+				a.StatusCode = http.StatusForbidden
+			}
+			return body
+		},
+		"a form with one blank more": func(r *http.Request, a *http.Response, body string) string {
+			if r.Method == http.MethodPost && found(r, "/jobs/") {
+				return body + " "
+			}
+			return body
+		},
+		"a field that knows": func(r *http.Request, _ *http.Response, body string) string {
+			if name := r.URL.Query().Get("q"); r.URL.Path == "/search" && name != "" && found(&http.Request{URL: &url.URL{Path: name}}, "") {
+				return body + " "
+			}
+			return body
+		},
+		"a name in a page": func(r *http.Request, _ *http.Response, body string) string {
+			if r.URL.Path != "/" {
+				return body
+			}
+			l, err := admin.Tenants(context.WithoutCancel(r.Context()), hostclient.TenantQuery{})
+			if err != nil {
+				return body
+			}
+			for _, g := range l.Tenants {
+				body += g.Name
+			}
+			return body
+		},
 		"a number that counts all": func(r *http.Request, a *http.Response, body string) string {
 			if foreign(r, a) {
 				a.Header.Set("X-Count", "1")
@@ -175,9 +229,9 @@ func TestTheCheckFindsDefects(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, httpsTable+twoVMs).start(t).ready(t)
-			admin = s.admin(t)
-			r, err := isolation.Check(t.Context(), isolation.Options{Operations: ops, API: flaw{s.wayIn(t), spoil}, Admin: admin})
+			spoiled := some
+			spoiled.API = flaw{some.API, name, spoil}
+			r, err := isolation.Check(t.Context(), spoiled)
 			require.NoError(t, err)
 			assert.NotEmpty(t, r.Leaks)
 			assert.Equal(t, "error", r.Findings()[len(r.Findings())-1].Level)

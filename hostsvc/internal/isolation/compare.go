@@ -2,6 +2,8 @@ package isolation
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +28,7 @@ type comparison struct {
 	w        *world
 	send     http.RoundTripper
 	compared int
+	forms    map[userPage][]form // that a user's pages have
 	leaks    map[string]bool
 	order    []string
 	tainted  bool // the first tenant has things that are named as those of the second
@@ -36,6 +39,7 @@ type comparison struct {
 type answer struct {
 	status     int
 	body, head string
+	kind       string // of the body
 	plain      string
 }
 
@@ -56,7 +60,7 @@ func (c *comparison) examine(ctx context.Context, u user, op Operation) error {
 		return err
 	}
 	for _, t := range c.w.asks(op) {
-		if err := c.compare(ctx, u, op, t); err != nil {
+		if err := c.compare(ctx, u, op.String(), t); err != nil {
 			return err
 		}
 	}
@@ -65,7 +69,7 @@ func (c *comparison) examine(ctx context.Context, u user, op Operation) error {
 
 // compare plays both twins. Where they differ they are played again: an answer
 // that never is the same twice says nothing by being different.
-func (c *comparison) compare(ctx context.Context, u user, op Operation, t twins) error {
+func (c *comparison) compare(ctx context.Context, u user, what string, t twins) error {
 	var theirs, never []answer
 	for range 2 {
 		a, err := c.play(ctx, u, t.theirs)
@@ -92,7 +96,7 @@ func (c *comparison) compare(ctx context.Context, u user, op Operation, t twins)
 			}
 		}
 	}
-	c.leak("%s as %s tells what the other tenant has from what nobody has: %d and %d, %s", op, u.role, theirs[0].status, never[0].status, differ(theirs[0].plain, never[0].plain))
+	c.leak("%s as %s tells what the other tenant has from what nobody has: %d and %d, %s", what, u.role, theirs[0].status, never[0].status, differ(theirs[0].plain, never[0].plain))
 	return nil
 }
 
@@ -117,13 +121,16 @@ var moments = []struct {
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "UUID"},
 	{regexp.MustCompile(`"(serial|next|secret|uri|password|hash|head|last_from)":"[^"]*"`), `"$1":"X"`},
 	{regexp.MustCompile(`[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9:]+)`), "TIME"},
+	{regexp.MustCompile(`<time [^>]*>[^<]*</time>`), "TIME"},
+	{regexp.MustCompile(`(?s)<figure class="line">.*?</figure>`), "LINE"}, // points by their time
+	{regexp.MustCompile(`<code id="secret[^>]*>[^<]*</code>`), "SECRET"},
 }
 
 // play sends one request as u, and looks for what no answer to the first
 // tenant may say.
 func (c *comparison) play(ctx context.Context, u user, q ask) (answer, error) {
 	limit := askTime
-	if strings.HasSuffix(q.target, "/events") {
+	if strings.HasSuffix(q.target, "/events") || strings.HasSuffix(q.target, "/live") {
 		limit = listenTime
 	}
 	short, cancel := context.WithTimeout(ctx, limit)
@@ -135,6 +142,9 @@ func (c *comparison) play(ctx context.Context, u user, q ask) (answer, error) {
 	r.Header.Set(wire.HeaderRequest, "same")
 	if u.token != "" {
 		r.Header.Set("Authorization", "Bearer "+u.token)
+	}
+	if q.body != "" && !strings.HasPrefix(q.target, wire.Prefix) {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	if q.key != "" {
 		r.Header.Set(wire.HeaderIdempotency, q.key)
@@ -151,12 +161,12 @@ func (c *comparison) play(ctx context.Context, u user, q ask) (answer, error) {
 	if err := ctx.Err(); err != nil {
 		return answer{}, context.Cause(ctx)
 	}
-	a := answer{status: resp.StatusCode, body: string(body), head: header(resp.Header)}
+	a := answer{status: resp.StatusCode, body: string(body), head: header(resp.Header), kind: resp.Header.Get("Content-Type")}
 	a.plain = c.plain(fmt.Sprintf("%d\n%s\n%s", a.status, a.head, a.body))
 	if u.role != c.w.other.role || u.token != c.w.other.token {
 		c.search(u, q, a)
 	}
-	if q.method != http.MethodGet && a.status < http.StatusMultipleChoices && q.mentions(c.w.theirs) {
+	if q.method != http.MethodGet && a.status < http.StatusBadRequest && q.mentions(c.w.theirs) {
 		c.tainted = true
 	}
 	return a, nil
@@ -176,12 +186,27 @@ func (c *comparison) search(u user, q ask, a answer) {
 // header is every line of a header that could tell something.
 func header(h http.Header) string {
 	h = h.Clone()
+	for i, c := range h["Set-Cookie"] {
+		h["Set-Cookie"][i] = readable(c)
+	}
 	for _, k := range []string{"Date", "Content-Length"} { // the latter follows from the body, in which times differ in length
 		h.Del(k)
 	}
 	var b strings.Builder
 	_ = h.Write(&b) // a builder takes everything
 	return b.String()
+}
+
+// readable is a cookie with its value in plain text, in which words can be
+// looked for.
+func readable(cookie string) string {
+	name, rest, _ := strings.Cut(cookie, "=")
+	value, rest, _ := strings.Cut(rest, ";")
+	text, err := base64.RawURLEncoding.DecodeString(value)
+	if err != nil || !json.Valid(text) {
+		return cookie
+	}
+	return name + "=" + string(text) + ";" + rest
 }
 
 // plain is an answer without what may differ.
@@ -210,9 +235,9 @@ func (c *comparison) repeats(ctx context.Context) error {
 	if first.status != http.StatusOK {
 		return errkind.New(errkind.Internal, "the check cannot make a user for its second tenant: %s", c.plain(first.body))
 	}
-	op := Operation{Method: http.MethodPost, Path: "/vmgroups/{vmgroup}/users with a key"}
+	const what = "POST /vmgroups/{vmgroup}/users with a key"
 	for _, u := range c.w.users {
-		if err := c.compare(ctx, u, op, twins{made(c.w.own, c.w.theirs), made(c.w.own, c.w.never)}); err != nil {
+		if err := c.compare(ctx, u, what, twins{made(c.w.own, c.w.theirs), made(c.w.own, c.w.never)}); err != nil {
 			return err
 		}
 	}

@@ -30,12 +30,13 @@ func (o Operation) String() string { return o.Method + " " + o.Path }
 // Options are what a check works with.
 type Options struct {
 	Operations []Operation
-	// API is the interface as people reach it, with sessions and tokens.
+	Pages      []Page // of the portal; none: there is no portal
+	// API is the interface, and the portal, as people reach them.
 	API http.RoundTripper
 	// Admin makes the two tenants and removes them.
 	Admin *hostclient.Admin
 	// Repository is an empty directory of this check alone, for a repository
-	// of the second tenant; "" for none.
+	// of each tenant; "" for none.
 	Repository string
 }
 
@@ -71,13 +72,18 @@ func Check(ctx context.Context, o Options) (r Result, err error) {
 	if err != nil {
 		return r, err
 	}
-	c := &comparison{w: w, send: o.API, leaks: map[string]bool{}}
+	c := &comparison{w: w, send: o.API, forms: map[userPage][]form{}, leaks: map[string]bool{}}
 	if err := c.controls(ctx); err != nil {
 		return r, err
 	}
-	for _, op := range inOrder(o.Operations) {
+	for _, u := range w.users {
+		if err := c.learn(ctx, u, o.Pages); err != nil {
+			return r, err
+		}
+	}
+	for _, play := range c.inOrder(o) {
 		for _, u := range w.users {
-			if err := c.examine(ctx, u, op); err != nil {
+			if err := play(ctx, u); err != nil {
 				return r, err
 			}
 		}
@@ -96,27 +102,41 @@ func Check(ctx context.Context, o Options) (r Result, err error) {
 	return r, nil
 }
 
-// inOrder puts the audit log first, which later holds what was refused, in the
-// caller's own words, and last what changes something.
-func inOrder(all []Operation) []Operation {
-	rank := func(o Operation) int {
+// inOrder is everything that is played as each user. It puts the audit log
+// first, which later holds what was refused, in the caller's own words, and last
+// what changes something.
+func (c *comparison) inOrder(o Options) []func(context.Context, user) error {
+	const ranks = 3
+	var by [ranks][]func(context.Context, user) error
+	add := func(method, path string, play func(context.Context, user) error) {
+		rank := 2
 		switch {
-		case strings.HasPrefix(o.Path, "/audit"):
-			return 0
-		case o.Method == http.MethodGet:
-			return 1
+		case endsAuthority(method, path):
+			return
+		case strings.HasPrefix(path, "/audit"):
+			rank = 0
+		case method == http.MethodGet:
+			rank = 1
 		}
-		return 2
+		by[rank] = append(by[rank], play)
 	}
-	all = slices.DeleteFunc(slices.Clone(all), endsAuthority)
-	slices.SortStableFunc(all, func(a, b Operation) int { return rank(a) - rank(b) })
-	return all
+	for _, op := range o.Operations {
+		add(op.Method, op.Path, func(ctx context.Context, u user) error { return c.examine(ctx, u, op) })
+	}
+	for _, p := range o.Pages {
+		add(p.Method, p.Path, func(ctx context.Context, u user) error { return c.examinePage(ctx, u, p) })
+	}
+	return slices.Concat(by[:]...)
 }
 
-// endsAuthority tells of the endpoints that are about the caller's own log-in
-// and nothing else, and would end it or lock it.
-func endsAuthority(o Operation) bool {
-	return slices.Contains([]string{"/logout", "/login", "/first-admin", "/session/password", "/session/totp"}, o.Path)
+// endsAuthority tells of the endpoints and pages that are about the caller's
+// own log-in and nothing else, and would end it or lock it.
+func endsAuthority(method, path string) bool {
+	return method != http.MethodGet && slices.ContainsFunc([]string{
+		"/logout", "/login", "/first", "/session/password", "/session/totp", "/account/password", "/account/factor",
+	}, func(at string) bool {
+		return path == at || strings.HasPrefix(path, at+"/") || strings.HasPrefix(path, at+"-")
+	})
 }
 
 // Findings is r for the doctor.

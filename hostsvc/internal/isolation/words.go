@@ -14,7 +14,10 @@ import (
 
 // pair is something that the second tenant has, and something like it that
 // nobody has.
-type pair struct{ theirs, never string }
+type pair struct {
+	theirs, never string
+	kind          string // what an id is of, in the words of paths; "" for names
+}
 
 func (p pair) of(theirs bool) string {
 	if theirs {
@@ -34,7 +37,7 @@ type twins struct{ theirs, never ask }
 // ids, in its own vmgroup and in the caller's.
 func (w *world) asks(op Operation) (all []twins) {
 	for _, p := range w.pairs {
-		for _, group := range []pair{{w.own, w.own}, w.names()} {
+		for _, group := range []pair{{theirs: w.own, never: w.own}, w.names()} {
 			add := func(query, theirs, never string) {
 				path := func(t bool) string {
 					at := wire.Prefix + fill(op.Path, group.of(t), p.of(t))
@@ -108,14 +111,12 @@ func bodies(t reflect.Type, word string) []string {
 	return slices.Compact(all)
 }
 
-// randomIDs are ids of the second tenant, and such as nobody has.
-func randomIDs(theirs ...string) (all []pair) {
-	for _, id := range theirs {
-		if _, err := uuid.Parse(id); err == nil {
-			all = append(all, pair{id, uuid.NewString()})
-		}
+// randomIDs are an id of the second tenant, and one that nobody has.
+func randomIDs(kind, id string) []pair {
+	if _, err := uuid.Parse(id); err != nil {
+		return nil
 	}
-	return all
+	return []pair{{id, uuid.NewString(), kind}}
 }
 
 var roleType = reflect.TypeFor[volspec.Role]()

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -39,20 +42,20 @@ type user struct {
 // world is the two tenants. Everything of the second that has a name has the
 // same one, and says secret wherever there is room for text.
 type world struct {
-	admin   *hostclient.Admin
-	base    string // of addresses
-	own     string // the first tenant
-	theirs  string // the second
-	never   string // none
-	secret  string
-	users   []user // of the first, one of each role
-	other   user   // of the second
-	pairs   []pair
-	volume  bool
-	without []string
+	admin    *hostclient.Admin
+	base     string // of addresses
+	own      string // the first tenant
+	theirs   string // the second
+	never    string // none
+	secret   string
+	password string // of all users
+	users    []user // of the first, one of each role
+	other    user   // of the second
+	pairs    []pair
+	without  []string
 }
 
-func (w *world) names() pair { return pair{w.theirs, w.never} }
+func (w *world) names() pair { return pair{theirs: w.theirs, never: w.never} }
 
 // secrets are words that only the second tenant may read.
 func (w *world) secrets() []string {
@@ -67,11 +70,15 @@ func (w *world) secrets() []string {
 
 func random() string { return strings.ReplaceAll(uuid.NewString(), "-", "")[:12] }
 
-const password = "nine plain planks afloat"
+// mine is how the first tenant's things are named.
+const mine = "mine"
+
+// visitor is who has not logged in.
+const visitor volspec.Role = "visitor"
 
 // newWorld makes the tenants.
 func newWorld(ctx context.Context, o Options) (*world, error) {
-	w := &world{admin: o.Admin, base: "https://mooringd", own: prefix + random(), theirs: prefix + random(), never: prefix + random(), secret: "sealed-" + random()}
+	w := &world{admin: o.Admin, base: "https://mooringd", own: prefix + random(), theirs: prefix + random(), never: prefix + random(), secret: "sealed-" + random(), password: random() + random()}
 	for _, name := range []string{w.own, w.theirs} {
 		says := "own"
 		if name == w.theirs {
@@ -97,12 +104,17 @@ func newWorld(ctx context.Context, o Options) (*world, error) {
 	if w.other, err = w.login(ctx, o.API, w.theirs, w.theirs, volspec.TenantAdmin, w.secret); err != nil {
 		return nil, err
 	}
-	w.pairs = []pair{w.names(), {w.theirs + "/" + w.theirs, w.never + "/" + w.never}}
-	if err := w.store(ctx); err != nil {
-		w.without = append(w.without, "a volume: "+err.Error())
-	}
-	if o.Repository != "" {
-		if err := w.backup(ctx, o.Repository); err != nil {
+	w.pairs = []pair{w.names(), {theirs: w.theirs + "/" + w.theirs, never: w.never + "/" + w.never}}
+	w.users = append(w.users, user{role: visitor})
+	for group, thing := range map[string]string{w.own: mine, w.theirs: w.theirs} {
+		if err := w.store(ctx, group, thing); err != nil {
+			w.without = append(w.without, "a volume: "+err.Error())
+			continue
+		}
+		if o.Repository == "" {
+			continue
+		}
+		if err := w.backup(ctx, group, thing, filepath.Join(o.Repository, thing)); err != nil {
 			w.without = append(w.without, "a backup: "+err.Error())
 		}
 	}
@@ -111,19 +123,19 @@ func newWorld(ctx context.Context, o Options) (*world, error) {
 		return nil, err
 	}
 	for _, u := range all {
-		w.pairs = append(w.pairs, randomIDs(string(u.ID))...)
+		w.found(w.theirs, "user", string(u.ID))
 	}
 	return w, nil
 }
 
 // login makes a user and gives it a token.
 func (w *world) login(ctx context.Context, api http.RoundTripper, group, name string, role volspec.Role, says string) (user, error) {
-	if _, err := w.admin.CreateUser(ctx, group, wire.CreateUser{Name: name, Role: role, Password: password, Description: says}); err != nil {
+	if _, err := w.admin.CreateUser(ctx, group, wire.CreateUser{Name: name, Role: role, Password: w.password, Description: says}); err != nil {
 		return user{}, err
 	}
 	var s wire.Session
 	h := http.Header{}
-	if err := w.post(ctx, api, h, "/login", wire.Login{Tenant: group, User: name, Password: password}, &s); err != nil {
+	if err := w.post(ctx, api, h, "/login", wire.Login{Tenant: group, User: name, Password: w.password}, &s); err != nil {
 		return user{}, err
 	}
 	h.Set(wire.HeaderCSRF, s.CSRF)
@@ -161,9 +173,8 @@ func (w *world) post(ctx context.Context, api http.RoundTripper, h http.Header, 
 	return errkind.Wrap(errkind.Internal, json.NewDecoder(resp.Body).Decode(out), "read the answer of %s", path)
 }
 
-// store makes a volume with a snapshot for the second tenant, and lets both use
-// the datastore.
-func (w *world) store(ctx context.Context) error {
+// store lets a tenant use a datastore and makes a volume with a snapshot there.
+func (w *world) store(ctx context.Context, group, thing string) error {
 	stores, err := w.admin.Datastores(ctx)
 	if err != nil {
 		return err
@@ -173,51 +184,60 @@ func (w *world) store(ctx context.Context) error {
 		return errkind.New(errkind.Unavailable, "no datastore is online")
 	}
 	most := 256 * volspec.MiB
-	for _, g := range []string{w.own, w.theirs} {
-		if err := w.admin.AddAccess(ctx, g, wire.SetAccess{Datastore: stores[i].Name, AllowCreate: new(true), TotalSize: &most, DefaultDatastore: true}); err != nil {
-			return err
-		}
+	if group == w.own {
+		most = 4 * volspec.GiB // its users make volumes
 	}
-	v, err := w.admin.CreateVolume(ctx, w.theirs, wire.CreateVolume{Name: w.theirs, Options: map[string]string{"size": "16mb"}})
+	if err := w.admin.AddAccess(ctx, group, wire.SetAccess{Datastore: stores[i].Name, AllowCreate: new(true), TotalSize: &most, DefaultDatastore: true}); err != nil {
+		return err
+	}
+	v, err := w.admin.CreateVolume(ctx, group, wire.CreateVolume{Name: thing, Options: map[string]string{"size": "16mb"}})
 	if err != nil {
 		return err
 	}
-	w.volume = true
-	w.pairs = append(w.pairs, randomIDs(string(v.ID))...)
-	_, err = w.admin.CreateSnapshot(ctx, w.theirs, w.theirs, wire.CreateSnapshot{Name: w.theirs})
+	w.found(group, "volume", string(v.ID))
+	_, err = w.admin.CreateSnapshot(ctx, group, thing, wire.CreateSnapshot{Name: thing})
 	return err
 }
 
-// backup makes a repository, a policy and a recovery point for the second
-// tenant.
-func (w *world) backup(ctx context.Context, dir string) error {
-	r, err := w.admin.CreateRepository(ctx, w.theirs, wire.CreateRepository{Name: w.theirs, Location: wire.Location{Type: "directory", Path: dir}})
+// backup makes a repository in dir, a policy and a recovery point of the volume
+// of a tenant.
+func (w *world) backup(ctx context.Context, group, thing, dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return errkind.Wrap(errkind.Unavailable, err, "make a place for a repository")
+	}
+	r, err := w.admin.CreateRepository(ctx, group, wire.CreateRepository{Name: thing, Location: wire.Location{Type: "directory", Path: dir}})
 	if err != nil {
 		return err
 	}
-	w.pairs = append(w.pairs, randomIDs(string(r.ID))...)
-	_, err = w.admin.CreatePolicy(ctx, w.theirs, wire.Policy{Name: w.theirs, Repository: w.theirs, Volumes: []string{w.theirs}})
-	if err != nil || !w.volume {
+	w.found(group, "repository", string(r.ID))
+	if _, err := w.admin.CreatePolicy(ctx, group, wire.Policy{Name: thing, Repository: thing, Volumes: []string{thing}}); err != nil {
 		return err
 	}
-	jobs, err := w.admin.Backup(ctx, w.theirs, wire.RunBackup{Volumes: []string{w.theirs}, Repository: w.theirs})
+	jobs, err := w.admin.Backup(ctx, group, wire.RunBackup{Volumes: []string{thing}, Repository: thing})
 	if err != nil {
 		return err
 	}
 	for _, j := range jobs {
-		w.pairs = append(w.pairs, randomIDs(string(j.ID))...)
-		if j, err = w.admin.Job(ctx, w.theirs, j.ID, int(jobTime.Milliseconds())); err != nil {
+		w.found(group, "job", string(j.ID))
+		if j, err = w.admin.Job(ctx, group, j.ID, int(jobTime.Milliseconds())); err != nil {
 			return err
 		}
 		if j.State != "done" {
 			return errkind.New(errkind.Unavailable, "the backup of its volume is %s: %s", j.State, j.Error)
 		}
 	}
-	points, err := w.admin.Points(ctx, w.theirs, hostclient.PointsQuery{})
+	points, err := w.admin.Points(ctx, group, hostclient.PointsQuery{})
 	for _, p := range points.Points {
-		w.pairs = append(w.pairs, randomIDs(string(p.ID))...)
+		w.found(group, "point", string(p.ID))
 	}
 	return err
+}
+
+// found notes an id of the second tenant.
+func (w *world) found(group, kind, id string) {
+	if group == w.theirs {
+		w.pairs = append(w.pairs, randomIDs(kind, id)...)
+	}
 }
 
 // inventory is everything that the second tenant has, without what only time
@@ -292,7 +312,14 @@ func remove(ctx context.Context, a *hostclient.Admin, group string) error {
 		return err
 	}
 	for _, v := range vols.Volumes {
-		if err := a.RemoveVolume(ctx, group, v.Name, true); err != nil && !errkind.Is(err, errkind.NotFound) {
+		err := a.RemoveVolume(ctx, group, v.Name, true)
+		if err != nil && !errkind.Is(err, errkind.NotFound) { // a user may have protected it
+			if _, free := a.SetVolume(ctx, group, v.Name, wire.SetVolume{Protect: new(false)}); free != nil {
+				return errors.Join(err, free)
+			}
+			err = a.RemoveVolume(ctx, group, v.Name, true)
+		}
+		if err != nil && !errkind.Is(err, errkind.NotFound) {
 			return err
 		}
 	}

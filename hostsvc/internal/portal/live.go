@@ -12,7 +12,7 @@ import (
 )
 
 var liveRoutes = []*route{
-	{method: http.MethodGet, path: "/live", who: everyUser, permission: "backup.read", handle: live},
+	{method: http.MethodGet, path: "/live", who: everyUser, permission: "backup.read", endless: true, handle: live},
 }
 
 // liveJob is what a page that shows a job learns about it while it runs.

@@ -34,7 +34,8 @@ type route struct {
 	// another one there.
 	inTenant string
 	// always lets it be used before a generated password is changed.
-	always bool
+	always  bool
+	endless bool // its answer is events, for as long as the page is open
 	// form shows the form again when a POST failed. nil: the page with the same
 	// path, or else a page of its own with the error.
 	form   func(*request) error
