@@ -65,6 +65,7 @@ const (
 	maxSessions     = 20          // of one user; the oldest ends
 	noteEvery       = time.Minute // of the last use of sessions and tokens
 	sweepEvery      = time.Minute
+	auditLimit      = 5 * time.Second // of writing a line whose request may be over
 )
 
 // Service is safe for concurrent use.
@@ -112,6 +113,21 @@ func (s *Service) audit(ctx context.Context, tx Tx, c volspec.Caller, vmgroup, a
 	a.Time, a.VMGroup, a.Action, a.Object = s.now(), vmgroup, action, object
 	a.Outcome, a.Detail, a.Request = cmp.Or(string(errkind.Of(refused)), "ok"), detail, log.Request(ctx)
 	return tx.AddAudit(a)
+}
+
+// refused writes down that a right was refused, whose own transaction was rolled
+// back, and returns the refusal. Other errors it only returns.
+func (s *Service) refused(ctx context.Context, c volspec.Caller, vmgroup, action, object string, err error) error {
+	if !errkind.Is(err, errkind.Denied) {
+		return err
+	}
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditLimit)
+	defer cancel()
+	e := s.o.Store.Update(late, func(tx Tx) error { return s.audit(ctx, tx, c, vmgroup, action, object, errkind.Text(err), err) })
+	if e != nil {
+		log.G(ctx).WithField(log.Err, e.Error()).Error("audit line was not written")
+	}
+	return err
 }
 
 // tenantName is the name of a vmgroup now, "" for the master.

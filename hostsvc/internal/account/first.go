@@ -38,7 +38,7 @@ func (s *Service) FirstVisit(ctx context.Context, c volspec.Caller, r wire.First
 		return wire.Session{}, "", errkind.New(errkind.Denied, "the first administrator is made on the service's own machine: run mooringd init there")
 	}
 	if err := s.o.FirstCode(r.Code); err != nil {
-		return wire.Session{}, "", err
+		return wire.Session{}, "", s.refused(ctx, c, "", "user.create", "first administrator", err)
 	}
 	if err := s.FirstAdmin(ctx, c, r); err != nil {
 		return wire.Session{}, "", err

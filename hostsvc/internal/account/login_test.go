@@ -202,6 +202,7 @@ func TestSecondFactor(t *testing.T) {
 
 	_, err = w.ConfirmTOTP(t.Context(), c, wire.ConfirmTOTP{Code: "000000"})
 	require.True(t, errkind.Is(err, errkind.Denied))
+	assert.Contains(t, w.audited("acme"), "totp.confirm denied")
 	s, err := w.ConfirmTOTP(t.Context(), c, wire.ConfirmTOTP{Code: code()})
 	require.NoError(t, err)
 	assert.True(t, s.TOTP)
@@ -258,6 +259,7 @@ func TestGeneratedPasswordsMustBeChanged(t *testing.T) {
 	for _, r := range []wire.ChangePassword{{Old: "wrong", New: secret}, {Old: made.Password, New: "short"}, {Old: made.Password, New: made.Password}} {
 		require.Error(t, w.ChangePassword(t.Context(), c, r))
 	}
+	assert.Contains(t, w.audited("acme"), "password.change denied")
 	require.NoError(t, w.ChangePassword(t.Context(), c, wire.ChangePassword{Old: made.Password, New: secret}))
 	assert.False(t, w.by(word).MustChange)
 	w.gone(other, "other sessions end")

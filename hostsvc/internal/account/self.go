@@ -10,25 +10,31 @@ import (
 	"mooring.dev/mooring/pkg/wire"
 )
 
-// alter changes the caller's own record and says so in the audit log.
+// alter changes the caller's own record and says so in the audit log, also when
+// a right is refused.
 func (s *Service) alter(ctx context.Context, c volspec.Caller, action string, fn func(tx Tx, u *User, v Session) error) error {
-	return s.o.Store.Update(ctx, func(tx Tx) error {
+	var who, tenant string
+	err := s.o.Store.Update(ctx, func(tx Tx) error {
 		u, v, err := s.own(tx, c)
 		if err != nil {
 			return err
 		}
+		if tenant, err = tenantName(tx, u.Group); err != nil {
+			return err
+		}
+		who = u.Name
 		if err := fn(tx, &u, v); err != nil {
 			return err
 		}
 		if err := tx.PutUser(u); err != nil {
 			return err
 		}
-		name, err := tenantName(tx, u.Group)
-		if err != nil {
-			return err
-		}
-		return s.audit(ctx, tx, c, name, action, u.Name, "", nil)
+		return s.audit(ctx, tx, c, tenant, action, u.Name, "", nil)
 	})
+	if who == "" {
+		return err
+	}
+	return s.refused(ctx, c, tenant, action, who, err)
 }
 
 // SetProfile changes what the caller says of itself.
@@ -86,7 +92,8 @@ func (s *Service) ChangePassword(ctx context.Context, c volspec.Caller, r wire.C
 	case err != nil:
 		return err
 	case !fits:
-		return errkind.New(errkind.Denied, "the old password is wrong: write the one that you logged in with")
+		return s.refused(ctx, c, tenant, "password.change", before.Name,
+			errkind.New(errkind.Denied, "the old password is wrong: write the one that you logged in with"))
 	case r.New == r.Old:
 		return errkind.New(errkind.Invalid, "the new password is the old one: choose another")
 	}

@@ -203,6 +203,7 @@ func TestALostRenewalIsRepeated(t *testing.T) {
 	lost := a.renewed()
 	next := a.copy().renewed()
 	assert.Equal(t, "of-a ", next.sees())
+	assert.Equal(t, 2, w.audited("vm renewed"))
 	lost.refused("is not in the catalog")
 	assert.Equal(t, "of-a ", next.sees())
 }

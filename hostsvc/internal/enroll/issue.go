@@ -141,8 +141,10 @@ func (s *Service) Renew(ctx context.Context, c volspec.Caller, chain []*x509.Cer
 		if cert.Replaced {
 			return again(vm, "was replaced by a newer one")
 		}
-		out, err = s.issue(tx, vm, r.Request)
-		return err
+		if out, err = s.issue(tx, vm, r.Request); err != nil {
+			return err
+		}
+		return s.audit(ctx, tx, c, "vm renewed", vm.ID, vm.Name, "ok", "")
 	})
 	return out, err
 }
