@@ -173,6 +173,7 @@ func Default() Config {
 			AttachWait: Duration(20 * time.Second),
 		},
 		Guest:  defaultGuest(),
+		HTTPS:  defaultHTTPS(),
 		Backup: defaultBackup(),
 		Notify: defaultNotify(),
 

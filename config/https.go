@@ -16,12 +16,31 @@ type HTTPS struct {
 	KeyFile  string   `toml:"key_file"`
 	Names    []string `toml:"names"` // host names and addresses that its own certificate is for; none: those of the machine
 
+	// Requests a second, on average, of one user, of all users of one tenant,
+	// and of visitors from one address; and of a tenant or an address at once.
+	UserRequests    int `toml:"user_requests"`
+	TenantRequests  int `toml:"tenant_requests"`
+	AddressRequests int `toml:"address_requests"`
+	AtOnce          int `toml:"requests_at_once"`
+
 	// AllowPrivate are networks that OIDC providers may be in, though not public.
 	AllowPrivate []string `toml:"allow_private,omitempty"`
 }
 
+func defaultHTTPS() HTTPS {
+	return HTTPS{UserRequests: 100, TenantRequests: 300, AddressRequests: 100, AtOnce: 200}
+}
+
 func (c *Config) checkHTTPS(p *Problems) {
 	h := c.HTTPS
+	for _, x := range []struct {
+		key string
+		n   int
+	}{{"user_requests", h.UserRequests}, {"tenant_requests", h.TenantRequests}, {"address_requests", h.AddressRequests}, {"requests_at_once", h.AtOnce}} {
+		if x.n < 1 || x.n > maxRequests {
+			p.add("https."+x.key, "%d is out of range: from 1 to %d", x.n, maxRequests)
+		}
+	}
 	if h.Listen == "" {
 		for _, x := range []struct {
 			key string
@@ -42,6 +61,9 @@ func (c *Config) checkHTTPS(p *Problems) {
 	p.networks("https.allow_private", h.AllowPrivate)
 	c.checkCertificate(p)
 }
+
+// maxRequests is more than a service answers.
+const maxRequests = 100_000
 
 // isSite tells whether s is an https URL of a host alone.
 func isSite(s string) bool {

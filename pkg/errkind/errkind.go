@@ -26,6 +26,7 @@ const (
 	Denied      Kind = "denied"      // known caller, missing right
 	Quota       Kind = "quota"       // a limit is reached
 	Unavailable Kind = "unavailable" // peer, hypervisor or store away: retry
+	Busy        Kind = "busy"        // asked too often: wait
 	Corrupt     Kind = "corrupt"     // data contradicts itself: stop, never retried
 	Unsupported Kind = "unsupported" // this backend or protocol lacks it
 	Offline     Kind = "offline"     // a repository is away or is not the expected one: bring it back
@@ -47,6 +48,7 @@ var table = map[Kind]traits{
 	Denied:      {status: 403, exit: 5},
 	Quota:       {status: 507, exit: 7},
 	Unavailable: {status: 503, exit: 1},
+	Busy:        {status: 429, exit: 1},
 	Corrupt:     {status: 502, exit: 1},
 	Unsupported: {status: 501, exit: 1},
 	Offline:     {status: 503, exit: 10, general: Unavailable},
@@ -83,7 +85,7 @@ func FromHTTPStatus(status int) Kind {
 	switch {
 	case status == 401:
 		return Denied
-	case status == 429 || status == 408 || status == 504:
+	case status == 408 || status == 504:
 		return Unavailable
 	case status >= 400 && status < 500:
 		return Invalid

@@ -8,7 +8,7 @@ import (
 	"mooring.dev/mooring/pkg/ratelimit"
 )
 
-var tooMany = errkind.New(errkind.Unavailable, "too many log-ins from this address: wait a minute and try again")
+var tooMany = errkind.New(errkind.Busy, "too many log-ins from this address: wait a minute and try again")
 
 // Attempt counts a log-in, or another guess at a secret, from an address, and
 // refuses it when there are too many.

@@ -177,7 +177,7 @@ func TestOneAddressCannotTryForever(t *testing.T) {
 	for range 20 {
 		assert.Equal(t, errkind.Denied, try("192.0.2.7"))
 	}
-	assert.Equal(t, errkind.Unavailable, try("192.0.2.7"))
+	assert.Equal(t, errkind.Busy, try("192.0.2.7"))
 	assert.Equal(t, errkind.Denied, try("192.0.2.8"))
 	w.pass(time.Minute)
 	assert.Equal(t, errkind.Denied, try("192.0.2.7"))
@@ -185,7 +185,7 @@ func TestOneAddressCannotTryForever(t *testing.T) {
 	for i := range 20 {
 		assert.Equal(t, errkind.Denied, try(fmt.Sprintf("2001:db8:1:2::%x", i)))
 	}
-	assert.Equal(t, errkind.Unavailable, try("2001:db8:1:2:3:4:5:6"), "whoever has one address of an IPv6 network has all of them")
+	assert.Equal(t, errkind.Busy, try("2001:db8:1:2:3:4:5:6"), "whoever has one address of an IPv6 network has all of them")
 	assert.Equal(t, errkind.Denied, try("2001:db8:1:3::1"))
 }
 

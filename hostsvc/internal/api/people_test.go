@@ -34,6 +34,7 @@ const password = "correct horse battery"
 type peopleRig struct {
 	*rig
 	accounts *account.Service
+	throttle *Throttle
 	url      string
 	tls      *tls.Config
 }
@@ -49,6 +50,10 @@ func (e endless) Job(ctx context.Context, group string, id volspec.JobID, waitMS
 }
 
 func newPeople(t *testing.T) *peopleRig {
+	return newPeopleAt(t, Pace{User: 1000, Tenant: 1000, Address: 1000, AtOnce: 1000})
+}
+
+func newPeopleAt(t *testing.T, pace Pace) *peopleRig {
 	t.Helper()
 	dir := t.TempDir()
 	cat, err := catalog.Open(t.Context(), catalog.Options{Driver: catalog.SQLite, Path: filepath.Join(dir, "catalog.db")})
@@ -59,7 +64,7 @@ func newPeople(t *testing.T) *peopleRig {
 	}))
 	ring, err := keyring.Create(filepath.Join(dir, "key"))
 	require.NoError(t, err)
-	p := &peopleRig{accounts: account.New(account.Options{
+	p := &peopleRig{throttle: NewThrottle(pace, time.Now), accounts: account.New(account.Options{
 		Store: cat.Accounts(), Sealer: ring, Holds: PermissionsOf, Given: Permissions(), Cost: account.Cost{Memory: 64, Time: 1, Threads: 1},
 	})}
 	p.rig = newRig(t, func(o *Options) {
@@ -83,7 +88,7 @@ func newPeople(t *testing.T) *peopleRig {
 	go func() {
 		done <- p.srv.ServeWeb(ctx, l, Web{
 			Certificate: func() (*tls.Certificate, error) { return &certified.TLS.Certificates[0], nil },
-			Identity:    PeoplePeers(p.accounts), Pages: http.NotFoundHandler(),
+			Identity:    p.throttle.Identity(PeoplePeers(p.accounts)), Pages: http.NotFoundHandler(), Throttle: p.throttle,
 		})
 	}()
 	t.Cleanup(func() {

@@ -85,6 +85,9 @@ func writeProblem(w http.ResponseWriter, p wire.Problem) {
 	if p.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="mooring"`)
 	}
+	if p.Status == http.StatusTooManyRequests && w.Header().Get("Retry-After") == "" {
+		w.Header().Set("Retry-After", "60") // log-ins are counted by the minute
+	}
 	write(w, p.Status, "application/problem+json", body)
 }
 

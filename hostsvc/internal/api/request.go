@@ -246,7 +246,8 @@ func (s *Server) record(ctx context.Context, x *exchange, err error, took time.D
 }
 
 // level is error for what somebody must look at, warn for what should pass,
-// debug for what only asks or comes every few seconds, info for the rest.
+// debug for what only asks, comes every few seconds or too often, info for the
+// rest.
 func (x *exchange) level(err error) func(e *log.Entry, args ...any) {
 	switch errkind.Of(err) {
 	case errkind.Internal, errkind.Corrupt:
@@ -254,7 +255,7 @@ func (x *exchange) level(err error) func(e *log.Entry, args ...any) {
 	case errkind.Unavailable, errkind.Offline:
 		return (*log.Entry).Warn
 	}
-	if e := x.endpoint; e != nil && (e.method == http.MethodGet || e.path == "/heartbeat") {
+	if e := x.endpoint; errkind.Is(err, errkind.Busy) || e != nil && (e.method == http.MethodGet || e.path == "/heartbeat") {
 		return (*log.Entry).Debug
 	}
 	return (*log.Entry).Info

@@ -28,6 +28,7 @@ type Web struct {
 	Certificate func() (*tls.Certificate, error)
 	Identity    Identity
 	Pages       http.Handler // for every path outside /api
+	Throttle    *Throttle    // also of Identity and of that of Pages
 }
 
 // ServeWeb is Serve for the channel for people, on a listener without TLS.
@@ -39,19 +40,27 @@ func (s *Server) ServeWeb(ctx context.Context, l net.Listener, web Web) error {
 		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return web.Certificate() },
 	}
+	answer := s.throttled(web.Throttle, func(w http.ResponseWriter, r *http.Request) {
+		if ofAPI(r.URL.Path) {
+			s.serve(w, r, web.Identity)
+			return
+		}
+		web.Pages.ServeHTTP(w, r)
+	})
 	return s.listen(ctx, l, c, func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())
 		r.Body = timed(w, r.Body)
-		switch path := r.URL.Path; {
-		case path == "/api" || strings.HasPrefix(path, "/api/"):
-			s.serve(w, r, web.Identity)
-		case path == "/healthz":
-			s.observer(path)(w, r)
-		default:
-			web.Pages.ServeHTTP(w, r)
+		if r.URL.Path == "/healthz" {
+			s.observer(r.URL.Path)(w, r)
+			return
 		}
+		answer(w, r)
 	})
 }
+
+// ofAPI tells whether a path is for programs: errors there are problems, not
+// pages.
+func ofAPI(path string) bool { return path == "/api" || strings.HasPrefix(path, "/api/") }
 
 // secure sets what browsers must heed, whatever answers. Pages allow
 // themselves what they need.

@@ -104,7 +104,9 @@ func (d *daemon) webDoors(cfg config.Config) []*door {
 	if cfg.HTTPS.Listen == "" {
 		return nil
 	}
-	id := d.gate.before(api.PeoplePeers(d.accounts))
+	h := cfg.HTTPS
+	throttle := api.NewThrottle(api.Pace{User: h.UserRequests, Tenant: h.TenantRequests, Address: h.AddressRequests, AtOnce: h.AtOnce}, time.Now)
+	id := throttle.Identity(d.gate.before(api.PeoplePeers(d.accounts)))
 	pages := portal.New(portal.Options{
 		API: d.listeners.server.Inside(), Identify: id,
 		Login: d.accounts.Login, FirstAdmin: d.accounts.FirstVisit, Provider: d.providers, ProviderLife: oidc.Life, Logo: d.logo, Version: d.version,
@@ -112,7 +114,7 @@ func (d *daemon) webDoors(cfg config.Config) []*door {
 	return []*door{{
 		name: webDoor,
 		key:  doorKey{network: "tcp", address: cfg.HTTPS.Listen, vm: webDoor},
-		web:  &api.Web{Certificate: d.web.certificate, Identity: id, Pages: pages},
+		web:  &api.Web{Certificate: d.web.certificate, Identity: id, Pages: pages, Throttle: throttle},
 	}}
 }
 

@@ -140,7 +140,7 @@ func (q *request) fail(err error) {
 		err = errkind.New(kind, "the page could not be made: see the log of mooringd for request %s", log.Request(q.ctx()))
 	}
 	title := map[errkind.Kind]string{
-		errkind.NotFound: "Not found", errkind.Denied: "Not allowed", errkind.Unavailable: "Not available now", errkind.Invalid: "Not possible",
+		errkind.NotFound: "Not found", errkind.Denied: "Not allowed", errkind.Unavailable: "Not available now", errkind.Busy: "Too many requests", errkind.Invalid: "Not possible",
 	}[kind]
 	switch {
 	case title == "":
@@ -167,6 +167,8 @@ func (q *request) ways(kind errkind.Kind) []action {
 		ways = append(ways, action{Label: "Back", URL: back, Icon: "left"})
 	}
 	switch {
+	case kind == errkind.Busy:
+		return ways
 	case !q.user():
 		return append(ways, action{Label: "Log in", URL: "/login", Kind: "primary"})
 	case kind == errkind.NotFound && q.route.who == tenants && q.opens("/tenants"):

@@ -146,7 +146,7 @@ func TestUnknownTenantsAreTenantsWithoutAProvider(t *testing.T) {
 	require.Error(t, without)
 	assert.Equal(t, errkind.Denied, errkind.Of(unknown))
 	assert.Equal(t, without.Error(), unknown.Error())
-	w.tooMany = errkind.New(errkind.Unavailable, "too many")
+	w.tooMany = errkind.New(errkind.Busy, "too many")
 	_, _, err := w.Begin(t.Context(), visitor, "Dev")
 	assert.Equal(t, w.tooMany, err)
 }
