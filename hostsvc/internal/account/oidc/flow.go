@@ -147,6 +147,9 @@ func (s *Service) ask(ctx context.Context, p Provider, n pending, code string) (
 	ctx = s.known.with(ctx)
 	token, err := config.Exchange(ctx, code, oauth2.VerifierOption(n.Verifier))
 	if err != nil {
+		if noAnswer(err) {
+			return Person{}, silent(p.Body.Issuer, err)
+		}
 		return Person{}, errkind.Wrap(errkind.Unavailable, err, "the provider does not confirm the log-in: begin again, and let an administrator check the client id and its secret if it happens again")
 	}
 	raw, ok := token.Extra("id_token").(string)
@@ -155,6 +158,9 @@ func (s *Service) ask(ctx context.Context, p Provider, n pending, code string) (
 	}
 	id, err := provider.Verifier(&coreos.Config{ClientID: p.Body.ClientID, Now: s.o.Now}).Verify(ctx, raw)
 	if err != nil {
+		if noAnswer(err) { // for its keys
+			return Person{}, silent(p.Body.Issuer, err)
+		}
 		return Person{}, errkind.Wrap(errkind.Denied, err, badAnswer)
 	}
 	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(n.Nonce)) != 1 || id.Subject == "" || len(id.Subject) > longest {

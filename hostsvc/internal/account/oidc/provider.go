@@ -2,8 +2,10 @@ package oidc
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -94,4 +96,16 @@ func (p *providers) get(ctx context.Context, issuer string) (*coreos.Provider, e
 		return f.provider, nil
 	}
 	return p.discover(ctx, issuer)
+}
+
+// noAnswer tells an error of a provider that was not reached from that of one
+// that refused.
+func noAnswer(err error) bool {
+	_, is := errors.AsType[*url.Error](err)
+	return is
+}
+
+// silent is said when a provider does not answer in the middle of a log-in.
+func silent(issuer string, err error) error {
+	return errkind.Wrap(errkind.Unavailable, err, "the provider %s does not answer: try again in a while, and let an administrator check whether the service reaches it if it stays so", issuer)
 }
