@@ -43,8 +43,14 @@ func (r *Runner) take(ctx, jobs context.Context) (*Task, error) {
 		if err != nil {
 			return err
 		}
-		if over, err = r.settle(tx, clock, open); err != nil {
+		settled := false
+		if over, settled, err = r.settle(tx, clock, open); err != nil {
 			return err
+		}
+		if settled { // what was given back may be for other transporters
+			if _, open, err = r.look(tx); err != nil {
+				return err
+			}
 		}
 		if got, found = next(open, r.o, r.turns, r.fair()); !found {
 			return nil
@@ -142,9 +148,10 @@ func (r *Runner) lease(j Job, clock time.Time) lease {
 	return alive
 }
 
-// settle decides about the jobs of dead processes. It changes open.
-func (r *Runner) settle(tx Tx, clock time.Time, open []Job) (over []Job, err error) {
-	for i, j := range open {
+// settle decides about the jobs of dead processes, whoever may take them next,
+// and reports whether there were any.
+func (r *Runner) settle(tx Tx, clock time.Time, open []Job) (over []Job, settled bool, err error) {
+	for _, j := range open {
 		switch r.lease(j, clock) {
 		case odd:
 			j.Expires = clock.Add(r.o.Lease) // its owner, if it lives, renews it
@@ -156,14 +163,14 @@ func (r *Runner) settle(tx Tx, clock time.Time, open []Job) (over []Job, err err
 			continue
 		}
 		if err := tx.PutJob(j); err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		open[i] = j
+		settled = true
 		if j.Ended() {
 			over = append(over, j)
 		}
 	}
-	return over, nil
+	return over, settled, nil
 }
 
 // interrupted decides what becomes of a job whose process is dead; false

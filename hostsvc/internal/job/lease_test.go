@@ -15,6 +15,7 @@ import (
 
 	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/volspec"
 )
 
 // kinds is one kind of job.
@@ -300,6 +301,24 @@ func TestInterrupted(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A process gives the jobs of dead ones back also where it may not take them
+// itself: they wait for one that may, and are seen to wait.
+func TestJobsOfTheDeadGoToTheirTransporters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore()
+		store.bound = map[volspec.VMGroupID]string{"g": "site-b"}
+		j := dead(t, store, job.Job{})
+		h := handler(func(context.Context, *job.Task) error { return nil })
+		_, stop := start(t, job.Options{Store: store, Kinds: kinds(h)})
+		defer stop()
+		time.Sleep(2 * time.Minute)
+		assert.Equal(t, job.Queued, row(t, store, j).State)
+		b, stopB := start(t, job.Options{Store: store, Kinds: kinds(h), Instance: "two", Transporter: "site-b"})
+		defer stopB()
+		assert.Equal(t, job.Done, wait(t, b, j).State)
+	})
 }
 
 // What a handler has noted is never replaced by older notes, however slow the

@@ -33,7 +33,8 @@ type memStore struct {
 	jobs  map[volspec.JobID]job.Job
 	marks map[markKey]mark
 	skew  time.Duration
-	puts  int // writes of jobs
+	puts  int                          // writes of jobs
+	bound map[volspec.VMGroupID]string // the transporter of a vmgroup; absent: all
 }
 
 type markKey struct {
@@ -136,8 +137,12 @@ func (t memTx) Jobs(q job.Query) (all []job.Job, err error) {
 	return all, nil
 }
 
-func (t memTx) OpenJobs(string) ([]job.Job, error) {
+func (t memTx) OpenJobs(transporter string) ([]job.Job, error) {
 	all, err := t.Jobs(job.Query{Open: true})
+	all = slices.DeleteFunc(all, func(j job.Job) bool {
+		other, bound := t.s.bound[j.Group]
+		return j.State == job.Queued && bound && other != transporter
+	})
 	slices.SortFunc(all, func(a, b job.Job) int {
 		return cmp.Or(cmp.Compare(a.Priority, b.Priority), a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
 	})
