@@ -8,10 +8,8 @@ import (
 
 	"mooring.dev/mooring/config"
 	"mooring.dev/mooring/hostsvc/internal/backup"
-	"mooring.dev/mooring/hostsvc/internal/catalog"
 	"mooring.dev/mooring/hostsvc/internal/imagefs"
 	"mooring.dev/mooring/hostsvc/internal/job"
-	"mooring.dev/mooring/hostsvc/internal/keyring"
 	"mooring.dev/mooring/hostsvc/internal/netguard"
 	"mooring.dev/mooring/hostsvc/internal/notify"
 	"mooring.dev/mooring/hostsvc/internal/overview"
@@ -88,34 +86,6 @@ func (d *daemon) buildBackup(cfg config.Config, s state, h host, instance string
 
 // viewsDir is where recovery points appear as disks.
 func viewsDir(cfg config.Config) string { return filepath.Join(cfg.RunDir, "views") }
-
-// openRing opens the master key. It is made only while nothing was ever sealed
-// with one.
-func openRing(ctx context.Context, cfg config.Config, c *catalog.Catalog) (*keyring.Ring, error) {
-	path := keyring.Path(cfg.Backup.MasterKeyFile, cfg.StateDir)
-	ring, err := keyring.Open(path)
-	if !errkind.Is(err, errkind.NotFound) {
-		return ring, err
-	}
-	sealed, others, verr := sealedIn(ctx, c)
-	if verr != nil {
-		return nil, verr
-	}
-	if others > 0 {
-		return nil, errkind.Wrap(errkind.NotFound, err, "the master key that %d secrets are sealed with, of repositories, webhooks, log-in providers and second factors, is gone: put %s back from a copy", sealed+others, path)
-	}
-	if sealed > 0 {
-		return nil, errkind.Wrap(errkind.NotFound, err, "the master key that the keys of %d repositories are sealed with is gone: put %s back from a copy, or detach the repositories and attach them with their recovery kits", sealed, path)
-	}
-	ring, err = keyring.Create(path)
-	if errkind.Is(err, errkind.Exists) { // another process was quicker
-		return keyring.Open(path)
-	}
-	if err == nil {
-		log.G(ctx).WithField("file", path).Warn("a master key was made: keep a copy of it on another machine")
-	}
-	return ring, err
-}
 
 // mount makes the points' datastore appear; before the datastores are
 // identified.

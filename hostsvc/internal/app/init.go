@@ -13,6 +13,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/api"
 	"mooring.dev/mooring/hostsvc/internal/audit"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
+	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/hostclient"
 	"mooring.dev/mooring/pkg/volspec"
@@ -87,13 +88,14 @@ func initialise(ctx context.Context, a *hostclient.Admin, o InitOptions) error {
 		if _, err := a.PutSettings(ctx, settings); err != nil {
 			return err
 		}
+		crashpoint.Here("app.init.mode")
 		fmt.Fprintf(o.Out, "The mode of this installation is %s now.\n", o.Mode)
 	}
 	if len(users) > 0 {
 		if changed {
 			return nil
 		}
-		return errkind.New(errkind.Exists, "this installation has users already (%s): nothing was changed; log in as one of them", userNames(users))
+		return errkind.New(errkind.Exists, "this installation has users already (%s): nothing was changed; log in as one of them, or give one another password with `mooring user reset NAME`", userNames(users))
 	}
 	password, err := o.Password()
 	if err != nil {
@@ -103,6 +105,7 @@ func initialise(ctx context.Context, a *hostclient.Admin, o InitOptions) error {
 	if err != nil {
 		return err
 	}
+	crashpoint.Here("app.init.user")
 	fmt.Fprintf(o.Out, "User %s is the first administrator.\n", u.Name)
 	if u.Password != "" {
 		fmt.Fprintf(o.Out, "Its password, which is not shown again and must be changed at the first log-in:\n%s\n", u.Password)

@@ -37,7 +37,8 @@ func (d *daemon) reloads(ctx context.Context, ask <-chan os.Signal) error {
 }
 
 // reload applies the configuration file as it is now: log level, datastores,
-// VMs with their sockets, and declared vmgroups. All of it, or nothing.
+// VMs with their sockets, and declared vmgroups. All of it, or nothing. A given
+// certificate and the master key are read again.
 func (d *daemon) reload(ctx context.Context) (err error) {
 	if err := d.gate.check(); err != nil {
 		return err
@@ -50,7 +51,7 @@ func (d *daemon) reload(ctx context.Context) (err error) {
 	if err := errors.Join(fixed(old, next), d.needed(ctx, old, next), d.host.check(next)); err != nil {
 		return err
 	}
-	if err := d.web.reload(); err != nil {
+	if err := errors.Join(d.web.reload(), d.ring.Reload()); err != nil {
 		return err
 	}
 	want, err := d.doors(next)

@@ -40,6 +40,11 @@ func pair(t *testing.T) (a, b *process, server *pgtest.Server) {
 		require.NoError(t, os.Symlink(a.path(ds), b.path(ds)))
 	}
 	a.start(t)
+	key, err := os.ReadFile(a.path("state/master.key"))
+	require.NoError(t, err)
+	assert.False(t, b.begins(t), "another master key than that of the catalog")
+	assert.Contains(t, b.out.String(), "copy its file master.key to "+b.path("state/master.key"))
+	require.NoError(t, os.WriteFile(b.path("state/master.key"), key, 0o600))
 	b.start(t)
 	return a, b, server
 }

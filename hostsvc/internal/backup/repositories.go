@@ -313,6 +313,7 @@ func (s *Service) forgetRepo(ctx context.Context, c volspec.Caller, group string
 	if err != nil {
 		return err
 	}
+	crashpoint.Here("backup.repository.forgotten")
 	if err := s.clear(ctx, r.Group, alarmRepository, r.Name, ""); err != nil {
 		return err
 	}

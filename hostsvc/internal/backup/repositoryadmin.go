@@ -5,6 +5,7 @@ import (
 
 	"mooring.dev/mooring/hostsvc/internal/backup/kit"
 	"mooring.dev/mooring/hostsvc/internal/repository"
+	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
@@ -207,6 +208,7 @@ func (s *Service) RotateKey(ctx context.Context, c volspec.Caller) (wire.Rotated
 	if err != nil {
 		return wire.Rotated{}, err
 	}
+	crashpoint.Here("backup.rotate.made")
 	out := wire.Rotated{KeyID: id}
 	others := 0
 	for _, o := range s.secrets {
@@ -215,6 +217,7 @@ func (s *Service) RotateKey(ctx context.Context, c volspec.Caller) (wire.Rotated
 			return wire.Rotated{}, err
 		}
 		others += n
+		crashpoint.Here("backup.rotate.resealed")
 	}
 	err = s.o.Store.Update(ctx, func(tx Tx) error {
 		out.Resealed = others
@@ -234,6 +237,7 @@ func (s *Service) RotateKey(ctx context.Context, c volspec.Caller) (wire.Rotated
 		}
 		return tx.AddAudit(entry(ctx, c, "", "key rotate", id))
 	})
+	crashpoint.Here("backup.rotate.done")
 	if err == nil {
 		log.G(ctx).WithField("resealed", out.Resealed).Info("master key rotated")
 	}
