@@ -49,6 +49,7 @@ type process struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
 	out   *syncBuffer
+	from  int // where in out that of the last run begins
 }
 
 type syncBuffer struct {
@@ -146,7 +147,7 @@ func (p *process) run(t *testing.T, env ...string) {
 	if p.out == nil {
 		p.out = &syncBuffer{}
 	}
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	p.cmd.Stdout, p.cmd.Stderr, p.from = p.out, p.out, len(p.out.String())
 	require.NoError(t, p.cmd.Start())
 	p.ended = make(chan struct{})
 	go func(cmd *exec.Cmd, ended chan struct{}) {
