@@ -342,7 +342,7 @@ func TestKindsAndRoles(t *testing.T) {
 	documented := rows(read(t, "api.md"))
 	for _, k := range []errkind.Kind{
 		errkind.Internal, errkind.Invalid, errkind.NotFound, errkind.Exists, errkind.InUse, errkind.Denied, errkind.Quota,
-		errkind.Unavailable, errkind.Busy, errkind.Corrupt, errkind.Unsupported, errkind.Offline, errkind.WrongKey,
+		errkind.Unavailable, errkind.Busy, errkind.Corrupt, errkind.Unsupported, errkind.Offline, errkind.WrongKey, errkind.Unconfigured,
 	} {
 		assert.Contains(t, documented[string(k)], fmt.Sprintf("| %d |", k.HTTPStatus()), k)
 	}

@@ -31,6 +31,8 @@ const (
 	Unsupported Kind = "unsupported" // this backend or protocol lacks it
 	Offline     Kind = "offline"     // a repository is away or is not the expected one: bring it back
 	WrongKey    Kind = "wrong-key"   // a key does not open a repository
+
+	Unconfigured Kind = "unconfigured" // the tenant's service lacks a part: add it
 )
 
 type traits struct {
@@ -53,6 +55,8 @@ var table = map[Kind]traits{
 	Unsupported: {status: 501, exit: 1},
 	Offline:     {status: 503, exit: 10, general: Unavailable},
 	WrongKey:    {status: 403, exit: 12, general: Denied},
+
+	Unconfigured: {status: 403, exit: 5, general: Denied},
 }
 
 // Known reports whether k is one of the kinds above.

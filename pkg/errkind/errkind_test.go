@@ -35,7 +35,7 @@ func TestStatusRoundTrip(t *testing.T) {
 }
 
 func TestExitCodes(t *testing.T) {
-	for k, want := range map[Kind]int{Invalid: 2, NotFound: 4, Denied: 5, Exists: 6, InUse: 6, Quota: 7, Internal: 1, Unavailable: 1, Busy: 1, Offline: 10, WrongKey: 12} {
+	for k, want := range map[Kind]int{Invalid: 2, NotFound: 4, Denied: 5, Exists: 6, InUse: 6, Quota: 7, Internal: 1, Unavailable: 1, Busy: 1, Offline: 10, WrongKey: 12, Unconfigured: 5} {
 		assert.Equal(t, want, k.ExitCode(), "kind %s", k)
 	}
 }

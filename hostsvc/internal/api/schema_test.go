@@ -154,5 +154,5 @@ func (s *schemas) component(t reflect.Type) object {
 
 var kinds = []errkind.Kind{
 	errkind.Internal, errkind.Invalid, errkind.NotFound, errkind.Exists, errkind.InUse, errkind.Denied, errkind.Quota,
-	errkind.Unavailable, errkind.Busy, errkind.Corrupt, errkind.Unsupported, errkind.Offline, errkind.WrongKey,
+	errkind.Unavailable, errkind.Busy, errkind.Corrupt, errkind.Unsupported, errkind.Offline, errkind.WrongKey, errkind.Unconfigured,
 }

@@ -25,6 +25,10 @@ func (s *Service) Backup(ctx context.Context, c volspec.Caller, group string, re
 	if !slices.Contains([]string{"", consistencyBest, consistencyCrash, consistencyRequired}, req.Consistency) {
 		return nil, errkind.New(errkind.Invalid, "consistency %q is not known: use filesystem, crash or filesystem-required", req.Consistency)
 	}
+	if err := s.mayProtect(ctx, group); err != nil { // before what it lacks is missed
+		s.audit(ctx, c, group, "backup run", strings.Join(slices.Concat(req.Volumes, req.VMs), " "), err)
+		return nil, err
+	}
 	volumes, pol, err := s.chosen(ctx, c, group, req)
 	if err != nil {
 		return nil, err

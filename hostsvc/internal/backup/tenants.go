@@ -20,6 +20,19 @@ func (s *Service) mayBegin(ctx context.Context, g volspec.VMGroupID, kind string
 	return why[g]
 }
 
+// mayProtect is mayBegin of backups, for the name of a vmgroup.
+func (s *Service) mayProtect(ctx context.Context, group string) error {
+	var id volspec.VMGroupID
+	err := s.inGroup(ctx, group, func(_ Tx, g volspec.VMGroup) error {
+		id = g.ID
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.mayBegin(ctx, id, kindBackup)
+}
+
 // frozen tells whether nothing may be removed from a vmgroup's repositories: what
 // a disabled one has stays as it is.
 func (s *Service) frozen(ctx context.Context, g volspec.VMGroupID) (bool, error) {

@@ -16,14 +16,15 @@ func TestBackupOfAVMGroupThatIsNotConfigured(t *testing.T) {
 	w.tenants = w.allowances().t
 	w.disks.add(w.group, "db", 1<<20)
 	proc := w.start(t, &plug{})
-	run := func(repository string) error {
-		_, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{Volumes: []string{"db"}, Repository: repository})
-		return err
-	}
-	for _, repository := range []string{"", "main"} {
-		err := run(repository)
+	for _, req := range []wire.RunBackup{
+		{Volumes: []string{"db"}},
+		{Volumes: []string{"db"}, Repository: "main"},
+		{Volumes: []string{"no-such-volume"}},
+		{Policy: "no-such-policy"},
+	} {
+		_, err := proc.Backup(t.Context(), admin, "Dev", req)
 		require.Error(t, err)
-		assert.Equal(t, errkind.Denied, errkind.Of(err))
+		assert.Equal(t, errkind.Unconfigured, errkind.Of(err))
 		assert.Regexp(t, `^Your service is not configured: .*a repository`, errkind.Text(err))
 	}
 }

@@ -28,7 +28,7 @@ func (s *Service) Refusals(ctx context.Context, protect bool, ids ...volspec.VMG
 				continue
 			}
 			if r := readiness(g, facts[g.ID]); protect && !r.Ready {
-				why[g.ID] = errkind.New(errkind.Denied, "%s", r.Message)
+				why[g.ID] = errkind.New(errkind.Unconfigured, "%s", r.Message)
 			}
 		}
 		return nil

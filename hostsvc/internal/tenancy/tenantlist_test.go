@@ -39,7 +39,7 @@ func TestReadinessAndHealth(t *testing.T) {
 	assert.Equal(t, "Your service is not configured: a repository (its admin makes one, or the provider assigns one that is prepared) is missing", w.tenant("globex").Readiness.Message)
 	why, err := w.Refusals(t.Context(), true, w.tenant("globex").ID)
 	require.NoError(t, err)
-	refused(t, why[w.tenant("globex").ID], errkind.Denied, "Your service is not configured: a repository")
+	refused(t, why[w.tenant("globex").ID], errkind.Unconfigured, "Your service is not configured: a repository")
 	w.repository("globex", "r", 5)
 	v = w.tenant("globex")
 	assert.True(t, v.Readiness.Ready)
