@@ -134,9 +134,9 @@ func (r *renderer) ago(v any) template.HTML {
 	words := "just now"
 	switch d := r.now.Sub(t); {
 	case d >= time.Minute:
-		words = durationText(d) + " ago"
+		words = roughly(d) + " ago"
 	case d <= -time.Minute:
-		words = "in " + durationText(-d)
+		words = "in " + roughly(-d)
 	}
 	return r.moment(t, words)
 }
@@ -179,10 +179,10 @@ func bytesText(v any) string {
 	for ; n >= 1024 && i < len(units)-1; i++ {
 		n /= 1024
 	}
-	if i == 0 || n >= 100 || n == float64(int64(n)) {
+	if i == 0 || n >= 100 {
 		return fmt.Sprintf("%.0f %s", n, units[i])
 	}
-	return fmt.Sprintf("%.1f %s", n, units[i])
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", n), ".0") + " " + units[i]
 }
 
 // number is any number of Go.
@@ -242,6 +242,17 @@ func durationText(d time.Duration) string {
 		return text
 	}
 	return ""
+}
+
+// roughly is a span of time in its largest unit.
+func roughly(d time.Duration) string {
+	for _, u := range spans {
+		if d >= u.of {
+			d = d.Truncate(u.of)
+			break
+		}
+	}
+	return durationText(d)
 }
 
 var spans = []struct {

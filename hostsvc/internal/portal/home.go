@@ -148,7 +148,7 @@ func (q *request) masterHome(p homePage) error {
 // storageOf shows what a share uses.
 func storageOf(s wire.Share) meterView {
 	if !s.Bounded {
-		return meterView{Used: s.Used, Text: bytesText(s.Used) + " in use, without a limit"}
+		return meterView{Used: s.Used, Text: bytesText(s.Used) + " in use, no limit"}
 	}
 	return meterView{Used: s.Used, Size: max(s.Desired, 1), Text: bytesText(s.Used) + " of " + bytesText(s.Desired)}
 }

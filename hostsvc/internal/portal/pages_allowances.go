@@ -36,7 +36,7 @@ func sharesOf(a wire.Allowance) []shareView {
 	for i, s := range []wire.Share{a.Sockets, a.VMs, a.Volumes, a.Storage} {
 		k := kinds[i]
 		v := shareView{Key: k.key, Label: k.label, Icon: k.icon, Used: s.Used, Size: s.Desired, Bounded: s.Bounded}
-		v.Text = amountText(k.key, s.Used) + " in use, no bound"
+		v.Text = amountText(k.key, s.Used) + " in use, no limit"
 		if s.Bounded {
 			v.Text = amountText(k.key, s.Used) + " of " + amountText(k.key, s.Desired)
 		}
@@ -60,7 +60,7 @@ func poolViews(p wire.Pool) []poolView {
 	for i, s := range []wire.PoolShare{p.Sockets, p.VMs, p.Volumes, p.Storage} {
 		k := kinds[i]
 		v := poolView{shareView: shareView{Key: k.key, Label: k.label, Icon: k.icon, Used: s.Used, Size: s.Size, Bounded: s.Bounded}, Delegated: s.Delegated}
-		v.Text = amountText(k.key, s.Delegated) + " delegated, no bound"
+		v.Text = amountText(k.key, s.Delegated) + " delegated, no limit"
 		v.Free = "as much as you like"
 		if s.Bounded {
 			v.Text = amountText(k.key, s.Delegated) + " of " + amountText(k.key, s.Size) + " delegated"
@@ -76,7 +76,7 @@ func poolViews(p wire.Pool) []poolView {
 func hintsOf(p wire.Pool) []string {
 	var hints []string
 	for _, v := range poolViews(p) {
-		hint := "The pool has no bound."
+		hint := "The pool has no limit."
 		if v.Bounded {
 			hint = "In the pool: " + v.Free + "."
 		}
@@ -163,7 +163,7 @@ func editPool(q *request) error {
 	if err != nil {
 		return err
 	}
-	f := amountsForm{Title: "Edit the pool", Lead: "What all tenants together can be given. An empty field is no bound.",
+	f := amountsForm{Title: "Edit the pool", Lead: "What all tenants together can be given. An empty field means no limit.",
 		Back: "/pool", Crumbs: []action{{Label: "Allowances", URL: "/pool"}}, Amounts: map[string]string{}, Pool: poolViews(pool)}
 	for i, s := range []wire.PoolShare{pool.Sockets, pool.VMs, pool.Volumes, pool.Storage} {
 		f.Amounts[kinds[i].key] = fieldText(kinds[i].key, s.Bounded, s.Size)
@@ -194,7 +194,7 @@ func editAllowance(q *request) error {
 		return err
 	}
 	f := amountsForm{Title: "Allowance of " + name, Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name),
-		Lead:    "It counts at once. Less than is in use blocks what is new, and deletes nothing. An empty field is no bound.",
+		Lead:    "It counts at once. Less than is in use blocks what is new, and deletes nothing. An empty field means no limit.",
 		Amounts: map[string]string{}, Hints: hintsOf(pool), Shares: sharesOf(a)}
 	for i, s := range []wire.Share{a.Sockets, a.VMs, a.Volumes, a.Storage} {
 		f.Amounts[kinds[i].key] = fieldText(kinds[i].key, s.Bounded, s.Desired)

@@ -52,8 +52,8 @@ func showJobs(q *request) error {
 		r := jobRow{Policy: p, On: p.Enabled == nil || *p.Enabled, Words: draftOf(p).words()}
 		for i, run := range c.Runs {
 			switch {
-			case run.Policy != p.Name || run.Task != "backup" || run.Object != "":
-			case run.Job != "":
+			case run.Policy != p.Name || run.Task != "backup":
+			case run.Job != "" && ownRun(r.Last, run):
 				r.Last = &c.Runs[i]
 			case run.State == "due" && r.Next.IsZero():
 				r.Next = run.Time
@@ -62,6 +62,12 @@ func showJobs(q *request) error {
 		rows = append(rows, r)
 	}
 	return q.render("jobs", "Jobs", rows)
+}
+
+// ownRun tells whether a run of one thing was asked for by hand, or is the whole
+// of a due time: the parts of one, the last, begin before it has ended.
+func ownRun(last *wire.Run, r wire.Run) bool {
+	return r.Object == "" || last == nil || last.Object != "" || !last.Ended.IsZero() && r.Time.After(last.Ended)
 }
 
 type jobPage struct {

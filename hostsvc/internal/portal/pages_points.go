@@ -101,6 +101,9 @@ type chartMark struct {
 // marks is at most how many points a line shows: more would hide each other.
 const marks = 200
 
+// shortest is the least time that a line shows: a point of just now is at its end.
+const shortest = 24 * time.Hour
+
 // timeline draws points, which are newest first. Its end is now.
 func (q *request) timeline(points []wire.Point) (c timelineChart) {
 	if len(points) == 0 {
@@ -109,8 +112,8 @@ func (q *request) timeline(points []wire.Point) (c timelineChart) {
 	all := len(points)
 	points = points[:min(all, marks)]
 	now := time.Now()
-	from := points[len(points)-1].Created
-	span := max(now.Sub(from), time.Hour)
+	span := max(now.Sub(points[len(points)-1].Created), shortest)
+	from := now.Add(-span)
 	counts := map[volspec.PointState]int{}
 	for _, p := range points {
 		counts[p.State]++

@@ -8,6 +8,8 @@
   const seen = new Set(); // states that the page was made with or made anew for
   for (const e of document.querySelectorAll("[data-job]")) seen.add(e.dataset.job + (e.dataset.jobState || ""));
 
+  // What a link or button does: the focus stays with it when it is made anew.
+  const deed = (e) => e.getAttribute("href") || (e.form?.getAttribute("action") || "") + e.textContent;
   let due = 0;
   const refresh = async () => {
     due = 0;
@@ -17,9 +19,9 @@
     const fresh = page.querySelectorAll("[data-live]");
     parts().forEach((old, i) => {
       if (!fresh[i] || old.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")) return;
-      const focus = document.activeElement && old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+      const focus = old.contains(document.activeElement) ? deed(document.activeElement) : null;
       old.replaceWith(document.adoptNode(fresh[i]));
-      if (focus) fresh[i].querySelector(`a[href="${CSS.escape(focus)}"]`)?.focus();
+      if (focus) [...fresh[i].querySelectorAll("a[href], button, summary")].find((e) => deed(e) === focus)?.focus();
     });
   };
 
