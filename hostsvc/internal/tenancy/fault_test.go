@@ -110,6 +110,22 @@ func (t faultTx) Setting(key string) (string, error) {
 func (t faultTx) PutSetting(key, value string) error {
 	return write(t.f, func() error { return t.Tx.PutSetting(key, value) })
 }
+func (t faultTx) Details(g volspec.VMGroupID) (tenancy.Details, error) {
+	return read(t.f, func() (tenancy.Details, error) { return t.Tx.Details(g) })
+}
+func (t faultTx) PutDetails(g volspec.VMGroupID, d tenancy.Details) error {
+	return write(t.f, func() error { return t.Tx.PutDetails(g, d) })
+}
+func (t faultTx) Bind(g volspec.VMGroupID, names []string) error {
+	return write(t.f, func() error { return t.Tx.Bind(g, names) })
+}
+func (t faultTx) Pool() (volspec.Amounts, error) { return read(t.f, t.Tx.Pool) }
+func (t faultTx) PutPool(a volspec.Amounts) error {
+	return write(t.f, func() error { return t.Tx.PutPool(a) })
+}
+func (t faultTx) PutAllowance(g volspec.VMGroupID, a volspec.Amounts) error {
+	return write(t.f, func() error { return t.Tx.PutAllowance(g, a) })
+}
 func (t faultTx) AddAudit(a volspec.Audit) error {
 	return write(t.f, func() error { return t.Tx.AddAudit(a) })
 }
@@ -120,6 +136,28 @@ func TestFailingCatalog(t *testing.T) {
 	for name, verb := range map[string]func(context.Context, *tenancy.Service) error{
 		"create": func(ctx context.Context, s *tenancy.Service) error {
 			_, err := s.Create(ctx, root, wire.CreateVMGroup{Name: "new", DefaultDatastore: "datastore1", VMs: []string{"Photon3", "Photon4"}})
+			return err
+		},
+		"tenant create": func(ctx context.Context, s *tenancy.Service) error {
+			req := acme
+			req.VMs, req.Transporters = []string{"Photon3"}, []string{wire.BuiltInTransporter}
+			req.Allowance = &wire.Amounts{VMs: p(int64(3))}
+			_, err := s.CreateTenant(ctx, root, req)
+			return err
+		},
+		"tenant update": func(ctx context.Context, s *tenancy.Service) error {
+			_, err := s.UpdateTenant(ctx, root, "g", wire.UpdateTenant{GuestAccess: p(true), State: p(wire.TenantDisabled)})
+			return err
+		},
+		"tenant delete": func(ctx context.Context, s *tenancy.Service) error {
+			return s.DeleteTenant(ctx, root, "g", false, false)
+		},
+		"allowance": func(ctx context.Context, s *tenancy.Service) error {
+			_, err := s.SetAllowance(ctx, root, "g", wire.Amounts{VMs: p(int64(3))})
+			return err
+		},
+		"pool": func(ctx context.Context, s *tenancy.Service) error {
+			_, err := s.SetPool(ctx, root, wire.Amounts{VMs: p(int64(9))})
 			return err
 		},
 		"update": func(ctx context.Context, s *tenancy.Service) error {
@@ -165,25 +203,32 @@ func TestFailingCatalog(t *testing.T) {
 			w.group("g", "Photon1", "Photon2")
 			require.NoError(t, w.AddAccess(t.Context(), root, "g", wire.SetAccess{Datastore: "datastore3"}))
 			require.NoError(t, w.AddFolder(t.Context(), root, "g", "tenants/acme"))
-			before, err := w.List(t.Context())
-			require.NoError(t, err)
+			before := w.all()
 			for at := 1; ; at++ {
 				require.Less(t, at, 100)
 				f := &faults{Store: w.cat.Tenancy(), at: at}
 				err := verb(t.Context(), w.over(f))
 				if f.calls < at {
 					require.NoError(t, err)
-					after, err := w.List(t.Context())
-					require.NoError(t, err)
-					assert.NotEqual(t, before, after, "the verb does something")
+					assert.NotEqual(t, before, w.all(), "the verb does something")
 					assert.Greater(t, at, 2)
 					return
 				}
 				require.Equal(t, errkind.Unavailable, errkind.Of(err), "call %d: %v", at, err)
-				after, err := w.List(t.Context())
-				require.NoError(t, err)
-				require.Equal(t, before, after, "call %d", at)
+				require.Equal(t, before, w.all(), "call %d", at)
 			}
 		})
 	}
+}
+
+// all is what can be seen of vmgroups and of the pool.
+func (w *world) all() []any {
+	w.t.Helper()
+	groups, err := w.List(w.t.Context())
+	require.NoError(w.t, err)
+	tenants, err := w.Tenants(w.t.Context(), tenancy.TenantQuery{})
+	require.NoError(w.t, err)
+	pool, err := w.Pool(w.t.Context())
+	require.NoError(w.t, err)
+	return []any{groups, tenants, pool}
 }
