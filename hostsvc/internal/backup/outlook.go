@@ -127,6 +127,31 @@ func (s *Service) Working(ctx context.Context, group string, limit int) ([]wire.
 	return out, nil
 }
 
+// Made lists the jobs of a vmgroup, or with "" of all, that were made at since
+// or later, the oldest first.
+func (s *Service) Made(ctx context.Context, group string, since time.Time, limit int) ([]wire.Job, error) {
+	q := job.Query{From: since, OldestFirst: true, Limit: limit}
+	if group != "" {
+		err := s.inGroup(ctx, group, func(_ Tx, g volspec.VMGroup) error {
+			q.Group = g.ID
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	all, err := s.o.Jobs.List(ctx, q)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	names, err := s.groupNames(ctx)
+	out := make([]wire.Job, 0, len(all))
+	for _, j := range all {
+		out = append(out, s.presentJob(ctx, j, names[j.Group]))
+	}
+	return out, err
+}
+
 // kept is what takes long to find out where there is much, as it was when it
 // was last found out.
 type kept[T any] struct {

@@ -49,6 +49,8 @@ type Backups interface {
 	Protected(ctx context.Context, group string) (map[string]int, error)
 	// Working lists open jobs, running ones first.
 	Working(ctx context.Context, group string, limit int) ([]wire.Job, error)
+	// Made lists jobs that were made at since or later, the oldest first.
+	Made(ctx context.Context, group string, since time.Time, limit int) ([]wire.Job, error)
 	Alarms(ctx context.Context, group string) ([]wire.Alarm, error)
 	// Plans lists the schedules of all enabled policies.
 	Plans(ctx context.Context, group string) ([]Plan, error)

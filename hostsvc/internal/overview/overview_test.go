@@ -198,6 +198,36 @@ func TestWatchTellsChanges(t *testing.T) {
 	})
 }
 
+// A job that begins and ends between two looks is told, once; one that had
+// ended before the watch is not.
+func TestWatchTellsBriefJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		job := func(id, group, state string) wire.Job {
+			return wire.Job{ID: volspec.JobID(id), VMGroup: group, State: state, Created: time.Now()}
+		}
+		w := &world{jobs: []wire.Job{job("before", "a", "done")}}
+		time.Sleep(time.Second)
+		said, looks := []string{}, 0
+		for e, err := range w.service().Watch(t.Context(), "a") {
+			require.NoError(t, err)
+			if e.Kind != "" {
+				said = append(said, string(e.Job.ID)+" "+e.Job.State)
+				continue
+			}
+			switch looks++; looks {
+			case 1:
+				w.jobs = append(w.jobs, job("brief", "a", "failed"), job("other", "b", "done"), job("long", "a", "running"))
+			case 2:
+				w.jobs[3].State = "done"
+			}
+			if looks == 10 {
+				break
+			}
+		}
+		assert.Equal(t, []string{"long running", "brief failed", "long done"}, said)
+	})
+}
+
 func TestManyJobsAreWatchedInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}

@@ -12,10 +12,12 @@ import (
 )
 
 // watched is how many open jobs are followed at a time, and watchPause between
-// two looks at them.
+// two looks at them. What was made shortly before a look may be in the catalog
+// only after it: the next one goes back by watchBack.
 const (
 	watched    = 100
 	watchPause = time.Second
+	watchBack  = 3 * time.Second
 )
 
 // Watch yields the open jobs and standing alarms of one vmgroup, or with "" of
@@ -25,7 +27,7 @@ func (s *Service) Watch(ctx context.Context, group string) iter.Seq2[wire.Event,
 	return func(yield func(wire.Event, error) bool) {
 		tick := time.NewTicker(watchPause)
 		defer tick.Stop()
-		w := watch{s: s, group: group}
+		w := watch{s: s, group: group, from: time.Now(), ended: map[volspec.JobID]bool{}}
 		for {
 			events, err := w.look(ctx)
 			if ctx.Err() != nil {
@@ -53,6 +55,9 @@ func (s *Service) Watch(ctx context.Context, group string) iter.Seq2[wire.Event,
 type watch struct {
 	s      *Service
 	group  string
+	from   time.Time              // when the watch began
+	since  time.Time              // of the look before, zero for none
+	ended  map[volspec.JobID]bool // told, and perhaps still among those just made
 	jobs   map[volspec.JobID]wire.Job
 	alarms map[alarm]wire.Alarm
 }
@@ -61,6 +66,7 @@ type alarm struct{ group, kind, object string }
 
 // look returns what has changed since the look before, jobs first.
 func (w *watch) look(ctx context.Context) ([]wire.Event, error) {
+	begun := time.Now()
 	open, err := w.s.o.Backups.Working(ctx, w.group, watched)
 	if err != nil {
 		return nil, err
@@ -85,12 +91,41 @@ func (w *watch) look(ctx context.Context) ([]wire.Event, error) {
 			return nil, err
 		}
 		if j.Over() { // otherwise it is beyond those that are followed
+			w.ended[id] = true
 			out = append(out, wire.Event{Kind: wire.EventJob, Job: &j})
 		}
 	}
+	brief, err := w.brief(ctx)
+	if err != nil {
+		return nil, err
+	}
 	alarms, err := w.lookAlarms(ctx)
-	w.jobs = now
-	return append(out, alarms...), err
+	w.jobs, w.since = now, begun
+	return slices.Concat(out, brief, alarms), err
+}
+
+// brief returns the jobs that were made after the look before and have ended
+// already.
+func (w *watch) brief(ctx context.Context) (out []wire.Event, err error) {
+	if w.since.IsZero() {
+		return nil, nil
+	}
+	made, err := w.s.o.Backups.Made(ctx, w.group, w.since.Add(-watchBack), watched)
+	if err != nil {
+		return nil, err
+	}
+	ended := map[volspec.JobID]bool{}
+	for _, j := range made {
+		if !j.Over() || j.Created.Before(w.from) {
+			continue
+		}
+		ended[j.ID] = true
+		if !w.ended[j.ID] {
+			out = append(out, wire.Event{Kind: wire.EventJob, Job: &j})
+		}
+	}
+	w.ended = ended
+	return out, nil
 }
 
 func (w *watch) lookAlarms(ctx context.Context) (out []wire.Event, err error) {

@@ -77,6 +77,15 @@ func (w *world) Working(_ context.Context, group string, limit int) (out []wire.
 	return out, nil
 }
 
+func (w *world) Made(_ context.Context, group string, since time.Time, limit int) (out []wire.Job, _ error) {
+	for _, j := range w.jobs {
+		if !j.Created.Before(since) && (group == "" || j.VMGroup == group) && len(out) < limit {
+			out = append(out, j)
+		}
+	}
+	return out, nil
+}
+
 func (w *world) JobOf(_ context.Context, group string, id volspec.JobID) (wire.Job, error) {
 	for _, j := range w.jobs {
 		if j.ID == id && j.VMGroup == group {
