@@ -53,11 +53,13 @@ func audits(o api.Operation) bool {
 // Everything that changes something, and everything that shows the content of a
 // backup, is in the audit log: who, as whom, from where, what, of what, how it
 // ended; once, in the chain of the tenant or of the service. What only reads is
-// not. testdata/audit.txt has all lines.
-func TestEveryDeedIsAudited(t *testing.T) {
+// not. testdata/audit.txt has all lines. And no secret that went in or was made
+// is found anywhere but in the answer that gave it: not in answers, pages,
+// metrics, notifications, the log at its most talkative, nor in a file.
+func TestALifeIsAuditedAndKeepsItsSecrets(t *testing.T) {
 	d := newDeeds(t)
 	d.live()
-
+	d.noSecrets()
 	for _, e := range endpoints(audits) {
 		assert.True(t, d.ok[e] || elsewhere[e] != "", "%s is not among what is done here", e)
 	}

@@ -42,16 +42,17 @@ import (
 // each of them left behind is kept: its answer and its lines in the audit log.
 type deeds struct {
 	*site
-	t     *testing.T
-	web   http.RoundTripper
-	text  strings.Builder // the audit log as a person reads it
-	ok    map[string]bool // endpoints that were used with success
-	no    map[string]bool // that were refused
-	seen  []seen
-	log   *logbook
-	hook  string                       // a place that takes notifications
-	seq   int64                        // of the last line of the audit log
-	names map[volspec.VMGroupID]string // of all vmgroups that ever were
+	t      *testing.T
+	web    http.RoundTripper
+	text   strings.Builder // the audit log as a person reads it
+	ok     map[string]bool // endpoints that were used with success
+	no     map[string]bool // that were refused
+	seen   []seen
+	hidden []hidden
+	log    *logbook
+	hook   string                       // a place that takes notifications
+	seq    int64                        // of the last line of the audit log
+	names  map[volspec.VMGroupID]string // of all vmgroups that ever were
 
 	mu   sync.Mutex // guards what follows
 	told []string   // what came to hook
@@ -209,6 +210,13 @@ func (d *deeds) send(p *person, op string, body any, args ...string) reply {
 	}
 	endpoint, _, _ := strings.Cut(op, "?")
 	a.lines = d.audited(id, strings.HasSuffix(endpoint, "/file") || strings.HasSuffix(endpoint, "/tar") || strings.HasSuffix(endpoint, "/image"))
+	d.hide(p.name+" "+op, sent, -1)
+	if !strings.HasSuffix(op, "/openapi.json") { // whose examples are known to all
+		d.hide("answer to "+p.name+" "+op, text, len(d.seen))
+	}
+	if _, word, _ := strings.Cut(a.cookie, "="); word != "" {
+		d.hidden = append(d.hidden, hidden{"cookie of a session", word, -1})
+	}
 	d.seen = append(d.seen, seen{p.name + " " + op, a.body})
 	return a
 }

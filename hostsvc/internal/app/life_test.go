@@ -37,6 +37,8 @@ func (d *deeds) live() {
 	d.virtualMachines(root)
 	d.reads(root, ann)
 	d.denials(root)
+	d.mistakes(root)
+	d.show(first+"s", second)
 	d.farewell(root, ann)
 }
 
@@ -83,10 +85,16 @@ func (d *deeds) master(root *person) {
 	d.do(root, "POST /datastores/{datastore}/scan", wire.Scan{Adopt: true}, "d1")
 }
 
+// clientSecret is what a provider of OIDC knows the service by.
+const clientSecret = "the client secret of a provider"
+
 // provider lets people log in by OIDC as if it had been set.
 func (d *deeds) provider(g volspec.VMGroupID) {
+	sealed, err := d.d.ring.Seal([]byte(clientSecret), "oidc client "+string(g))
+	require.NoError(d.t, err)
+	d.hidden = append(d.hidden, hidden{"secret", clientSecret, -1})
 	require.NoError(d.t, d.d.catalog.Providers().Update(d.t.Context(), func(tx oidc.Tx) error {
-		return tx.PutProvider(oidc.Provider{Group: g, Body: oidc.Settings{Issuer: "https://id.example", ClientID: "c"}})
+		return tx.PutProvider(oidc.Provider{Group: g, Sealed: sealed, Body: oidc.Settings{Issuer: "https://id.example", ClientID: "c"}})
 	}))
 }
 
@@ -110,9 +118,6 @@ func (d *deeds) tenant(root *person, password string) (ann *person) {
 	d.do(root, "DELETE /vmgroups/{vmgroup}/folders?folder=Team", nil, "team")
 
 	ann = d.login("ann", wire.Login{Tenant: "team", User: "ann", Password: password})
-	if read[wire.Session](d.do(ann, "GET /session", nil)).MustChange {
-		d.do(ann, "PUT /session/password", wire.ChangePassword{Old: password, New: password + "s"})
-	}
 	d.do(ann, "PUT /vmgroups/{vmgroup}/profile", wire.Profile{Email: "team@example.com"}, "team")
 	d.do(ann, "POST /vmgroups/{vmgroup}/users", wire.CreateUser{Name: "otto", Role: volspec.Operator}, "team")
 	d.do(ann, "PATCH /vmgroups/{vmgroup}/users/{user}", wire.UpdateUser{Enabled: new(false)}, "team", "otto")
@@ -183,7 +188,7 @@ func (d *deeds) backups(root, ann *person, v wire.Volume) {
 	d.do(root, "DELETE /repositories/{repository}", nil, "idle")
 	d.do(ann, "POST "+one+"/{repository}/check", nil, "team", "main")
 	d.do(ann, "POST "+one+"/{repository}/kit", wire.KitOptions{}, "team", "main")
-	d.do(root, "PUT "+one+"/{repository}/credentials", wire.Credentials{}, "team", "main")
+	d.do(root, "PUT "+one+"/{repository}/credentials", wire.Credentials{SecretKey: "a secret key of a place"}, "team", "main")
 	d.do(root, "POST /keys/rotate", nil)
 
 	policy := wire.Policy{Name: "daily", Volumes: []string{"db"}, Repository: "main", Schedule: "daily", Keep: wire.Keep{Last: 9}}

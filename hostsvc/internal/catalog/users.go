@@ -47,6 +47,9 @@ func (t *tx) Users(g volspec.VMGroupID) ([]account.User, error) {
 }
 
 func (t *tx) AllUsers() ([]account.User, error) {
+	if g, confined := volspec.Confined(t.ctx); confined {
+		return t.Users(g)
+	}
 	return list(t, scanUser, "SELECT "+userCols+" FROM users ORDER BY group_id, name")
 }
 

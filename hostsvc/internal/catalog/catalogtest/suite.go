@@ -17,6 +17,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/enroll"
 	"mooring.dev/mooring/hostsvc/internal/idempotency"
 	"mooring.dev/mooring/hostsvc/internal/job"
+	"mooring.dev/mooring/hostsvc/internal/notify"
 	"mooring.dev/mooring/hostsvc/internal/overview"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/transporter"
@@ -36,6 +37,7 @@ type Catalog interface {
 	Overview() overview.Store
 	Idempotency() idempotency.Store
 	Providers() oidc.Store
+	Notify() notify.Store
 	Transporters() transporter.Store
 	Check(ctx context.Context) error
 	Close() error
@@ -72,6 +74,7 @@ func Run(t *testing.T, b Backend) {
 	t.Run("marks of schedules", func(t *testing.T) { jobMarks(t, b) })
 	t.Run("remembered answers", func(t *testing.T) { rememberedAnswers(t, b) })
 	t.Run("OIDC providers", func(t *testing.T) { providers(t, b) })
+	t.Run("who is notified", func(t *testing.T) { notifyTargets(t, b) })
 	t.Run("counts of jobs", func(t *testing.T) { jobCounts(t, b) })
 	t.Run("runs of the calendar", func(t *testing.T) { calendarRuns(t, b) })
 	t.Run("last jobs", func(t *testing.T) { lastJobs(t, b) })

@@ -86,6 +86,9 @@ func userRecords(t *testing.T, b Backend) {
 		require.NoError(t, tx.PutToken(account.Token{ID: "k2", Hash: "t2", User: "u2", Name: k.Name}))
 		require.NoError(t, tx.PutSession(account.Session{Hash: "h0", User: u.ID, Expires: at}))
 
+		everybody, err := tx.AllUsers()
+		require.NoError(t, err)
+		assert.ElementsMatch(t, []volspec.UserID{"u0", "u1", "u2", "u3"}, userIDs(everybody))
 		all, err := tx.Users(groupA)
 		require.NoError(t, err)
 		require.Len(t, all, 2)
@@ -107,6 +110,13 @@ func userRecords(t *testing.T, b Backend) {
 		require.Equal(t, errkind.NotFound, errkind.Of(second(tx.Token(k.Hash))))
 		return nil
 	})
+}
+
+func userIDs(users []account.User) (ids []volspec.UserID) {
+	for _, u := range users {
+		ids = append(ids, u.ID)
+	}
+	return ids
 }
 
 // usersOfTenants: what users depend on, and that a confined transaction knows no
@@ -149,6 +159,9 @@ func usersOfTenants(t *testing.T, b Backend) {
 			require.NoError(t, err)
 			assert.Empty(t, all)
 		}
+		own, err := tx.AllUsers()
+		require.NoError(t, err)
+		assert.Equal(t, []volspec.UserID{"a"}, userIDs(own))
 		require.Equal(t, errkind.NotFound, errkind.Of(second(tx.TenantByName("B"))))
 		return second(tx.TenantByName("A"))
 	}))
