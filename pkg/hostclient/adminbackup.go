@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"time"
 
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
@@ -137,10 +138,12 @@ func (a *Admin) Prune(ctx context.Context, group string, r wire.Prune) (wire.Pru
 	return change[wire.Pruned](ctx, a, http.MethodPost, nil, r, "vmgroups", group, "prune")
 }
 
-// JobsQuery selects jobs; zero fields select everything. After is the Next of
-// the page before, Limit the length of a page (0: the service's default).
+// JobsQuery selects jobs; zero fields select everything: what had not ended
+// before Since and was asked for before Until. After is the Next of the page
+// before, Limit the length of a page (0: the service's default).
 type JobsQuery struct {
 	State, Kind, Object string
+	Since, Until        time.Time
 	After               string
 	Limit               int
 }
@@ -150,6 +153,8 @@ func (r JobsQuery) values() url.Values {
 	set(q, "state", r.State)
 	set(q, "kind", r.Kind)
 	set(q, "object", r.Object)
+	setTime(q, "since", r.Since)
+	setTime(q, "until", r.Until)
 	set(q, "after", r.After)
 	setInt(q, "limit", r.Limit)
 	return q

@@ -25,11 +25,8 @@ func (r AuditQuery) values() url.Values {
 	set(q, "action", r.Action)
 	set(q, "outcome", r.Outcome)
 	set(q, "object", r.Object)
-	for name, at := range map[string]time.Time{"since": r.Since, "until": r.Until} {
-		if !at.IsZero() {
-			q.Set(name, at.UTC().Format(time.RFC3339Nano))
-		}
-	}
+	setTime(q, "since", r.Since)
+	setTime(q, "until", r.Until)
 	return q
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"time"
 
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/wire"
@@ -93,5 +94,11 @@ func (c *Client) Heartbeat(ctx context.Context, r wire.Heartbeat) (h wire.Heartb
 func set(q url.Values, key, value string) {
 	if value != "" {
 		q.Set(key, value)
+	}
+}
+
+func setTime(q url.Values, key string, at time.Time) {
+	if !at.IsZero() {
+		q.Set(key, at.UTC().Format(time.RFC3339Nano))
 	}
 }

@@ -78,8 +78,10 @@ func putPolicy(ctx context.Context, s *Server, c *call, in wire.Policy) (wire.Po
 
 var jobParams = slices.Concat([]param{
 	{"state", "string", "queued, running, open (one of these two), done, partial, failed or canceled"},
-	{"kind", "string", "backup, verify, drill, restore, copy, policy, maintain, vm-backup or vm-restore"},
+	{"kind", "string", "backup, verify, drill, restore, copy, policy, maintain, vm-backup or vm-restore; work: all but policy and maintain"},
 	{"object", "string", "only on this object"},
+	{"since", "string", "only what had not ended before this time, RFC 3339"},
+	{"until", "string", "only what was asked for before this time"},
 }, pageParams)
 
 var jobEndpoints = []endpoint{
@@ -133,7 +135,12 @@ func listJobs(ctx context.Context, s *Server, c *call, group string) (wire.JobLi
 	if err != nil {
 		return wire.JobList{}, err
 	}
-	return s.o.Backups.Jobs(ctx, group, JobFilter{
-		State: c.query.Get("state"), Kind: c.query.Get("kind"), Object: c.query.Get("object"), After: c.query.Get("after"), Limit: limit,
-	})
+	f := JobFilter{State: c.query.Get("state"), Kind: c.query.Get("kind"), Object: c.query.Get("object"), After: c.query.Get("after"), Limit: limit}
+	if f.Since, err = c.moment("since"); err != nil {
+		return wire.JobList{}, err
+	}
+	if f.Until, err = c.moment("until"); err != nil {
+		return wire.JobList{}, err
+	}
+	return s.o.Backups.Jobs(ctx, group, f)
 }

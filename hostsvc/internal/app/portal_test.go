@@ -2,6 +2,7 @@ package app
 
 import (
 	"crypto/tls"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -9,14 +10,17 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/html"
 
 	"mooring.dev/mooring/hostsvc/internal/api"
+	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
@@ -258,4 +262,44 @@ func TestAFormThatIsSentTwiceWorksOnce(t *testing.T) {
 		require.Contains(t, b.post("/account/tokens", "name", "robot", "days", "1").text, "mrg_")
 	}
 	assert.Equal(t, 1, strings.Count(root.get("/account/tokens").text, "robot</th>"))
+}
+
+// Each number of the overview leads to as many activities as it says.
+func TestNumbersOfTheOverviewLeadToTheirActivities(t *testing.T) {
+	s := newSite(t, httpsTable+twoVMs).start(t).ready(t)
+	root, owner := s.fill(t)
+	now := time.Now()
+	require.NoError(t, s.d.catalog.Jobs().Update(t.Context(), func(tx job.Tx) error {
+		n := 0
+		for _, group := range []string{"acme", "zzsecret"} {
+			tenant, err := s.admin(t).Tenant(t.Context(), group)
+			require.NoError(t, err)
+			for _, kind := range []string{"backup", "drill", "policy", "maintain"} {
+				for _, age := range []time.Duration{time.Minute, 23 * time.Hour, 25 * time.Hour, 6 * 24 * time.Hour, 8 * 24 * time.Hour} {
+					n++
+					state := []job.State{job.Done, job.Failed, job.Partial, job.Done, job.Canceled}[n%5]
+					end := now.Add(-age)
+					j := job.Job{ID: volspec.JobID(fmt.Sprint("test", n)), Group: volspec.VMGroupID(tenant.ID), Kind: kind, Object: "x", State: state, Priority: 3, Created: end.Add(-time.Hour), Begun: end.Add(-time.Hour), EndedAt: end}
+					if err := tx.PutJob(j); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		return nil
+	}))
+	number := regexp.MustCompile(`<a href="(/activities\?[^"]+)"><span class="badge[^>]*>.*?</svg>(\d+) `)
+	for name, b := range map[string]*tab{"root": root, "owner": owner} {
+		all := number.FindAllStringSubmatch(b.get("/").text, -1)
+		require.Greater(t, len(all), 4, "%s", name)
+		some := 0
+		for _, m := range all {
+			rows := strings.Count(b.get(html.UnescapeString(m[1])).text, "<tr data-job=")
+			assert.Equal(t, m[2], strconv.Itoa(rows), "%s: %s", name, m[1])
+			some += rows
+		}
+		assert.Positive(t, some)
+	}
+	days := "/activities?kind=work&period=days&from=" + now.AddDate(0, 0, -7).UTC().Format(time.DateOnly) + "&to=" + now.AddDate(0, 0, -5).UTC().Format(time.DateOnly)
+	assert.Equal(t, 2, strings.Count(owner.get(days).text, "<tr data-job="))
 }

@@ -14,6 +14,7 @@ import (
 // JobFilter selects jobs; zero fields select everything.
 type JobFilter struct {
 	State, Kind, Object, After string
+	Since, Until               time.Time // not ended before Since, asked for before Until
 	Limit                      int
 }
 
@@ -70,7 +71,10 @@ func (s *Service) presentJob(_ context.Context, j job.Job, group string) wire.Jo
 
 // Jobs lists those of one vmgroup, or with "" of all, newest first.
 func (s *Service) Jobs(ctx context.Context, group string, f JobFilter) (wire.JobList, error) {
-	q := job.Query{State: job.State(f.State), Kind: f.Kind, Object: f.Object, Limit: pageSize(f.Limit) + 1}
+	q := job.Query{State: job.State(f.State), Kind: f.Kind, Object: f.Object, Since: f.Since, To: f.Until, Limit: pageSize(f.Limit) + 1}
+	if f.Kind == "work" {
+		q.Kind, q.Work = "", true
+	}
 	if f.State == "open" {
 		q.State, q.Open = "", true
 	}

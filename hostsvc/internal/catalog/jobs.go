@@ -141,6 +141,12 @@ func (t *tx) Jobs(q job.Query) ([]job.Job, error) {
 	if !q.To.IsZero() {
 		add("created < ?", fromTime(q.To))
 	}
+	if !q.Since.IsZero() {
+		add("(ended = 0 OR ended >= ?)", fromTime(q.Since))
+	}
+	if q.Work {
+		add("kind NOT IN ('policy', 'maintain')")
+	}
 	if q.Last {
 		of, values := "", []any{q.Kind}
 		if q.Group != "" {

@@ -122,6 +122,8 @@ type Query struct {
 	BeforeID volspec.JobID
 	Last     bool      // of each object only the newest of Kind that has ended
 	From, To time.Time // created at From or later, before To
+	Since    time.Time // not ended before it
+	Work     bool      // without runs of policies, which their parts tell, and the service's own
 	Runs     bool      // without those that another job or the service itself began
 	// OldestFirst turns the order round; then there are no pages.
 	OldestFirst bool

@@ -56,7 +56,7 @@ func showHome(q *request) error {
 		return err
 	}
 	p := homePage{Dashboard: d, Days: chartOf(d.Days), Storage: storageOf(d.Storage), Rows: q.alarmRows(d.Alarms)}
-	p.Periods = []period{q.periodOf("Last 24 hours", d.Day), q.periodOf("Last 7 days", d.Week)}
+	p.Periods = []period{q.periodOf("Last 24 hours", periodDay, d.Day), q.periodOf("Last 7 days", periodWeek, d.Week)}
 	if q.caller.Admin {
 		return q.masterHome(p)
 	}
@@ -70,7 +70,7 @@ func showHome(q *request) error {
 	return q.render("home", "Overview", p)
 }
 
-func (q *request) periodOf(label string, r wire.Runs) period {
+func (q *request) periodOf(label, span string, r wire.Runs) period {
 	p := period{Label: label, Runs: r}
 	for _, part := range []struct {
 		n           int
@@ -81,7 +81,7 @@ func (q *request) periodOf(label string, r wire.Runs) period {
 		}
 		b := stateOf(part.state)
 		b.Label = digits(part.n) + " " + part.word
-		p.Results = append(p.Results, result{b, q.to("/activities", "state", part.state)})
+		p.Results = append(p.Results, result{b, q.to("/activities", "state", part.state, "kind", "work", "period", span)})
 	}
 	return p
 }

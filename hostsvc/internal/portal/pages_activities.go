@@ -40,13 +40,48 @@ func (q *request) about() string {
 type activitiesPage struct {
 	Jobs                []wire.Job
 	State, Kind, Object string
+	Period              string // "", periodDay, periodWeek or periodDays
+	From, To            string // days of periodDays
+	VMGroup             string // that the address names
 	Next                string
-	First, Group        bool
+	First, Group        bool // Group: the tenant is shown
 }
 
+// activitiesShown is how many activities one page has.
+const activitiesShown = 50
+
+// Spans of time that activities can be of.
+const (
+	periodDay  = "day"
+	periodWeek = "week"
+	periodDays = "days"
+)
+
+// span is the time of which a page shows what was going on. The last day and
+// the last week begin where those of the overview do.
+func (q *request) span(p activitiesPage) (since, until time.Time) {
+	switch p.Period {
+	case periodDay:
+		return quarter(time.Now().AddDate(0, 0, -1)), until
+	case periodWeek:
+		return quarter(time.Now().AddDate(0, 0, -7)), until
+	case periodDays:
+		since, _ = time.ParseInLocation(time.DateOnly, p.From, q.zone()) // what is no day bounds nothing
+		if day, err := time.ParseInLocation(time.DateOnly, p.To, q.zone()); err == nil {
+			until = day.AddDate(0, 0, 1)
+		}
+	}
+	return since, until
+}
+
+// quarter is the quarter of an hour of a time: by those the overview counts.
+func quarter(t time.Time) time.Time { return t.Truncate(15 * time.Minute) }
+
 func showActivities(q *request) error {
-	p := activitiesPage{State: q.text("state"), Kind: q.text("kind"), Object: q.text("object"), First: q.text("after") != "", Group: q.tenant() == ""}
-	query := hostclient.JobsQuery{State: p.State, Kind: p.Kind, Object: p.Object, After: q.text("after"), Limit: 50}
+	p := activitiesPage{State: q.text("state"), Kind: q.text("kind"), Object: q.text("object"), Period: q.text("period"), From: q.text("from"), To: q.text("to"),
+		VMGroup: q.text("vmgroup"), First: q.text("after") != "", Group: q.tenant() == ""}
+	query := hostclient.JobsQuery{State: p.State, Kind: p.Kind, Object: p.Object, After: q.text("after"), Limit: activitiesShown}
+	query.Since, query.Until = q.span(p)
 	var list wire.JobList
 	var err error
 	if g := q.group(); g != "" {

@@ -108,6 +108,12 @@ func jobLists(t *testing.T, b Backend) {
 			j.ID = volspec.JobID(fmt.Sprintf("j%02d", n))
 			j.Kind, j.Object = fmt.Sprint("k", n%3), fmt.Sprint("o", n%4)
 			j.Priority = 1 + n%5
+			if n%12 == 4 {
+				j.Kind = "policy"
+			}
+			if j.Ended() {
+				j.EndedAt = time.Unix(int64(1000+n/2), 0)
+			}
 			if n%4 == 0 {
 				j.Policy = "p"
 			}
@@ -134,6 +140,8 @@ func jobLists(t *testing.T, b Backend) {
 			"kind":   {job.Query{Kind: "k1"}, func(j job.Job) bool { return j.Kind == "k1" }},
 			"object": {job.Query{Object: "o1", Kind: "k2"}, func(j job.Job) bool { return j.Object == "o1" && j.Kind == "k2" }},
 			"policy": {job.Query{Policy: "p"}, func(j job.Job) bool { return j.Policy == "p" }},
+			"since":  {job.Query{Since: time.Unix(1007, 0)}, func(j job.Job) bool { return !j.Ended() || !j.EndedAt.Before(time.Unix(1007, 0)) }},
+			"work":   {job.Query{Work: true, Group: groupA}, func(j job.Job) bool { return j.Kind != "policy" && j.Group == groupA }},
 			"none":   {job.Query{Policy: "q"}, func(job.Job) bool { return false }},
 		} {
 			got, err := tx.Jobs(x.q)
