@@ -9,11 +9,15 @@ type confirm struct {
 	// Effects say what will happen, one sentence each.
 	Effects []string
 	Fields  map[string]string
+	Box     *box // nil: none
 	Button  string
 	Kind    string // of the button; "": danger
 	Type    string // a name that has to be typed, see confirmed; "" for none
 	Back    string
 }
+
+// box is what may be done as well.
+type box struct{ Name, Label, Hint string }
 
 // ask shows the question.
 func (q *request) ask(c confirm) error { return q.render("confirm", c.Title, c) }

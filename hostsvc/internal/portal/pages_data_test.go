@@ -349,6 +349,54 @@ func TestDownloadsAreNoPages(t *testing.T) {
 	assert.Equal(t, `attachment; filename=recovery-kit-db.txt`, a.Header().Get("Content-Disposition"))
 }
 
+// The kit has the credentials of its place only for who asks for them.
+func TestTheRecoveryKitWithAndWithoutCredentials(t *testing.T) {
+	w := newWorld(t, owner)
+	w.fillData("db")
+	var asked wire.KitOptions
+	w.answers["POST /vmgroups/acme/repositories/db/kit"] = took(t, &asked, wire.Kit{Text: "kit"})
+	page := w.get("/repositories/db/kit").Body.String()
+	checkPage(t, page)
+	assert.Contains(t, page, `name="credentials"`)
+	w.post("/repositories/db/kit", "credentials", "on")
+	assert.True(t, asked.Credentials)
+	asked = wire.KitOptions{Credentials: true}
+	w.post("/repositories/db/kit")
+	assert.False(t, asked.Credentials)
+
+	repo, _ := w.answers["GET /vmgroups/acme/repositories/db"].(wire.Repository)
+	repo.Location = wire.Location{Type: "directory", Path: "/srv/db"}
+	w.answers["GET /vmgroups/acme/repositories/db"] = repo
+	assert.NotContains(t, w.get("/repositories/db/kit").Body.String(), `name="credentials"`, "a folder has none")
+}
+
+// One disk of a VM comes back alone, to a new volume or into its VM.
+func TestRecoveryOfOneDisk(t *testing.T) {
+	w := newWorld(t, owner)
+	w.fillData("db")
+	var asked wire.RunRestore
+	w.answers["POST /vmgroups/acme/points/p4/restore"] = took(t, &asked, wire.Job{ID: "j9"})
+	page := w.get("/recover/p4").Body.String()
+	assert.Contains(t, page, `<option value="1">db (1 GiB)</option>`)
+	assert.NotContains(t, page, `<option value="2"`, "what the point does not hold is not offered")
+
+	page = w.post("/recover/p4", "how", "new", "disk", "1", "name", "data").Body.String()
+	checkPage(t, page)
+	assert.Contains(t, page, "A new volume data is made from disk db (1 GiB) of the point; VM db stays as it is.")
+	assert.Contains(t, page, `name="disk" value="1"`)
+	w.post("/recover/p4/begin", "how", "new", "disk", "1", "name", "data", "datastore", "fast")
+	assert.Equal(t, wire.RunRestore{Name: "data", Disk: "1", Options: map[string]string{"datastore": "fast"}}, asked)
+
+	page = w.post("/recover/p4", "how", "in-place", "disk", "1").Body.String()
+	checkPage(t, page)
+	assert.Contains(t, page, "Everything that was written to disk db (1 GiB) of VM db after")
+	assert.Contains(t, page, "Its other disks stay as they are.")
+	asked = wire.RunRestore{}
+	w.post("/recover/p4/begin", "how", "in-place", "disk", "1", "confirm", "db")
+	assert.Equal(t, wire.RunRestore{InPlace: true, Disk: "1"}, asked)
+	assert.Equal(t, http.StatusBadRequest, w.post("/recover/p4/begin", "how", "new", "disk", "2", "name", "x").Code)
+}
+
 // An action that fails leaves the boxes of the page's other forms as they are.
 func TestARefusedBackupLeavesTheSettingsOfTheVolume(t *testing.T) {
 	w := newWorld(t, owner)

@@ -62,6 +62,7 @@ type targetPage struct {
 	Whole      bool // a VM
 	InPlace    bool // may it go where it was
 	Datastores []option
+	Parts      []option // what of a VM can be brought back
 	Name       string
 }
 
@@ -77,6 +78,14 @@ func (q *request) target() (targetPage, error) {
 		name = before
 	}
 	p.Name = name + "-restored"
+	if p.Whole {
+		p.Parts = []option{{"", "The whole VM"}}
+		for _, d := range pt.Disks {
+			if d.Point != "" {
+				p.Parts = append(p.Parts, option{d.Key, d.Label + " (" + bytesText(d.SizeBytes) + ")"})
+			}
+		}
+	}
 	access, err := q.api.AccessRows(q.ctx(), q.tenant())
 	if err != nil {
 		return p, err
@@ -100,18 +109,24 @@ func showTarget(q *request) error {
 type reviewPage struct {
 	targetPage
 	How, NewName, Datastore string
+	Disk                    string // key of the only one that is brought back
 	Effects                 []string
 }
 
 // recovery reads the form of how to recover.
 func (q *request) recovery(p targetPage) wire.RunRestore {
 	r := wire.RunRestore{}
+	if p.Whole {
+		if r.Disk = q.text("disk"); r.Disk != "" && p.part(r.Disk) == "" {
+			q.note("disk", "The point does not hold this disk")
+		}
+	}
 	switch q.text("how") {
 	case "new":
 		if r.Name = q.text("name"); r.Name == "" {
 			q.note("name", "It needs a name")
 		}
-		if d := q.text("datastore"); p.Whole {
+		if d := q.text("datastore"); p.Whole && r.Disk == "" {
 			r.Datastore = d
 		} else if d != "" {
 			r.Options = map[string]string{"datastore": d}
@@ -152,11 +167,15 @@ func reviewAgain(q *request) error {
 }
 
 func (q *request) review(p targetPage, r wire.RunRestore) error {
-	out := reviewPage{targetPage: p, How: q.text("how"), NewName: r.Name, Datastore: q.text("datastore")}
+	out := reviewPage{targetPage: p, How: q.text("how"), NewName: r.Name, Datastore: q.text("datastore"), Disk: r.Disk}
 	out.Step = 3
 	what, name := "volume", p.Volume
 	if p.Whole {
 		what, name = "VM", p.Bare()
+	}
+	if !r.InPlace && r.Disk != "" {
+		out.Effects = []string{"A new volume " + r.Name + " is made from disk " + p.part(r.Disk) + " of the point; VM " + name + " stays as it is."}
+		return q.render("recover_review", "Recover "+p.Volume, out)
 	}
 	if !r.InPlace {
 		out.Effects = []string{"A new " + what + " " + r.Name + " is made from the point; " + what + " " + name + " stays as it is.", "It takes " + bytesText(p.SizeBytes) + " at most."}
@@ -170,7 +189,11 @@ func (q *request) review(p targetPage, r wire.RunRestore) error {
 		"The present content is kept as a snapshot, as far as the datastore can, until you remove it.",
 	}
 	if p.Whole {
-		out.Effects[1] = "The VM has to be powered off, and all of its disks that the point holds are replaced."
+		out.Effects[1] = "The VM has to be powered off, and all of its disks that the point holds are replaced. What they hold now is kept as files."
+		if r.Disk != "" {
+			out.Effects[0] = "Everything that was written to disk " + p.part(r.Disk) + " of VM " + name + " after " + p.Created.In(q.zone()).Format("2 January 2006, 15:04") + " is replaced."
+			out.Effects[1] = "The VM has to be powered off. Its other disks stay as they are. What the disk holds now is kept as a file."
+		}
 	} else {
 		out.Effects = append(out.Effects, "The volume must not be attached to a VM meanwhile.")
 	}
@@ -256,3 +279,14 @@ func sendTar(q *request) error {
 
 // Bare is the name that has to be typed before something is replaced.
 func (p targetPage) Bare() string { return strings.TrimPrefix(p.Volume, vmPrefix) }
+
+// part is what people call a disk of a VM by its key, "" if the point does not
+// hold it.
+func (p targetPage) part(key string) string {
+	for _, o := range p.Parts {
+		if o.Value == key && key != "" {
+			return o.Label
+		}
+	}
+	return ""
+}

@@ -187,8 +187,16 @@ func (q *request) repositoryCrumbs() []action {
 
 func askKit(q *request) error {
 	name := q.path("repository")
+	r, err := q.api.Repository(q.ctx(), q.tenant(), name)
+	if err != nil {
+		return err
+	}
+	var also *box
+	if r.Location.Type != "directory" {
+		also = &box{"credentials", "With the credentials of its place", "The kit alone is then enough to read the repository. Without them, whoever uses it needs credentials of the place as well."}
+	}
 	return q.ask(confirm{
-		Title: "Download the recovery kit of " + name, Crumbs: q.repositoryCrumbs(), Kind: "primary", Button: "Download recovery kit",
+		Box: also, Title: "Download the recovery kit of " + name, Crumbs: q.repositoryCrumbs(), Kind: "primary", Button: "Download recovery kit",
 		Text: "The kit opens the repository without this service: it is what you need when everything else is lost.",
 		Effects: []string{
 			"Whoever has it can read all recovery points of the repository: print it, or keep it in a safe place.",
