@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -34,6 +33,7 @@ const password = "correct horse battery"
 type peopleRig struct {
 	*rig
 	accounts *account.Service
+	tenancy  tenancy.Store
 	throttle *Throttle
 	url      string
 	tls      *tls.Config
@@ -44,6 +44,7 @@ type endless struct{ stubBackups }
 
 func (e endless) Job(ctx context.Context, group string, id volspec.JobID, waitMS int) (wire.Job, error) {
 	if waitMS > 0 {
+		_ = e.note(ctx, "wait", nobody)
 		<-ctx.Done()
 	}
 	return wire.Job{ID: id, State: "running"}, nil
@@ -64,7 +65,7 @@ func newPeopleAt(t *testing.T, pace Pace) *peopleRig {
 	}))
 	ring, err := keyring.Create(filepath.Join(dir, "key"))
 	require.NoError(t, err)
-	p := &peopleRig{throttle: NewThrottle(pace, time.Now), accounts: account.New(account.Options{
+	p := &peopleRig{throttle: NewThrottle(pace, time.Now), tenancy: cat.Tenancy(), accounts: account.New(account.Options{
 		Store: cat.Accounts(), Sealer: ring, Holds: PermissionsOf, Given: Permissions(), Cost: account.Cost{Memory: 64, Time: 1, Threads: 1},
 	})}
 	p.rig = newRig(t, func(o *Options) {
@@ -233,76 +234,6 @@ func TestWrongLogInsAnswerAlike(t *testing.T) {
 		}
 		assert.Equal(t, first, answer)
 	}
-}
-
-// What was opened before ends when its user loses its rights: requests, streams
-// and waits, in a session and with a token.
-func TestLiveSessionsEndWithTheirRights(t *testing.T) {
-	for name, end := range map[string]func(p *peopleRig) error{
-		"disabled": func(p *peopleRig) error {
-			_, err := p.accounts.UpdateUser(p.t.Context(), callerAdmin, "x", "tom", wire.UpdateUser{Enabled: new(false)})
-			return err
-		},
-		"removed": func(p *peopleRig) error { return p.accounts.RemoveUser(p.t.Context(), callerAdmin, "x", "tom") },
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := newPeople(t)
-			session := p.login("x", "tom")
-			k, err := session.CreateToken(t.Context(), wire.CreateToken{Name: "script"})
-			require.NoError(t, err)
-			token := p.client(k.Secret)
-
-			stream := p.open(t, "/vmgroups/x/jobs/1/events", k.Secret)
-			waits := make(chan error, 1)
-			go func() {
-				resp, body := p.send("GET", "/vmgroups/x/jobs/1?wait_ms=60000", "", "Authorization: Bearer "+k.Secret)
-				if resp.StatusCode != http.StatusForbidden {
-					waits <- assert.AnError
-					t.Error(resp.Status, body)
-				}
-				waits <- nil
-			}()
-			for _, c := range []*hostclient.Admin{session, token} {
-				_, err := c.Repositories(t.Context(), "")
-				require.NoError(t, err)
-			}
-			require.NoError(t, end(p))
-			for _, c := range []*hostclient.Admin{session, token} {
-				_, err := c.Repositories(t.Context(), "")
-				assert.Error(t, err)
-			}
-			assert.NoError(t, <-waits)
-			for line := range stream {
-				assert.Contains(t, line, "running")
-			}
-		})
-	}
-}
-
-// open reads the events of a stream until it ends; the first has come.
-func (p *peopleRig) open(t *testing.T, path, token string) <-chan string {
-	t.Helper()
-	tr := &http.Transport{TLSClientConfig: p.tls.Clone(), ForceAttemptHTTP2: true}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+wire.Prefix+path, http.NoBody)
-	require.NoError(t, err)
-	r.Header.Set("Authorization", "Bearer "+token)
-	resp, err := tr.RoundTrip(r)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusOK, resp.StatusCode)
-	in := bufio.NewScanner(resp.Body)
-	require.True(t, in.Scan())
-	lines := make(chan string)
-	go func() {
-		defer tr.CloseIdleConnections()
-		defer resp.Body.Close()
-		defer close(lines)
-		for in.Scan() {
-			if in.Text() != "" {
-				lines <- in.Text()
-			}
-		}
-	}()
-	return lines
 }
 
 func TestGeneratedPasswordsOpenNothingElse(t *testing.T) {
