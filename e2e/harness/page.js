@@ -38,6 +38,7 @@ const spot = (e) => {
 const deed = (name, text) => {
   const e = find(deeds, name, text);
   if (!e || e.disabled) return null;
+  window.mooringAim = e;
   const at = spot(e);
   const link = e.matches('a[href]') && !e.hash && !e.download && e.target !== '_blank';
   const sends = e.matches('button:not([type=button]):not([type=reset]), input[type=submit]') && e.form && e.getAttribute('formmethod') !== 'dialog';
@@ -69,3 +70,24 @@ const control = (name, value, text) => {
   e.dispatchEvent(new Event('change', { bubbles: true }));
   return {};
 };
+// aim chooses the form control of a name for the keyboard, and says what gives it
+// a value once it has the focus: text, Space, one of a group, or Down so many
+// times after Home.
+const aim = (name, value, text) => {
+  const e = find(controls, name, text);
+  if (!e || e.disabled) return null;
+  window.mooringAim = e;
+  if (e.matches('[type=radio]')) return { group: true };
+  if (e.matches('[type=checkbox]')) return { space: e.checked !== (value === 'true') };
+  if (!e.matches('select')) return { type: true };
+  const down = [...e.options].findIndex((o) => words(o.text).startsWith(value) || o.value === value);
+  return down < 0 ? null : { down };
+};
+// aimed tells whether the focus is there; of radio buttons with one name Tab
+// reaches one.
+const aimed = () => {
+  const e = document.activeElement, want = window.mooringAim;
+  return e === want || e?.type === 'radio' && want?.type === 'radio' && e.name === want.name;
+};
+// chosen tells whether that radio button is the one of its group.
+const chosen = () => window.mooringAim.checked;

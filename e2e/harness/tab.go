@@ -17,6 +17,7 @@ import (
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 )
 
@@ -33,6 +34,7 @@ type Tab struct {
 	ctx       context.Context //nolint:containedctx // this is how chromedp names a tab
 	base      string
 	downloads string
+	keyboard  bool // this person has no mouse
 
 	mu       sync.Mutex
 	problems []string
@@ -59,7 +61,10 @@ func (b *Browser) Tab(t testing.TB, base string) *Tab {
 		Behavior: browser.SetDownloadBehaviorBehaviorAllow, BrowserContextID: chromedp.FromContext(ctx).BrowserContextID, DownloadPath: p.downloads,
 	})
 	require.NoError(t, err)
-	p.Dress(Look{Width: wide})
+	// Several windows are walked through at the same time.
+	_, err = chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+	require.NoError(t, err)
+	p.Dress(Desk)
 	return p
 }
 
@@ -131,8 +136,8 @@ type place struct {
 	Type   bool // of a control: it has the focus and waits for text
 }
 
-// Press clicks the link or button of that name and waits for the page that
-// follows, if it leads to one.
+// Press clicks the link or button of that name, or reaches it by keyboard, and
+// waits for the page that follows, if it leads to one.
 func (p *Tab) Press(name string) {
 	p.t.Helper()
 	p.PressIn("", name)
@@ -149,7 +154,13 @@ func (p *Tab) PressIn(text, name string) {
 		}
 		return err
 	}))
+	if p.keyboard {
+		p.reach(name)
+	}
 	require.NoError(p.t, p.leave(func(ctx context.Context) error {
+		if p.keyboard {
+			return chromedp.Do(ctx, chromedp.KeyEvent(kb.Enter))
+		}
 		return chromedp.Do(ctx, chromedp.MouseClickXY(at.X, at.Y))
 	}, at.Leaves), "pressing %q", name)
 }
@@ -164,6 +175,10 @@ func (p *Tab) Fill(label, value string) {
 // FillIn is Fill in the smallest part of the page that has a text.
 func (p *Tab) FillIn(text, label, value string) {
 	p.t.Helper()
+	if p.keyboard {
+		p.write(text, label, value)
+		return
+	}
 	var at *place
 	require.NoError(p.t, Eventually(patience, func() (err error) {
 		at, err = ask[*place](p, "control(%s, %s, %s)", label, value, text)
@@ -188,6 +203,14 @@ func (p *Tab) Words() string {
 		return err.Error()
 	}
 	return text
+}
+
+// Status is the answer of the site to the page that is open.
+func (p *Tab) Status() int {
+	p.t.Helper()
+	status, err := eval[int](p, "performance.getEntriesByType('navigation')[0].responseStatus")
+	require.NoError(p.t, err)
+	return status
 }
 
 // Text is what the first element that a selector of CSS finds says.
@@ -236,7 +259,12 @@ func (p *Tab) Download(name string) []byte {
 	at, err := ask[*place](p, "deed(%s)", name)
 	require.NoError(p.t, err)
 	require.NotNil(p.t, at, "there is nothing called %q to press: %s", name, p.Words())
-	require.NoError(p.t, chromedp.Do(p.ctx, chromedp.MouseClickXY(at.X, at.Y)))
+	if p.keyboard {
+		p.reach(name)
+		require.NoError(p.t, chromedp.Do(p.ctx, chromedp.KeyEvent(kb.Enter)))
+	} else {
+		require.NoError(p.t, chromedp.Do(p.ctx, chromedp.MouseClickXY(at.X, at.Y)))
+	}
 	var content []byte
 	require.NoError(p.t, Eventually(patience, func() error {
 		files, err := filepath.Glob(filepath.Join(p.downloads, "*"))
@@ -254,16 +282,18 @@ func (p *Tab) Download(name string) []byte {
 // Dress sets the window's width and the theme.
 func (p *Tab) Dress(l Look) {
 	p.t.Helper()
-	theme := "light"
-	if l.Dark {
-		theme = "dark"
-	}
 	_, err := chromedp.Call(p.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
-		{Name: "prefers-color-scheme", Value: theme}, {Name: "prefers-reduced-motion", Value: "reduce"},
+		{Name: "prefers-color-scheme", Value: l.theme()}, {Name: "prefers-reduced-motion", Value: "reduce"},
 	}})
 	require.NoError(p.t, err)
-	_, err = chromedp.Call(p.ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
-		Width: l.Width, Height: tall, DeviceScaleFactor: 1,
+	p.size(l.Width)
+}
+
+// size sets the window's width.
+func (p *Tab) size(width int64) {
+	p.t.Helper()
+	_, err := chromedp.Call(p.ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+		Width: width, Height: tall, DeviceScaleFactor: 1,
 	})
 	require.NoError(p.t, err)
 }

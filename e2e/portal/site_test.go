@@ -118,6 +118,11 @@ func (s *site) tab(t *testing.T) *harness.Tab {
 func (s *site) logIn(t *testing.T, tenant, user, password string) *harness.Tab {
 	t.Helper()
 	p := s.tab(t)
+	logIn(p, tenant, user, password)
+	return p
+}
+
+func logIn(p *harness.Tab, tenant, user, password string) {
 	if tenant == "" {
 		p.Open("/login")
 	} else {
@@ -126,7 +131,6 @@ func (s *site) logIn(t *testing.T, tenant, user, password string) *harness.Tab {
 	p.Fill("User", user)
 	p.Fill("Password", password)
 	p.Press("Log in")
-	return p
 }
 
 // picture numbers the pictures of a story.
