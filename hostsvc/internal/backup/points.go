@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"mooring.dev/mooring/hostsvc/internal/repository"
 	"mooring.dev/mooring/pkg/crashpoint"
 	"mooring.dev/mooring/pkg/errkind"
@@ -112,7 +114,7 @@ func parseCursor(s string) (time.Time, volspec.PointID, error) {
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	at, id, ok := strings.Cut(string(b), " ")
 	ns, nerr := strconv.ParseInt(at, 10, 64)
-	if err != nil || nerr != nil || !ok || id == "" {
+	if err != nil || nerr != nil || !ok || uuid.Validate(id) != nil {
 		return time.Time{}, "", errkind.New(errkind.Invalid, "the cursor %.40q is not valid: use the next of the page before", s)
 	}
 	return time.Unix(0, ns).UTC(), volspec.PointID(id), nil

@@ -112,7 +112,7 @@ func (f ListFilter) records() (Filter, error) {
 		if err == nil {
 			err = json.Unmarshal(data, &out.After)
 		}
-		if err != nil {
+		if err != nil || out.After.ID == "" {
 			return out, errkind.New(errkind.Invalid, "the cursor %q is not one that a listing gave", f.After)
 		}
 	}
