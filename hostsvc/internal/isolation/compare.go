@@ -123,6 +123,7 @@ var moments = []struct {
 	{regexp.MustCompile(`[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9:]+)`), "TIME"},
 	{regexp.MustCompile(`<time [^>]*>[^<]*</time>`), "TIME"},
 	{regexp.MustCompile(`(?s)<figure class="line">.*?</figure>`), "LINE"}, // points by their time
+	{regexp.MustCompile(`name="once" value="[^"]*"`), "ONCE"},
 	{regexp.MustCompile(`<code id="secret[^>]*>[^<]*</code>`), "SECRET"},
 }
 

@@ -10,9 +10,13 @@ import (
 	"golang.org/x/net/html"
 )
 
-// csrf is the field of the portal's forms that proves where they come from. A
-// token needs no such proof.
-const csrf = "csrf"
+// The portal's forms prove by csrf where they come from, and say by once which
+// showing of a form was sent. A token needs no such proof, and every request
+// here is a form of its own.
+const (
+	csrf = "csrf"
+	once = "once"
+)
 
 // form is what a page lets its reader send, with what its fields hold before
 // anybody types. A link with parameters is one, too.
@@ -21,10 +25,8 @@ type form struct {
 	fields         url.Values // without a value: a box that is not ticked
 }
 
-// names are the fields that say something.
-func (f form) names() []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(f.fields)), func(n string) bool { return n == csrf })
-}
+// names are the fields.
+func (f form) names() []string { return slices.Sorted(maps.Keys(f.fields)) }
 
 // ask sends the form with word in some fields.
 func (f form) ask(into []string, word string) ask {
@@ -72,7 +74,7 @@ func read(page string) (forms []form, links []string, err error) {
 // take notes a field as a browser sends it.
 func (f form) take(n *html.Node) {
 	name, value := attr(n, "name"), attr(n, "value")
-	if name == "" {
+	if name == "" || name == csrf || name == once {
 		return
 	}
 	switch n.Data {
