@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -201,6 +202,43 @@ func TestEveryPageIsThereForWhomItIsAndForNobodyElse(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Whoever lacks the permission of a form changes nothing by sending it.
+func TestNoFormDoesMoreThanTheRoleMay(t *testing.T) {
+	all := maps.Clone(callers)
+	for _, role := range volspec.TenantRoles {
+		c := owner
+		c.Role = role
+		all[string(role)] = c
+	}
+	refused := 0
+	for _, rt := range portal.Routes() {
+		if rt.Method != http.MethodPost || rt.Who == "visitors" || rt.Who == "anybody" {
+			continue
+		}
+		for name, c := range all {
+			need, there := rt.Permission, rt.Who == "every user" || (rt.Who == "masters") == c.Admin
+			if rt.InTenant != "" && !c.Admin {
+				need = rt.InTenant
+			}
+			if there && (need == "" || slices.Contains(api.PermissionsOf(c), need)) && !c.Visitor {
+				continue
+			}
+			refused++
+			w := newWorld(t, c)
+			a := w.post(address(rt.Path))
+			want := http.StatusForbidden
+			if !there && !c.Visitor {
+				want = http.StatusNotFound
+			}
+			assert.Equal(t, want, a.Code, "%s as %s", rt.Path, name)
+			for _, asked := range w.asked {
+				assert.True(t, strings.HasPrefix(asked, "GET "), "%s as %s: %s", rt.Path, name, asked)
+			}
+		}
+	}
+	assert.Greater(t, refused, 200)
 }
 
 func TestNoFormOfAnotherSiteIsObeyed(t *testing.T) {
