@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"reflect"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/wire"
@@ -29,7 +32,7 @@ func readBody(w http.ResponseWriter, r *http.Request, t reflect.Type, strict boo
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxRequest))
 	if err != nil {
 		if big, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return nil, errkind.New(errkind.Invalid, "the request body is larger than %d KiB", big.Limit>>10)
+			return nil, &statusError{errkind.New(errkind.Invalid, "the request body is larger than %d KiB", big.Limit>>10), http.StatusRequestEntityTooLarge}
 		}
 		return nil, errkind.Wrap(errkind.Unavailable, err, "the request body did not arrive")
 	}
@@ -53,6 +56,63 @@ func decode(data []byte, into any, strict bool) error {
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return errkind.New(errkind.Invalid, "the request body is not valid: there is something after the JSON object")
+	}
+	if strict {
+		return checkPlain(data)
+	}
+	return nil
+}
+
+// checkPlain refuses what a person means otherwise than it is read: text that
+// is none, which would be replaced, and members that come twice, of which only
+// the last would count. Members are read whatever their case is.
+func checkPlain(data []byte) error {
+	if !utf8.Valid(data) {
+		return errkind.New(errkind.Invalid, "the request body is not valid: it is not UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	var open []map[string]bool // of objects the members so far, nil for lists
+	name := false              // the next token, if it is a string, names a member
+	for {
+		token, err := dec.Token()
+		if err != nil {
+			return nil //nolint:nilerr // the end: the body was decoded before
+		}
+		switch v := token.(type) {
+		case json.Delim:
+			switch v {
+			case '{':
+				open = append(open, map[string]bool{})
+			case '[':
+				open = append(open, nil)
+			default:
+				open = open[:len(open)-1]
+			}
+		case string:
+			if name {
+				folded := strings.ToLower(strings.ToUpper(v))
+				if members := open[len(open)-1]; members[folded] {
+					return errkind.New(errkind.Invalid, "the request body is not valid: field %q is there twice", clip(v))
+				} else {
+					members[folded] = true
+				}
+				name = false
+				continue
+			}
+		}
+		name = len(open) > 0 && open[len(open)-1] != nil
+	}
+}
+
+// checkMedia refuses bodies that say they are no JSON, as those of forms do
+// that another site could send.
+func checkMedia(h http.Header) error {
+	said := h.Get("Content-Type")
+	if said == "" {
+		return nil
+	}
+	if media, _, err := mime.ParseMediaType(said); err != nil || media != "application/json" {
+		return &statusError{errkind.New(errkind.Invalid, "a body of type %q is not understood: send application/json", clip(said)), http.StatusUnsupportedMediaType}
 	}
 	return nil
 }

@@ -27,6 +27,9 @@ var notLoggedIn = errkind.New(errkind.Denied, "you are not logged in, or your se
 func problemFor(ctx context.Context, c volspec.Caller, err error) wire.Problem {
 	kind := errkind.Of(err)
 	p := wire.Problem{Kind: string(kind), Status: kind.HTTPStatus(), Request: log.Request(ctx)}
+	if own, ok := errors.AsType[*statusError](err); ok {
+		p.Status = own.status
+	}
 	p.Title = http.StatusText(p.Status)
 	switch {
 	case kind == errkind.Internal:
@@ -40,6 +43,14 @@ func problemFor(ctx context.Context, c volspec.Caller, err error) wire.Problem {
 	}
 	return p
 }
+
+// statusError is an error for which HTTP has a word of its own.
+type statusError struct {
+	error
+	status int
+}
+
+func (e *statusError) Unwrap() error { return e.error }
 
 // isEnd reports an ended context that nobody put into words.
 func isEnd(err error) bool {

@@ -122,6 +122,11 @@ func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	var in any
 	if e.in != nil {
+		if c.Visitor || c.User != "" {
+			if err := checkMedia(r.Header); err != nil {
+				return nil, err
+			}
+		}
 		if in, err = readBody(w, r, e.in, strict(c)); err != nil {
 			return nil, err
 		}
