@@ -136,6 +136,7 @@ func (d *daemon) serve(ctx context.Context) error {
 		rungroup.Component{Name: "remembered answers", Run: d.answers.Run, Within: stopLimit},
 		rungroup.Component{Name: "transporter", Run: d.mover.Run, Within: stopLimit},
 		rungroup.Component{Name: "declared repositories", Run: d.places, Within: stopLimit},
+		rungroup.Component{Name: "isolation", Run: d.prover.run, Within: stopLimit},
 	)
 }
 

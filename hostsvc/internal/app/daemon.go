@@ -64,6 +64,7 @@ type daemon struct {
 	mover     *transporter.Service
 	web       web
 	providers *oidc.Service
+	prover    *prover
 	listeners *listeners
 	gate      gate
 	reloaded  chan struct{} // a configuration was applied: look at declared repositories
@@ -109,13 +110,14 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		return nil, errors.Join(err, c.Close())
 	}
 	d.accounts = d.buildAccounts(c)
+	d.prover = &prover{d: d, options: d.examination}
 	d.listeners = newListeners(api.New(api.Options{
 		Answers: d.answers,
 		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests, Accounts: d.accounts, Providers: d.providers, Audit: audit.New(c.AuditLog()), Notify: d.backups.told,
 		Allowances: d.tenants, Transporters: d.mover,
 		Overview:   d.backups.overview,
 		System:     &system{d: d, started: time.Now()},
-		Isolation:  (&prover{d: d, options: d.examination}).check,
+		Isolation:  d.prover.check,
 		Version:    o.Version,
 		DrainLimit: drainLimit,
 	}))

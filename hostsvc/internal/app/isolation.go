@@ -11,11 +11,13 @@ import (
 	"strings"
 	"sync"
 
+	"mooring.dev/mooring/config"
 	"mooring.dev/mooring/hostsvc/internal/api"
 	"mooring.dev/mooring/hostsvc/internal/isolation"
 	"mooring.dev/mooring/hostsvc/internal/portal"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/hostclient"
+	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
@@ -44,6 +46,23 @@ func (p *prover) check(ctx context.Context, c volspec.Caller) ([]wire.Finding, e
 		return nil, err
 	}
 	return r.Findings(), errkind.Wrap(errkind.Unavailable, os.RemoveAll(dir), "remove the repository of the check")
+}
+
+// run takes away at the start what a check left during which the service was
+// killed. In a catalog that several services share another may be in the middle
+// of one: there the next check does it.
+func (p *prover) run(ctx context.Context) error {
+	if p.d.config().Catalog.Driver != config.Postgres {
+		p.mu.Lock()
+		o := p.options(volspec.Caller{Admin: true, Role: volspec.MasterAdmin, Actor: "service"}, "")
+		err := isolation.Sweep(ctx, o.Admin)
+		p.mu.Unlock()
+		if err != nil && ctx.Err() == nil {
+			log.G(ctx).WithField(log.Err, err.Error()).Warn("tenants of a check of the isolation are left")
+		}
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // examination is what a check in the name of c works with.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -85,6 +86,19 @@ func TestTheDoctorProvesIsolation(t *testing.T) {
 	_, err = admin.Tenant(t.Context(), other)
 	assert.NoError(t, err)
 	assert.NoDirExists(t, s.d.config().Backup.CacheDir+"/isolation")
+
+	// The same at the next start.
+	_, err = admin.CreateTenant(t.Context(), wire.CreateTenant{CreateVMGroup: wire.CreateVMGroup{Name: killed, Description: "Made by mooring doctor isolation, which removes it. own"}})
+	require.NoError(t, err)
+	s.stop()
+	<-s.ended
+	s.start(t).ready(t)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		_, err := s.admin(t).Tenant(t.Context(), killed)
+		assert.Equal(c, errkind.NotFound, errkind.Of(err))
+	}, time.Minute, 50*time.Millisecond)
+	_, err = s.admin(t).Tenant(t.Context(), other)
+	assert.NoError(t, err)
 
 	p.mu.Lock()
 	defer p.mu.Unlock()

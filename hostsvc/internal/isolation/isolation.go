@@ -54,13 +54,13 @@ const maxLeaks = 50
 // check left that did not come to its end. Nothing of other tenants is touched.
 // Two checks at a time disturb each other.
 func Check(ctx context.Context, o Options) (r Result, err error) {
-	if err := sweep(ctx, o.Admin); err != nil {
+	if err := Sweep(ctx, o.Admin); err != nil {
 		return r, err
 	}
 	defer func() {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
 		defer cancel()
-		if left := sweep(clean, o.Admin); err == nil {
+		if left := Sweep(clean, o.Admin); err == nil {
 			err = left
 		}
 	}()

@@ -283,8 +283,9 @@ func (w *world) inventory(ctx context.Context) ([]string, error) {
 	return all, err
 }
 
-// sweep removes the tenants of every check, with all they have.
-func sweep(ctx context.Context, a *hostclient.Admin) error {
+// Sweep removes what a check left that was killed: its tenants, with all they
+// have. It disturbs a check that runs.
+func Sweep(ctx context.Context, a *hostclient.Admin) error {
 	for {
 		l, err := a.Tenants(ctx, hostclient.TenantQuery{Words: prefix, Limit: 100})
 		if err != nil {
