@@ -35,3 +35,6 @@ func Routes() []Route {
 
 // Attachment is the header of a download with a name.
 func Attachment(name string) string { return attachment(name) }
+
+// DurationText is how pages say how long something took.
+func DurationText(d time.Duration) string { return durationText(d) }

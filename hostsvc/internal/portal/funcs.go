@@ -229,7 +229,7 @@ func count(n any, word string, plural ...string) string {
 // durationText is a span of time in its one or two largest units.
 func durationText(d time.Duration) string {
 	for i, u := range spans {
-		if d < u.of && i < len(spans)-1 {
+		if d < u.of {
 			continue
 		}
 		n := d / u.of
@@ -241,7 +241,7 @@ func durationText(d time.Duration) string {
 		}
 		return text
 	}
-	return ""
+	return "under a second"
 }
 
 // roughly is a span of time in its largest unit.

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"mooring.dev/mooring/hostsvc/internal/portal"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
@@ -70,4 +71,13 @@ func TestNumbersAreShort(t *testing.T) {
 	assert.Contains(t, w.get("/account/sessions").Body.String(), ">2 minutes ago<")
 	w.answers["GET /vmgroups/acme/backup-usage"] = wire.BackupUsage{VMGroup: "acme", Stored: 8<<20 + 1000}
 	assert.Contains(t, w.get("/repositories").Body.String(), "8 MiB stored")
+}
+
+func TestHowLongSomethingTook(t *testing.T) {
+	for want, d := range map[string]time.Duration{
+		"under a second": 999 * time.Millisecond, "1 second": time.Second, "2 minutes 10 seconds": 130 * time.Second,
+		"3 hours": 3*time.Hour + time.Minute, "1 day 2 hours": 26 * time.Hour,
+	} {
+		assert.Equal(t, want, portal.DurationText(d))
+	}
 }
