@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -46,7 +48,8 @@ func (t *tool) backupPrune() *cobra.Command {
 		Short: "Remove recovery points that no policy keeps any more",
 		Long: `Applies the retention of policies now, which the service does by itself too, and
 lists every recovery point with what is done to it and why. The newest good point of
-a volume and held points are never removed.`,
+a volume and held points are never removed. Without a vmgroup it is for all that are
+enabled, and says which it leaves out.`,
 		Example: `  mooring backup prune Dev --dry-run
   mooring backup prune Dev --policy=nightly`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -72,14 +75,21 @@ a volume and held points are never removed.`,
 }
 
 func (t *tool) prune(cmd *cobra.Command, admin Admin, group string, body wire.Prune) error {
+	groups := []string{group}
+	if group == "" {
+		var err error
+		if groups, err = t.enabledGroups(cmd.Context(), admin); err != nil {
+			return err
+		}
+	}
 	all := wire.Pruned{Decisions: []wire.KeepDecision{}}
-	if err := inGroups(cmd.Context(), admin, group, func(g string) error {
+	for _, g := range groups {
 		p, err := admin.Prune(cmd.Context(), g, body)
+		if err != nil {
+			return err
+		}
 		all.Decisions = append(all.Decisions, p.Decisions...)
 		all.Removed += p.Removed
-		return err
-	}); err != nil {
-		return err
 	}
 	switch t.format {
 	case formatJSON, formatYAML:
@@ -100,4 +110,18 @@ func (t *tool) prune(cmd *cobra.Command, admin Admin, group string, body wire.Pr
 	}
 	t.talk("%s removed.", count(all.Removed, "recovery point"))
 	return nil
+}
+
+// enabledGroups are the vmgroups in which work can begin. It says which are
+// left out.
+func (t *tool) enabledGroups(ctx context.Context, a Admin) (found []string, err error) {
+	all, err := a.VMGroups(ctx)
+	for _, g := range all {
+		if g.State == wire.TenantEnabled {
+			found = append(found, g.Name)
+			continue
+		}
+		fmt.Fprintf(t.Err, "Vmgroup %s is %s: its recovery points stay as they are.\n", clean(g.Name, false), clean(g.State, false))
+	}
+	return found, err
 }

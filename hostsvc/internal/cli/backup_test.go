@@ -162,6 +162,7 @@ var policyLines = []string{
 var jobLines = []string{
 	"job ls",
 	"job ls Dev --state=failed --kind=backup --object=logs --limit=5 -o wide",
+	"job ls --since=2017-08-20 --until=2017-08-22T12:00:00Z -o name",
 	"job ls -o name",
 	"job inspect Dev/60000000-0000-4000-8000-000000000001",
 	"job inspect --vmgroup=Dev nothing",
@@ -197,6 +198,8 @@ var backupUsageLines = []string{
 	"backup prune --policy=nightly",
 	"backup policy create",
 	"job ls --limit=0",
+	"job ls --since=yesterday",
+	"job ls --until=-1h",
 	"job watch x",
 	"repository create main --type=directory",
 	"repository detach main",

@@ -75,15 +75,22 @@ func aJob() thingFlags { return thingFlags{noun: "job", form: "JOB"} }
 func (t *tool) jobList() *cobra.Command {
 	var group groupArg
 	var q hostclient.JobsQuery
+	var since, until string
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List jobs, newest first",
 		Example: `  mooring job ls --state=open
-  mooring job ls Dev --kind=backup --state=failed`,
+  mooring job ls Dev --kind=backup --state=failed --since=24h`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, err := group.get(cmd, args)
 			if err != nil {
+				return err
+			}
+			if q.Since, err = pastTime(cmd, "since", since); err != nil {
+				return err
+			}
+			if q.Until, err = pastTime(cmd, "until", until); err != nil {
 				return err
 			}
 			if limit < 1 {
@@ -105,6 +112,8 @@ func (t *tool) jobList() *cobra.Command {
 	f.StringVar(&q.State, "state", "", "only in `state` queued, running, open (queued or running), done, partial, failed or canceled")
 	f.StringVar(&q.Kind, "kind", "", "only of `kind` backup, verify, drill, restore, copy, policy (a run of a policy) or maintain")
 	f.StringVar(&q.Object, "object", "", "only on `object`")
+	f.StringVar(&since, "since", "", "only jobs that had not ended before `time`: a date, a time in RFC 3339, or a span such as 24h")
+	f.StringVar(&until, "until", "", "only jobs that were asked for before `time`")
 	f.IntVar(&limit, "limit", 100, "at most `number` jobs")
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{"queued", "running", "open", "done", "partial", "failed", "canceled"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"backup", "verify", "drill", "restore", "copy", "policy", "maintain", "vm-backup", "vm-restore"}, cobra.ShellCompDirectiveNoFileComp))
