@@ -208,10 +208,7 @@ func (t *tool) loginWithPassword(cmd *cobra.Command, s *stored, l loginFlags) er
 	if err == nil {
 		s.Token, s.TokenID, s.Expires = token.Secret, token.ID, token.Expires
 	}
-	// The session ends by itself, too.
-	if lerr := visit.Logout(context.WithoutCancel(cmd.Context())); lerr != nil && err == nil {
-		fmt.Fprintf(t.Err, "The session could not be ended: %s\n", clean(errkind.Text(lerr), false))
-	}
+	t.leave(cmd.Context(), visit)
 	return err
 }
 
@@ -223,7 +220,7 @@ func (t *tool) visit(cmd *cobra.Command, s *stored, password string) (Visit, err
 	if err == nil && session.NeedsCode {
 		visit.Close()
 		if !t.Interactive {
-			return nil, errkind.New(errkind.Denied, "the user %s has a second factor, and nobody can be asked for its code: make a token in the portal and give it with --token-file", s.User)
+			return nil, errkind.New(errkind.Denied, "the user %s has a second factor, and nobody can be asked for its code: run this in a terminal, or make a token in the portal, which `mooring login --token-file` takes", s.User)
 		}
 		if r.Code, err = t.line(cmd.Context(), "Code of the second factor: "); err == nil {
 			visit, session, err = t.Web.Login(cmd.Context(), s.Server, s.trust(), r)

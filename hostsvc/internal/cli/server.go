@@ -25,7 +25,9 @@ type Web interface {
 // Visit is an open session.
 type Visit interface {
 	ChangePassword(ctx context.Context, r wire.ChangePassword) error
+	Tokens(ctx context.Context) ([]wire.Token, error)
 	CreateToken(ctx context.Context, r wire.CreateToken) (wire.Token, error)
+	RemoveToken(ctx context.Context, id string) error
 	Logout(ctx context.Context) error
 	Close()
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +27,7 @@ type memWeb struct {
 
 	calls   []string
 	changed string
+	fail    error // of what is done in a session about tokens
 }
 
 var memPin = transport.Pin{7}
@@ -57,8 +59,19 @@ func (v memVisit) ChangePassword(_ context.Context, r wire.ChangePassword) error
 	return nil
 }
 
-func (v memVisit) CreateToken(context.Context, wire.CreateToken) (wire.Token, error) {
-	return wire.Token{ID: "t1", Secret: "mrt_secret", Expires: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)}, nil
+func (v memVisit) Tokens(context.Context) ([]wire.Token, error) {
+	v.calls = append(v.calls, "tokens")
+	return []wire.Token{{ID: "t1", Name: "nightly"}}, v.fail
+}
+
+func (v memVisit) CreateToken(_ context.Context, r wire.CreateToken) (wire.Token, error) {
+	v.calls = append(v.calls, fmt.Sprintf("create %s [%s] %d", r.Name, r.Scope, r.Days))
+	return wire.Token{ID: "t1", Name: r.Name, Secret: "mrt_secret", Expires: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)}, v.fail
+}
+
+func (v memVisit) RemoveToken(_ context.Context, id string) error {
+	v.calls = append(v.calls, "remove "+id)
+	return v.fail
 }
 
 func (v memVisit) Logout(context.Context) error {
