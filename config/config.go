@@ -128,12 +128,23 @@ type VMGroup struct {
 	GuestAccess bool     `toml:"guest_access,omitempty"`
 	GuestFiles  bool     `toml:"guest_files,omitempty"`
 
+	Allowance    *Allowance `toml:"allowance,omitempty"` // nil: as it was set otherwise
+	Transporters []string   `toml:"transporters"`        // nil: as they were bound otherwise
+
 	BackupTotalSize volspec.Size `toml:"backup_totalsize,omitzero"` // of all its repositories together
 	Repositories    []Repository `toml:"repository,omitempty"`
 	Policies        []Policy     `toml:"policy,omitempty"`
 
 	// File is the one that declares it; not a key.
 	File string `toml:"-"`
+}
+
+// Allowance is what of the pool is delegated to a declared vmgroup; what is nil
+// has no bound. Its storage is BackupTotalSize.
+type Allowance struct {
+	Sockets *int `toml:"sockets,omitempty"`
+	VMs     *int `toml:"vms,omitempty"`
+	Volumes *int `toml:"volumes,omitempty"`
 }
 
 // Contact is what a declared vmgroup says of itself.

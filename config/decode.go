@@ -100,6 +100,9 @@ func (d *decoder) value(path string, value any, v reflect.Value) {
 		d.wrongType(path, "a table", value)
 	case reflect.Slice:
 		d.list(path, value, v)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(path, value, v.Elem())
 	default:
 		panic("config: no rule for fields of type " + v.Type().String())
 	}

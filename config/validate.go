@@ -160,6 +160,7 @@ func (c *Config) checkVMGroups(p *Problems) {
 			c.knownDatastore(p, at+".default_datastore", g.DefaultDatastore)
 		}
 		granted = append(granted, c.checkFolders(p, at, g, granted)...)
+		checkDelegated(p, at, g)
 		if g.Name == volspec.DefaultGroup && len(g.VMs) > 0 {
 			p.add(at+".vms", "%s has no list of VMs, every VM without a vmgroup belongs to it: remove the key", volspec.DefaultGroup)
 			continue
@@ -175,6 +176,30 @@ func (c *Config) checkVMGroups(p *Problems) {
 			owners[vm] = g.Name
 		}
 		c.checkAccess(p, at, g.Access)
+	}
+}
+
+// checkDelegated checks the allowance of a vmgroup and the names of its
+// transporters. Which of these there are only the service knows.
+func checkDelegated(p *Problems, at string, g VMGroup) {
+	if g.Allowance != nil {
+		check := func(key string, n *int) {
+			if n != nil && *n < 0 {
+				p.add(at+".allowance."+key, "%d is not valid: write a number from 0, or remove the key for no bound", *n)
+			}
+		}
+		check("sockets", g.Allowance.Sockets)
+		check("vms", g.Allowance.VMs)
+		check("volumes", g.Allowance.Volumes)
+	}
+	for i, name := range g.Transporters {
+		at := fmt.Sprintf("%s.transporters[%d]", at, i)
+		if !transporterName.MatchString(name) {
+			p.add(at, "%q is not a name of a transporter: write one that `mooring transporter ls` lists, such as %s", clip(name), BuiltIn)
+		}
+		if slices.Contains(g.Transporters[:i], name) {
+			p.add(at, "transporter %q is there twice: remove one", clip(name))
+		}
 	}
 }
 

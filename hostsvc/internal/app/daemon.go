@@ -143,6 +143,7 @@ func (d *daemon) apply(ctx context.Context, cfg config.Config) error {
 		groups[i] = tenancy.Declared{
 			Name: g.Name, Description: g.Description, DefaultDatastore: g.DefaultDatastore, VMs: g.VMs, Folders: g.Folders, Source: g.File,
 			Contact: g.Contact(), Disabled: g.State == config.Disabled, GuestAccess: g.GuestAccess, GuestFiles: g.GuestFiles,
+			Allowance: declaredAllowance(g.Allowance), Transporters: g.Transporters,
 		}
 		for _, a := range g.Access {
 			groups[i].Access = append(groups[i].Access, volspec.Access{Datastore: a.Datastore, AllowCreate: a.AllowCreate, MaxSize: a.MaxSize, TotalSize: a.TotalSize})

@@ -48,3 +48,18 @@ func (d *daemon) newUser(ctx context.Context, c volspec.Caller, g volspec.VMGrou
 	}
 	return func(tx tenancy.Tx) (wire.User, error) { return put(tx.(account.Tx)) }, nil
 }
+
+// declaredAllowance is an allowance of the configuration. Its storage is applied
+// with the rest of what it says of backups.
+func declaredAllowance(a *config.Allowance) *volspec.Amounts {
+	if a == nil {
+		return nil
+	}
+	amount := func(n *int) int64 {
+		if n == nil {
+			return volspec.Unbounded
+		}
+		return int64(*n)
+	}
+	return &volspec.Amounts{Sockets: amount(a.Sockets), VMs: amount(a.VMs), Volumes: amount(a.Volumes), Storage: volspec.Unbounded}
+}

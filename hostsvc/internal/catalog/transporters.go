@@ -75,6 +75,11 @@ func (t *tx) Bindings(g volspec.VMGroupID) ([]transporter.Binding, error) {
 	return list(t, scanBinding, query+" ORDER BY b.transporter, g.name", args...)
 }
 
+func (t *tx) BoundByFile(g volspec.VMGroup) (bool, error) {
+	d, err := t.Details(g.ID)
+	return g.Source != "" && d.DeclaredTransporters, err
+}
+
 func (t *tx) Bind(g volspec.VMGroupID, names []string) error {
 	if _, err := t.group(g); err != nil {
 		return err

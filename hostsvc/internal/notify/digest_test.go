@@ -255,3 +255,12 @@ func TestDigestsThatCannotWorkAreRefused(t *testing.T) {
 		assert.ErrorContains(t, err, "digest", name)
 	}
 }
+
+func TestNobodyToTest(t *testing.T) {
+	d := newSite(t, nil).directory(t)
+	for _, vmgroup := range []string{"", "shop"} {
+		_, err := d.TestNotifications(t.Context(), chief, vmgroup)
+		assert.Equal(t, errkind.Invalid, errkind.Of(err))
+		assert.Equal(t, "there is nobody to notify: add an address or a webhook first", errkind.Text(err))
+	}
+}

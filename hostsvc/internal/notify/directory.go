@@ -352,7 +352,7 @@ func (d *Directory) test(ctx context.Context, vmgroup string) ([]Tested, error) 
 		out = append(d.o.Notifier.Test(ctx), out...)
 	}
 	if len(out) == 0 {
-		return nil, errkind.New(errkind.Unsupported, "there is nobody to notify: name an address or a webhook first")
+		return nil, errkind.New(errkind.Invalid, "there is nobody to notify: add an address or a webhook first")
 	}
 	return out, nil
 }

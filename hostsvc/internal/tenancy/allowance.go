@@ -119,6 +119,13 @@ func (s *Service) SetAllowance(ctx context.Context, c volspec.Caller, group stri
 			if desired.Storage != volspec.Delegated(have, g.ID).Storage {
 				return errkind.New(errkind.Denied, "vmgroup %s is declared in %s: set backup_totalsize there and reload", g.Name, g.Source)
 			}
+			d, err := tx.Details(g.ID)
+			if err != nil {
+				return err
+			}
+			if d.DeclaredAllowance && desired != volspec.Delegated(have, g.ID) {
+				return errkind.New(errkind.Denied, "the allowance of vmgroup %s is declared in %s: change it there and reload", g.Name, g.Source)
+			}
 		}
 		if err := s.delegate(tx, g, desired, at); err != nil {
 			return err

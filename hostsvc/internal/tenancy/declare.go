@@ -5,9 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
-	"strings"
 
-	"github.com/BurntSushi/toml"
 	"github.com/google/uuid"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
@@ -30,6 +28,8 @@ type Declared struct {
 	GuestAccess      bool
 	GuestFiles       bool
 	Disabled         bool
+	Allowance        *volspec.Amounts // without its storage; nil: as it is
+	Transporters     []string         // nil: as they are
 	Source           string
 }
 
@@ -52,9 +52,13 @@ func (s *Service) Apply(ctx context.Context, source string, groups []Declared) e
 	if err != nil {
 		return err
 	}
+	var at placement
+	if slices.ContainsFunc(wanted, func(d declaration) bool { return d.Allowance != nil }) {
+		at = s.places(ctx)
+	}
 	var changed []string
 	err = s.o.Store.Update(ctx, func(tx Tx) error {
-		p := applier{tx: tx, groups: map[string]volspec.VMGroup{}, ours: map[volspec.VMGroupID]bool{}, changed: map[string]string{}}
+		p := applier{s: s, at: at, tx: tx, groups: map[string]volspec.VMGroup{}, ours: map[volspec.VMGroupID]bool{}, changed: map[string]string{}}
 		if err := p.apply(wanted); err != nil {
 			return err
 		}
@@ -156,6 +160,8 @@ func (s *Service) checkOne(ctx context.Context, g Declared, inventory []hypervis
 
 // applier is one run of Apply in its transaction.
 type applier struct {
+	s       *Service
+	at      placement
 	tx      Tx
 	groups  map[string]volspec.VMGroup
 	ours    map[volspec.VMGroupID]bool // declared now or until now: VMs may move between them
@@ -181,7 +187,7 @@ func (p applier) apply(wanted []declaration) error {
 			return err
 		}
 	}
-	steps := []func(declaration) error{p.putGroup, p.putDetails, p.dropMembers, p.addMembers, p.dropFolders, p.addFolders, p.putRows}
+	steps := []func(declaration) error{p.putGroup, p.putDetails, p.dropMembers, p.addMembers, p.dropFolders, p.addFolders, p.putRows, p.lessen, p.delegate, p.bind}
 	for _, step := range steps {
 		for _, d := range wanted {
 			if err := step(d); err != nil {
@@ -227,7 +233,10 @@ func (p applier) putDetails(d declaration) error {
 	if err != nil {
 		return err
 	}
-	want := Details{Profile: tidy(wire.Profile(d.Contact)), GuestAccess: d.GuestAccess, GuestFiles: d.GuestFiles}
+	want := Details{
+		Profile: tidy(wire.Profile(d.Contact)), GuestAccess: d.GuestAccess, GuestFiles: d.GuestFiles,
+		DeclaredAllowance: d.Allowance != nil, DeclaredTransporters: d.Transporters != nil,
+	}
 	have.Profile = tidy(have.Profile)
 	if reflect.DeepEqual(have, want) {
 		return nil
@@ -303,64 +312,4 @@ func (p applier) putRows(d declaration) error {
 		}
 	}
 	return nil
-}
-
-// The keys of a vmgroup in a configuration file.
-type (
-	exported struct {
-		Groups []exportedGroup `toml:"vmgroup"`
-	}
-	exportedGroup struct {
-		Name             string           `toml:"name"`
-		Description      string           `toml:"description,omitempty"`
-		DefaultDatastore string           `toml:"default_datastore,omitempty"`
-		VMs              []string         `toml:"vms,omitempty"`
-		Folders          []volspec.Folder `toml:"vm_folders,omitempty"`
-		Email            string           `toml:"email,omitempty"`
-		Phone            string           `toml:"phone,omitempty"`
-		Website          string           `toml:"website,omitempty"`
-		Address          string           `toml:"address,omitempty"`
-		Labels           []string         `toml:"labels,omitempty"`
-		State            string           `toml:"state,omitempty"`
-		GuestAccess      bool             `toml:"guest_access,omitempty"`
-		GuestFiles       bool             `toml:"guest_files,omitempty"`
-		Access           []exportedAccess `toml:"access,omitempty"`
-	}
-	exportedAccess struct {
-		Datastore   string       `toml:"datastore"`
-		AllowCreate bool         `toml:"allow_create"`
-		MaxSize     volspec.Size `toml:"volume_maxsize,omitzero"`
-		TotalSize   volspec.Size `toml:"volume_totalsize,omitzero"`
-	}
-)
-
-// Export is a vmgroup as a configuration file declares it.
-func (s *Service) Export(ctx context.Context, name string) (string, error) {
-	v, err := s.Get(ctx, name)
-	if err != nil {
-		return "", err
-	}
-	t, err := s.Tenant(ctx, name)
-	if err != nil {
-		return "", err
-	}
-	g := exportedGroup{
-		Name: v.Name, Description: v.Description, DefaultDatastore: v.DefaultDatastore, Folders: v.Folders,
-		Email: t.Profile.Email, Phone: t.Profile.Phone, Website: t.Profile.Website, Address: t.Profile.Address, Labels: t.Profile.Labels,
-		GuestAccess: t.GuestAccess, GuestFiles: t.GuestFiles,
-	}
-	if t.State != wire.TenantEnabled {
-		g.State = wire.TenantDisabled
-	}
-	for _, vm := range v.VMs {
-		g.VMs = append(g.VMs, vm.Name)
-	}
-	for _, a := range v.Access {
-		g.Access = append(g.Access, exportedAccess{a.Datastore, a.AllowCreate, a.MaxSize, a.TotalSize})
-	}
-	var b strings.Builder
-	if err := toml.NewEncoder(&b).Encode(exported{[]exportedGroup{g}}); err != nil {
-		return "", errkind.Wrap(errkind.Internal, err, "export vmgroup %s", name)
-	}
-	return b.String(), nil
 }

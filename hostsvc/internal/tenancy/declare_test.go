@@ -178,6 +178,8 @@ func TestExport(t *testing.T) {
 	require.NoError(t, w.AddAccess(ctx, root, "dev", wire.SetAccess{Datastore: "datastore3", AllowCreate: p(true), DefaultDatastore: true, MaxSize: p(1536 * volspec.MiB), TotalSize: p(20 * gib)}))
 	require.NoError(t, w.AddAccess(ctx, root, "dev", wire.SetAccess{Datastore: "_ALL_DS"}))
 	require.NoError(t, w.AddFolder(ctx, root, "dev", "tenants/acme"))
+	_, err = w.SetAllowance(ctx, root, "dev", wire.Amounts{Sockets: n(4), VMs: n(0), Storage: n(int64(3 * gib))})
+	require.NoError(t, err)
 	text, err := w.Export(ctx, "dev")
 	require.NoError(t, err)
 	assert.Equal(t, `[[vmgroup]]
@@ -186,6 +188,11 @@ func TestExport(t *testing.T) {
   default_datastore = "datastore3"
   vms = ["Photon1", "Photon2"]
   vm_folders = ["/DC0/vm/tenants/acme"]
+  transporters = ["built-in"]
+  backup_totalsize = "3gb"
+  [vmgroup.allowance]
+    sockets = 4
+    vms = 0
 
   [[vmgroup.access]]
     datastore = "_ALL_DS"
@@ -205,6 +212,8 @@ func TestExport(t *testing.T) {
 			DefaultDatastore  string `toml:"default_datastore"`
 			VMs               []string
 			Folders           []string `toml:"vm_folders"`
+			Transporters      []string
+			Allowance         struct{ Sockets, VMs int64 }
 			Access            []struct {
 				Datastore   string
 				AllowCreate bool         `toml:"allow_create"`
@@ -217,14 +226,20 @@ func TestExport(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, file.VMGroup, 1)
 	g := file.VMGroup[0]
-	d := tenancy.Declared{Name: g.Name, Description: g.Description, DefaultDatastore: g.DefaultDatastore, VMs: g.VMs, Folders: g.Folders}
+	d := tenancy.Declared{Name: g.Name, Description: g.Description, DefaultDatastore: g.DefaultDatastore, VMs: g.VMs, Folders: g.Folders, Transporters: g.Transporters,
+		Allowance: &volspec.Amounts{Sockets: g.Allowance.Sockets, VMs: g.Allowance.VMs, Volumes: volspec.Unbounded},
+	}
 	for _, a := range g.Access {
 		d.Access = append(d.Access, volspec.Access{Datastore: a.Datastore, AllowCreate: a.AllowCreate, MaxSize: a.MaxSize, TotalSize: a.TotalSize})
 	}
-	before := w.get("dev")
+	before, allowance := w.get("dev"), w.allowance("dev")
 	require.NoError(t, w.Apply(ctx, "f", []tenancy.Declared{d}))
 	before.Source = "f"
 	assert.Equal(t, before, w.get("dev"))
+	assert.Equal(t, allowance, w.allowance("dev"))
+	again, err := w.Export(ctx, "dev")
+	require.NoError(t, err)
+	assert.Equal(t, text, again)
 
 	_, err = w.Export(ctx, "none")
 	refused(t, err, errkind.NotFound, "Vmgroup none does not exist")

@@ -116,6 +116,10 @@ func (t faultTx) Details(g volspec.VMGroupID) (tenancy.Details, error) {
 func (t faultTx) PutDetails(g volspec.VMGroupID, d tenancy.Details) error {
 	return write(t.f, func() error { return t.Tx.PutDetails(g, d) })
 }
+func (t faultTx) Bound(g volspec.VMGroupID) ([]string, error) {
+	return read(t.f, func() ([]string, error) { return t.Tx.Bound(g) })
+}
+func (t faultTx) TransporterNames() ([]string, error) { return read(t.f, t.Tx.TransporterNames) }
 func (t faultTx) Bind(g volspec.VMGroupID, names []string) error {
 	return write(t.f, func() error { return t.Tx.Bind(g, names) })
 }
@@ -190,7 +194,10 @@ func TestFailingCatalog(t *testing.T) {
 			return s.RemoveFolder(ctx, root, "g", "tenants/acme")
 		},
 		"apply": func(ctx context.Context, s *tenancy.Service) error {
-			return s.Apply(ctx, file, []tenancy.Declared{{Name: "g", VMs: []string{"Photon2", "Photon3"}, DefaultDatastore: "datastore1"}, {Name: "new", VMs: []string{"Photon4"}, Folders: []string{"tenants/acme"}}})
+			return s.Apply(ctx, file, []tenancy.Declared{{
+				Name: "g", VMs: []string{"Photon2", "Photon3"}, DefaultDatastore: "datastore1",
+				Allowance: &volspec.Amounts{Sockets: 1, VMs: 2, Volumes: 3}, Transporters: []string{},
+			}, {Name: "new", VMs: []string{"Photon4"}, Folders: []string{"tenants/acme"}}})
 		},
 		"default": func(ctx context.Context, s *tenancy.Service) error { return s.EnsureDefault(ctx, true) },
 		"restore": func(ctx context.Context, s *tenancy.Service) error {

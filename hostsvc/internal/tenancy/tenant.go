@@ -17,7 +17,12 @@ type Details struct {
 	GuestAccess bool         `json:"guest_access,omitempty"`
 	GuestFiles  bool         `json:"guest_files,omitempty"`
 	WithData    bool         `json:"with_data,omitempty"` // of a deleted one: its volumes go too
-	Deleted     time.Time    `json:"-"`                   // when; zero while it is not
+	// What the file says that declares it; of one that none declares they mean
+	// nothing.
+	DeclaredAllowance    bool `json:"declared_allowance,omitempty"`
+	DeclaredTransporters bool `json:"declared_transporters,omitempty"`
+
+	Deleted time.Time `json:"-"` // when; zero while it is not
 }
 
 // Facts are counts of what belongs to a vmgroup.

@@ -100,16 +100,16 @@ func makeGroup(tx Tx, g volspec.VMGroup, vms []volspec.Member) error {
 	return join(tx, g, vms)
 }
 
-// bind lets these transporters work for a new vmgroup, and no others.
+// bind lets these transporters work for a vmgroup, and no others.
 func bind(tx Tx, g volspec.VMGroup, names []string) error {
+	known, err := tx.TransporterNames()
+	if err != nil {
+		return err
+	}
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	for _, name := range names {
-		known, err := tx.HasTransporter(name)
-		if err == nil && !known {
-			err = errkind.New(errkind.NotFound, "transporter %s does not exist: see `mooring transporter ls`", name)
-		}
-		if err != nil {
-			return err
+		if !slices.Contains(known, name) {
+			return errkind.New(errkind.NotFound, "transporter %s does not exist: there are %s, see `mooring transporter ls`", name, shortened(known))
 		}
 	}
 	return tx.Bind(g.ID, names)

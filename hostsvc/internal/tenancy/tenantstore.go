@@ -22,7 +22,9 @@ type TenantTx interface {
 	// Deleted lists the vmgroups that were deleted until then, and those deleted
 	// ones whose removal has begun, by name.
 	Deleted(until time.Time) ([]volspec.VMGroup, error)
-	HasTransporter(name string) (bool, error)
+	TransporterNames() ([]string, error) // sorted
+	// Bound are the transporters that a vmgroup is bound to, sorted.
+	Bound(g volspec.VMGroupID) ([]string, error)
 	// Bind binds a vmgroup to these transporters and no others.
 	Bind(g volspec.VMGroupID, names []string) error
 }

@@ -173,7 +173,8 @@ func (s *Service) Remove(ctx context.Context, c volspec.Caller, name string) err
 }
 
 // Set binds a vmgroup to transporters, these and no others, and tells of them.
-// Without any its jobs wait. Jobs that run go on where they are.
+// Without any its jobs wait. Jobs that run go on where they are. What a
+// configuration file declares is changed there only: denied.
 func (s *Service) Set(ctx context.Context, c volspec.Caller, group string, names []string) (out []wire.Transporter, err error) {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	err = s.verb(ctx, line(ctx, c, group, "transporter bind", strings.Join(names, " ")), func(tx Tx) error {
@@ -185,6 +186,13 @@ func (s *Service) Set(ctx context.Context, c volspec.Caller, group string, names
 			if _, err := transporter(tx, name); err != nil {
 				return err
 			}
+		}
+		declared, err := tx.BoundByFile(g)
+		if err == nil && declared {
+			err = errkind.New(errkind.Denied, "the transporters of vmgroup %s are declared in %s: change them there and reload", g.Name, g.Source)
+		}
+		if err != nil {
+			return err
 		}
 		if err := tx.Bind(g.ID, names); err != nil {
 			return err

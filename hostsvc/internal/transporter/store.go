@@ -67,6 +67,9 @@ type Tx interface {
 	// Bindings lists those of a vmgroup, or with "" all, by transporter and name of
 	// the vmgroup.
 	Bindings(g volspec.VMGroupID) ([]Binding, error)
+	// BoundByFile tells whether a configuration file says which transporters a
+	// vmgroup has.
+	BoundByFile(g volspec.VMGroup) (bool, error)
 	// Bind binds a vmgroup to these transporters and no others.
 	Bind(g volspec.VMGroupID, names []string) error
 	RunningJobs() ([]Running, error)
