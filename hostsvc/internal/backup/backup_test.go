@@ -93,6 +93,8 @@ func everyStepFails(t *testing.T, tracks bool, kept int) {
 		jobs, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{Volumes: []string{"db"}, Repository: "main"})
 		if err != nil {
 			assert.ErrorContains(t, err, "injected")
+			p.disarm()
+			proc.idle(t)
 			continue
 		}
 		j := proc.finish(t, jobs[0].ID)

@@ -53,6 +53,8 @@ func TestVMCopyAndDrillKilled(t *testing.T) {
 			wj, err := proc.CopyPoint(t.Context(), admin, "Dev", point, wire.RunCopy{Repository: "far"})
 			if err != nil {
 				assert.ErrorContains(t, err, "injected")
+				p.disarm()
+				proc.idle(t)
 				continue
 			}
 			j := proc.finish(t, wj.ID)

@@ -33,6 +33,8 @@ func TestEveryStepOfAVMFails(t *testing.T) {
 		jobs, err := proc.Backup(t.Context(), admin, "Dev", wire.RunBackup{VMs: []string{"web"}, Repository: "main"})
 		if err != nil {
 			assert.ErrorContains(t, err, "injected")
+			p.disarm()
+			proc.idle(t)
 			continue
 		}
 		j := proc.finish(t, jobs[0].ID)

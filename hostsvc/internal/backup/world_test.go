@@ -123,6 +123,16 @@ func (p *process) finish(t testing.TB, id volspec.JobID) job.Job {
 	return j
 }
 
+// idle waits for the end of all jobs: one whose answer was lost is done, too.
+func (p *process) idle(t testing.TB) {
+	t.Helper()
+	open, err := p.queue.List(context.Background(), job.Query{Open: true, Limit: 100})
+	require.NoError(t, err)
+	for _, j := range open {
+		p.finish(t, j.ID)
+	}
+}
+
 func (p *process) run(t testing.TB, volume string) job.Job {
 	t.Helper()
 	jobs, err := p.Backup(t.Context(), admin, "Dev", wire.RunBackup{Volumes: []string{volume}, Repository: "main"})
