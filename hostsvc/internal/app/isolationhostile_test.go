@@ -2,6 +2,7 @@ package app
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"io"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // Whatever is sent to the channel for people, it is refused in order and the
@@ -44,10 +47,23 @@ func TestHostileRequestsOverTLS(t *testing.T) {
 		"NUL":                        {get("/api/v1/vmgroups/%00"), []int{401, 404}},
 		"dots in a page":             {get("/static/%2e%2e%2f%2e%2e%2fetc%2fpasswd"), []int{303, 404}},
 		"absolute form":              {get("http://127.0.0.1:1/api/v1/status"), []int{401, 404}},
-		"TRACE":                      {"TRACE / HTTP/1.1\r\nHost: x\r\nCookie: __Host-mooring=secret\r\n\r\n", []int{303, 403, 404, 405}},
-		"CONNECT":                    {"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:22\r\n\r\n", []int{303, 400, 403, 404, 405}},
+		"absolute form of a page":    {get("http://evil.example/jobs"), []int{303}},
+		"another host":               {strings.Replace(get("/jobs"), "Host: x", "Host: evil.example", 1), []int{303}},
+		"another host of the API":    {strings.Replace(get("/api/v1/status"), "Host: x", "Host: evil.example", 1), []int{401}},
+		"no host":                    {"GET / HTTP/1.1\r\n\r\n", []int{400}},
+		"two hosts":                  {get("/", "Host: evil.example\r\n"), []int{400}},
+		"two slashes at a page":      {get("//evil.example/jobs"), []int{301, 307}},
+		"escaped slashes at a page":  {get("/%2fevil.example/jobs"), []int{301, 303, 307, 404}},
+		"dots at a page":             {get("/jobs/%2e%2e/%2e%2e/etc/passwd"), []int{301, 303, 307, 404}},
+		"a page behind the API":      {get("/api/../jobs"), []int{401, 404}},
+		"the API behind a page":      {get("/jobs/../api/v1/status"), []int{301, 303, 307, 404}},
+		"a cookie that is too large": {get("/", "Cookie: __Host-mooring="+strings.Repeat("a", 60_000)+"\r\n"), []int{431}},
+		"TRACE":                      {"TRACE / HTTP/1.1\r\nHost: x\r\nCookie: __Host-mooring=secret\r\n\r\n", []int{405}},
+		"TRACE of the API":           {"TRACE /api/v1/session HTTP/1.1\r\nHost: x\r\nCookie: __Host-mooring=secret\r\n\r\n", []int{401}},
+		"CONNECT":                    {"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:22\r\n\r\n", []int{405}},
 		"websocket":                  {get("/", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: YWJjZGVmZ2hpamtsbW5vcA==\r\n"), []int{200, 303}},
 		"two proofs":                 {get("/api/v1/session", "Cookie: __Host-mooring=a\r\n", "Authorization: Bearer b\r\n"), []int{400}},
+		"two cookies at a page":      {get("/jobs", "Cookie: __Host-mooring=a; __Host-mooring=b\r\n"), []int{400}},
 		"two cookies":                {get("/api/v1/session", "Cookie: __Host-mooring=a; __Host-mooring=b\r\n"), []int{400}},
 		"a long token":               {get("/api/v1/session", "Authorization: Bearer "+strings.Repeat("m", 20_000)+"\r\n"), []int{401, 403}},
 		"length and chunks at once":  {"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", []int{400}},
@@ -67,7 +83,39 @@ func TestHostileRequestsOverTLS(t *testing.T) {
 			assert.NotContains(t, string(body), "<script>alert", "markup comes back as text")
 			assert.NotContains(t, string(body), "root:")
 			assert.NotContains(t, string(body), "secret")
+			if to := resp.Header.Get("Location"); to != "" {
+				assert.Regexp(t, "^/([^/\\\\]|$)", to, "no redirect leads elsewhere")
+			}
 		})
+	}
+	resp, _ := s.get(t, s.browser(t), "/healthz")
+	assert.Equal(t, http.StatusOK, resp.StatusCode)
+}
+
+// Requests that are taken back at once are work for nobody else.
+func TestRequestsTakenBack(t *testing.T) {
+	s := newSite(t, httpsTable+twoVMs).start(t).ready(t)
+	conn := s.dial(t, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{http2.NextProtoTLS}})
+	require.NoError(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
+	_, err := io.WriteString(conn, http2.ClientPreface)
+	require.NoError(t, err)
+	framer := http2.NewFramer(conn, conn)
+	require.NoError(t, framer.WriteSettings())
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	for i := range 500 {
+		block.Reset()
+		for _, h := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "x"}, {":path", "/login"}} {
+			require.NoError(t, enc.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]}))
+		}
+		id := uint32(2*i + 1)
+		err = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
+		if err == nil {
+			err = framer.WriteRSTStream(id, http2.ErrCodeCancel)
+		}
+		if err != nil {
+			break // the service may have had enough
+		}
 	}
 	resp, _ := s.get(t, s.browser(t), "/healthz")
 	assert.Equal(t, http.StatusOK, resp.StatusCode)

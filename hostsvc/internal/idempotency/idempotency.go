@@ -5,6 +5,7 @@ package idempotency
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"mooring.dev/mooring/pkg/errkind"
@@ -79,6 +80,9 @@ const maxKey = 255
 func (k *Keys) Begin(ctx context.Context, caller, key, request string) (answer []byte, done bool, err error) {
 	if len(key) > maxKey {
 		return nil, false, errkind.New(errkind.Invalid, "the idempotency key is longer than %d characters: use a shorter one, such as a UUID", maxKey)
+	}
+	if strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return nil, false, errkind.New(errkind.Invalid, "the idempotency key has characters other than those of ASCII that can be printed: use a UUID, for instance")
 	}
 	now := k.o.Now()
 	var found Record

@@ -3,6 +3,7 @@ package idempotency_test
 import (
 	"errors"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -23,7 +24,8 @@ type world struct {
 	now     time.Time
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
+	t.Helper()
 	dir := t.TempDir()
 	c, err := catalog.Open(t.Context(), catalog.Options{Driver: catalog.SQLite, Path: filepath.Join(dir, "catalog.db")})
 	require.NoError(t, err)
@@ -109,4 +111,28 @@ func TestOnlyOneOfManyBegins(t *testing.T) {
 	}
 	all.Wait()
 	assert.EqualValues(t, 1, first.Load())
+}
+
+// A key is taken once, by whoever comes first, or refused in words.
+func FuzzKeys(f *testing.F) {
+	for _, key := range []string{"", "k", "8e03978e-40d5-43dd-bc93-6894a57f9324", "a b", "a\x00b", "\xff", "\u00e4", strings.Repeat("k", 256)} {
+		f.Add(key)
+	}
+	w := newWorld(f)
+	f.Fuzz(func(t *testing.T, key string) {
+		_, done, err := w.Begin(t.Context(), "u1", key, "r")
+		if err != nil {
+			assert.Equal(t, errkind.Invalid, errkind.Of(err), "%v", err)
+			return
+		}
+		require.False(t, done)
+		require.NoError(t, w.Finish(t.Context(), "u1", key, "r", []byte(key)))
+		answer, done, err := w.Begin(t.Context(), "u1", key, "r")
+		require.NoError(t, err)
+		assert.True(t, done)
+		assert.Equal(t, key, string(answer))
+		_, _, err = w.Begin(t.Context(), "u1", key, "another")
+		assert.Equal(t, errkind.Invalid, errkind.Of(err))
+		require.NoError(t, w.Abandon(t.Context(), "u1", key))
+	})
 }

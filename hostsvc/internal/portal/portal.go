@@ -87,8 +87,13 @@ func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	r = r.WithContext(log.WithRequest(r.Context(), ""))
-	p.mux.ServeHTTP(w, r)
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost:
+		p.mux.ServeHTTP(w, r.WithContext(log.WithRequest(r.Context(), "")))
+	default: // no browser sends it for a page
+		h.Set("Allow", "GET, HEAD, POST")
+		http.Error(w, "pages are asked for with GET, and forms sent with POST: programs use the API below /api", http.StatusMethodNotAllowed)
+	}
 }
 
 // serve answers one request of a page.

@@ -43,8 +43,10 @@ func TestWhatIsNoPage(t *testing.T) {
 		assert.Contains(t, []int{http.StatusNotFound, http.StatusMovedPermanently, http.StatusTemporaryRedirect}, a.Code, path)
 		assert.NotContains(t, a.Header().Get("Location"), "//", path)
 	}
-	for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodPatch, "BREW"} {
-		assert.GreaterOrEqual(t, w.do(method, "/account", url.Values{"csrf": {csrf}}).Code, 400, method)
+	for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodTrace, http.MethodOptions, "BREW"} {
+		a := w.do(method, "/account", url.Values{"csrf": {csrf}})
+		assert.Equal(t, http.StatusMethodNotAllowed, a.Code, method)
+		assert.Equal(t, "GET, HEAD, POST", a.Header().Get("Allow"), method)
 		assert.NotContains(t, w.asked, "PATCH /session/profile")
 	}
 }

@@ -37,7 +37,7 @@ type world struct {
 	tooMany  error
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	dir := t.TempDir()
 	cat, err := catalog.Open(t.Context(), catalog.Options{Driver: catalog.SQLite, Path: filepath.Join(dir, "c.db")})
@@ -64,14 +64,14 @@ func (w *world) settings() wire.OIDC {
 	return wire.OIDC{Issuer: w.provider.URL, ClientID: w.provider.ClientID, Secret: w.provider.Secret}
 }
 
-func (w *world) put(t *testing.T, group string, r wire.OIDC) {
+func (w *world) put(t testing.TB, group string, r wire.OIDC) {
 	t.Helper()
 	_, err := w.Put(t.Context(), admin, group, r)
 	require.NoError(t, err)
 }
 
 // visit goes to the provider as a browser would, and brings back its answer.
-func (w *world) visit(t *testing.T, tenant string) (kept string, answer url.Values) {
+func (w *world) visit(t testing.TB, tenant string) (kept string, answer url.Values) {
 	t.Helper()
 	target, kept, err := w.Begin(t.Context(), visitor, tenant)
 	require.NoError(t, err)
@@ -255,4 +255,29 @@ func TestWhatIsNoProviderIsRefused(t *testing.T) {
 		_, err := w.Put(t.Context(), admin, tc.group, r)
 		assert.Equal(t, errkind.Invalid, errkind.Of(err), name)
 	}
+}
+
+// Nobody enters by what a provider did not send: neither by another cookie nor
+// by other parameters.
+func FuzzCallback(f *testing.F) {
+	w := newWorld(f)
+	w.put(f, "", w.settings())
+	kept, answer := w.visit(f, "")
+	state := "state=" + answer.Get("state")
+	f.Add(kept, "")
+	f.Add(kept, state)
+	f.Add(kept, state+"&error=access_denied&code=1")
+	f.Add(kept, state+"&code=never-given")
+	f.Add(kept, "state=&code=1")
+	f.Add("", answer.Encode())
+	f.Add(kept[1:], answer.Encode())
+	f.Add(kept+"=", "state=%ff%00&state=2&code=;")
+	f.Fuzz(func(t *testing.T, kept, query string) {
+		params, _ := url.ParseQuery(query) // what can be read, as net/http does
+		_, secret, err := w.Finish(t.Context(), visitor, kept, params, "browser")
+		require.Contains(t, []errkind.Kind{errkind.Denied, errkind.Unavailable}, errkind.Of(err), "%v", err)
+		assert.NotEmpty(t, errkind.Text(err))
+		assert.Empty(t, secret)
+		assert.Empty(t, w.entered)
+	})
 }
