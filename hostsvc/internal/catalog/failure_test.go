@@ -11,7 +11,6 @@ import (
 
 	"mooring.dev/mooring/hostsvc/internal/catalog"
 	"mooring.dev/mooring/hostsvc/internal/catalog/pgtest"
-	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
@@ -119,19 +118,5 @@ func TestRefusedStatementIsNotCommitted(t *testing.T) {
 				return err
 			}))
 		})
-	}
-}
-
-// What no name can be is no fault of the catalog.
-func TestNamesThatCannotBeStored(t *testing.T) {
-	for backend, o := range backends(t) {
-		c := openCatalog(t, o)
-		for _, name := range []string{"a\x00b", "\xff\xfe"} {
-			err := c.Tenancy().View(t.Context(), func(tx tenancy.Tx) error {
-				_, err := tx.GroupByName(name)
-				return err
-			})
-			assert.Contains(t, []errkind.Kind{errkind.NotFound, errkind.Invalid}, errkind.Of(err), "%s %q: %v", backend, name, err)
-		}
 	}
 }

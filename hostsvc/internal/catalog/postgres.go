@@ -131,8 +131,6 @@ func postgresKind(place string, err error) (errkind.Kind, string) {
 		return errkind.Exists, "the catalog has another entry of that name"
 	case code == "23503":
 		return errkind.NotFound, "the catalog has no entry that this one belongs to"
-	case code == "22021", code == "22P05": // NUL, or bytes that are not UTF-8
-		return errkind.Invalid, "the request has characters that no name can have: write it in UTF-8, without control characters"
 	case strings.HasPrefix(code, "XX00"):
 		return errkind.Corrupt, "the catalog (" + place + ") is damaged: restore it from a copy, or move it away and rebuild it with 'mooring datastore scan --adopt'"
 	case strings.HasPrefix(code, "28"), code == "3D000", code == "3F000", code == "42501":

@@ -126,6 +126,7 @@ func FuzzKeys(f *testing.F) {
 			return
 		}
 		require.False(t, done)
+		assert.Regexp(t, "^[ -~]*$", key, "the catalog keeps other bytes as one and the same")
 		require.NoError(t, w.Finish(t.Context(), "u1", key, "r", []byte(key)))
 		answer, done, err := w.Begin(t.Context(), "u1", key, "r")
 		require.NoError(t, err)
