@@ -69,6 +69,11 @@ func (a *Admin) SetProfile(ctx context.Context, name string, p wire.Profile) (wi
 	return change[wire.Tenant](ctx, a, http.MethodPut, nil, p, "vmgroups", name, "profile")
 }
 
+// SetSecurity changes what is not nil of who gets at a tenant's data.
+func (a *Admin) SetSecurity(ctx context.Context, name string, r wire.UpdateSecurity) (wire.Tenant, error) {
+	return change[wire.Tenant](ctx, a, http.MethodPatch, nil, r, "vmgroups", name, "security")
+}
+
 // Settings are those of the installation.
 func (a *Admin) Settings(ctx context.Context) (wire.Settings, error) {
 	return get[wire.Settings](ctx, a, nil, "settings")

@@ -63,6 +63,7 @@ type Tenant struct {
 	Readiness   Readiness         `json:"readiness"`
 	GuestAccess bool              `json:"guest_access"` // users with the role guest may log in
 	GuestFiles  bool              `json:"guest_files"`  // they may recover files
+	Security    Security          `json:"security"`
 	Users       int               `json:"users"`
 	VMs         int               `json:"vms"`
 	Volumes     int               `json:"volumes"`
@@ -102,6 +103,17 @@ type UpdateTenant struct {
 	GuestFiles  *bool    `json:"guest_files,omitempty"`
 	State       *string  `json:"state,omitempty"` // enabled or disabled; enabled brings a deleted one back
 	CancelJobs  bool     `json:"cancel_jobs,omitempty"`
+}
+
+// Security is what a tenant settles about who gets at its data.
+type Security struct {
+	ContentRefused bool `json:"content_refused"` // users of the master see metadata only, also while they act for the tenant
+}
+
+// UpdateSecurity changes what is not nil. ContentRefused is for users of the
+// tenant itself.
+type UpdateSecurity struct {
+	ContentRefused *bool `json:"content_refused,omitempty"`
 }
 
 // Amounts are numbers of what can be delegated; nil is no bound. Storage is

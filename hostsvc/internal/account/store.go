@@ -132,6 +132,8 @@ type Tenant struct {
 	Enabled     bool // neither disabled nor deleted
 	GuestAccess bool // users with the role guest may log in
 	GuestFiles  bool // they may recover files
+
+	ContentRefused bool // users of the master may not read content
 }
 
 func absent(err error) bool { return errkind.Is(err, errkind.NotFound) }

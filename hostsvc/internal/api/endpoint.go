@@ -131,6 +131,7 @@ type handler struct {
 	stream  func(ctx context.Context, s *Server, c *call, w *streamWriter) error
 	media   string // type of what stream writes; out is that of its parts, nil for bytes
 	later   bool   // the answer is about work that goes on: 202
+	reveals bool   // the answer opens the content of recovery points, as all with backupContent do
 }
 
 // status is that of a good answer.
@@ -145,6 +146,12 @@ func (h *handler) status() int {
 // answer.
 func accept(h handler) handler {
 	h.later = true
+	return h
+}
+
+// reveal says that an answer opens content, whatever permission it needs.
+func reveal(h handler) handler {
+	h.reveals = true
 	return h
 }
 

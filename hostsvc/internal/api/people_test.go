@@ -22,6 +22,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/catalog"
 	"mooring.dev/mooring/hostsvc/internal/keyring"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
+	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/hostclient"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
@@ -268,4 +269,48 @@ func TestMastersActForATenantOverHTTPS(t *testing.T) {
 	require.NoError(t, err)
 	_, err = c.Status(t.Context())
 	require.NoError(t, err)
+}
+
+func TestATenantRefusesItsProviderContent(t *testing.T) {
+	p := newPeople(t)
+	master, acting, own := p.login("", "ann"), p.login("", "ann"), p.login("x", "tom")
+	_, err := acting.ActAs(t.Context(), wire.ActAs{VMGroup: "x"})
+	require.NoError(t, err)
+	who := map[string]*hostclient.Admin{"master": master, "acting": acting, "own": own}
+	read := map[string]func(c *hostclient.Admin) error{
+		"files": func(c *hostclient.Admin) error {
+			_, err := c.Files(t.Context(), "x", "p1", "", "", 0)
+			return err
+		},
+		"kit": func(c *hostclient.Admin) error {
+			_, err := c.RepositoryKit(t.Context(), "x", "main", wire.KitOptions{})
+			return err
+		},
+	}
+	for _, off := range []bool{false, true} {
+		require.NoError(t, p.tenancy.Update(t.Context(), func(tx tenancy.Tx) error {
+			return tx.PutDetails("id-of-x", tenancy.Details{Security: tenancy.Security{ContentRefused: off}})
+		}))
+		for name, c := range who {
+			for what, do := range read {
+				if err := do(c); off && name != "own" {
+					assert.ErrorContains(t, err, "only an administrator of the tenant can switch it on", "%s of %s", what, name)
+					assert.True(t, errkind.Is(err, errkind.Denied), "%s of %s", what, name)
+				} else {
+					assert.NoError(t, err, "%s of %s", what, name)
+				}
+			}
+			_, err := c.GroupRepositories(t.Context(), "x")
+			assert.NoError(t, err, "metadata of %s", name)
+		}
+	}
+	streams := []func() (hostclient.Download, error){
+		func() (hostclient.Download, error) { return acting.File(t.Context(), "x", "p1", "a") },
+		func() (hostclient.Download, error) { return acting.Tar(t.Context(), "x", "p1", nil) },
+		func() (hostclient.Download, error) { return acting.Image(t.Context(), "x", "p1") },
+	}
+	for _, stream := range streams {
+		_, err := stream()
+		assert.ErrorContains(t, err, "only an administrator of the tenant can switch it on")
+	}
 }

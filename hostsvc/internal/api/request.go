@@ -116,6 +116,12 @@ func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		s.o.Audit.Refused(ctx, c, cmp.Or(c.GroupName, x.vars["vmgroup"]), e.name(), r.URL.Path, err)
 		return nil, err
 	}
+	if s.o.Accounts != nil && (e.reveals || e.permission == backupContent) {
+		if err := s.o.Accounts.MayRead(ctx, c, x.vars["vmgroup"]); err != nil {
+			s.o.Audit.Refused(ctx, c, cmp.Or(c.GroupName, x.vars["vmgroup"]), e.name(), r.URL.Path, err)
+			return nil, err
+		}
+	}
 	query, err := e.checkQuery(r.URL.RawQuery, strict(c))
 	if err != nil {
 		return nil, err

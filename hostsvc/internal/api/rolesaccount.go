@@ -22,6 +22,8 @@ type logins interface {
 	Login(ctx context.Context, c volspec.Caller, r wire.Login, agent string) (wire.Session, string, error)
 	// Still refuses a caller who is not what it was when its request came.
 	Still(ctx context.Context, c volspec.Caller) error
+	// MayRead refuses a caller whom a vmgroup does not show its content.
+	MayRead(ctx context.Context, c volspec.Caller, group string) error
 }
 
 // ownAccount is about the caller alone.

@@ -13,6 +13,8 @@ type stubAccounts struct{ *stub }
 
 func (s stubAccounts) Still(context.Context, volspec.Caller) error { return nil }
 
+func (s stubAccounts) MayRead(context.Context, volspec.Caller, string) error { return nil }
+
 func (s stubAccounts) Welcome(ctx context.Context) (wire.Welcome, error) {
 	return wire.Welcome{}, s.note(ctx, "account.Welcome", nobody)
 }

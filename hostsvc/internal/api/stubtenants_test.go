@@ -28,6 +28,10 @@ func (s stubTenants) SetProfile(ctx context.Context, c volspec.Caller, name stri
 	return wire.Tenant{}, s.note(ctx, "tenancy.SetProfile", c, name, p)
 }
 
+func (s stubTenants) SetSecurity(ctx context.Context, c volspec.Caller, name string, r wire.UpdateSecurity) (wire.Tenant, error) {
+	return wire.Tenant{}, s.note(ctx, "tenancy.SetSecurity", c, name, r)
+}
+
 func (s stubTenants) DeleteTenant(ctx context.Context, c volspec.Caller, name string, withData, immediately bool) error {
 	return s.note(ctx, "tenancy.DeleteTenant", c, name, withData, immediately)
 }

@@ -121,9 +121,9 @@ var repositoryEndpoints = []endpoint{
 	{
 		http.MethodPost, oneRepository + "/kit", users, backupManage, ofPath,
 		"The recovery kit of a repository: what opens it without this installation", nil,
-		take(func(ctx context.Context, s *Server, c *call, in wire.KitOptions) (wire.Kit, error) {
+		reveal(take(func(ctx context.Context, s *Server, c *call, in wire.KitOptions) (wire.Kit, error) {
 			return s.o.Backups.Kit(ctx, c.caller, c.group(), c.repository(), in)
-		}),
+		})),
 	},
 	{
 		http.MethodPut, oneRepository + "/credentials", users, backupManage, ofPath,

@@ -16,6 +16,7 @@ type lifecycle interface {
 	CreateTenant(ctx context.Context, c volspec.Caller, r wire.CreateTenant) (wire.TenantMade, error)
 	UpdateTenant(ctx context.Context, c volspec.Caller, name string, r wire.UpdateTenant) (wire.Tenant, error)
 	SetProfile(ctx context.Context, c volspec.Caller, name string, p wire.Profile) (wire.Tenant, error)
+	SetSecurity(ctx context.Context, c volspec.Caller, name string, r wire.UpdateSecurity) (wire.Tenant, error)
 	DeleteTenant(ctx context.Context, c volspec.Caller, name string, withData, immediately bool) error
 	Settings(ctx context.Context) (wire.Settings, error)
 	PutSettings(ctx context.Context, c volspec.Caller, v wire.Settings) (wire.Settings, error)
@@ -70,6 +71,13 @@ var tenantEndpoints = []endpoint{
 		"Replace a tenant's contact data and labels", nil,
 		take(func(ctx context.Context, s *Server, c *call, in wire.Profile) (wire.Tenant, error) {
 			return s.o.Tenants.SetProfile(ctx, c.caller, c.group(), in)
+		}),
+	},
+	{
+		http.MethodPatch, "/vmgroups/{vmgroup}/security", users, tenantManage, ofPath,
+		"Change what is given of who gets at a tenant's data", nil,
+		take(func(ctx context.Context, s *Server, c *call, in wire.UpdateSecurity) (wire.Tenant, error) {
+			return s.o.Tenants.SetSecurity(ctx, c.caller, c.group(), in)
 		}),
 	},
 	{

@@ -119,6 +119,8 @@ func (d *deeds) tenant(root *person, password string) (ann *person) {
 
 	ann = d.login("ann", wire.Login{Tenant: "team", User: "ann", Password: password})
 	d.do(ann, "PUT /vmgroups/{vmgroup}/profile", wire.Profile{Email: "team@example.com"}, "team")
+	d.do(ann, "PATCH /vmgroups/{vmgroup}/security", wire.UpdateSecurity{ContentRefused: new(true)}, "team")
+	d.do(ann, "PATCH /vmgroups/{vmgroup}/security", wire.UpdateSecurity{ContentRefused: new(false)}, "team")
 	d.do(ann, "POST /vmgroups/{vmgroup}/users", wire.CreateUser{Name: "otto", Role: volspec.Operator}, "team")
 	d.do(ann, "PATCH /vmgroups/{vmgroup}/users/{user}", wire.UpdateUser{Enabled: new(false)}, "team", "otto")
 	d.do(ann, "DELETE /vmgroups/{vmgroup}/users/{user}", nil, "team", "otto")

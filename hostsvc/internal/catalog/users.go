@@ -141,11 +141,14 @@ func (t *tx) tenant(what, where string, arg any) (account.Tenant, error) {
 		var says struct {
 			GuestAccess bool `json:"guest_access"`
 			GuestFiles  bool `json:"guest_files"`
+			Security    struct {
+				ContentRefused bool `json:"content_refused"`
+			} `json:"security"`
 		}
 		if text != "" {
 			err = body(text, &says, "vmgroup", a.Name)
 		}
-		a.GuestAccess, a.GuestFiles = says.GuestAccess, says.GuestFiles
+		a.GuestAccess, a.GuestFiles, a.ContentRefused = says.GuestAccess, says.GuestFiles, says.Security.ContentRefused
 		return a, err
 	}, "SELECT id, name, state, body FROM vmgroups WHERE "+where, arg)
 	if err == nil && !found {

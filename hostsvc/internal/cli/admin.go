@@ -57,6 +57,7 @@ type tenantAdmin interface {
 	Tenant(ctx context.Context, name string) (wire.Tenant, error)
 	CreateTenant(ctx context.Context, r wire.CreateTenant) (wire.TenantMade, error)
 	UpdateTenant(ctx context.Context, name string, r wire.UpdateTenant) (wire.Tenant, error)
+	SetSecurity(ctx context.Context, name string, r wire.UpdateSecurity) (wire.Tenant, error)
 	DeleteTenant(ctx context.Context, name string, withData, immediately bool) error
 	Settings(ctx context.Context) (wire.Settings, error)
 	PutSettings(ctx context.Context, v wire.Settings) (wire.Settings, error)

@@ -52,6 +52,10 @@ func (m *memAdmin) Settings(context.Context) (wire.Settings, error) {
 	return wire.Settings{Product: "Mooring", Mode: wire.ModeMulti}, m.did("Settings")
 }
 
+func (m *memAdmin) SetSecurity(_ context.Context, vmgroup string, r wire.UpdateSecurity) (wire.Tenant, error) {
+	return wire.Tenant{}, m.did("SetSecurity", vmgroup, r)
+}
+
 func (m *memAdmin) PutSettings(_ context.Context, v wire.Settings) (wire.Settings, error) {
 	return v, m.did("PutSettings", v)
 }
@@ -70,6 +74,9 @@ var tenantLines = []string{
 	"vmgroup show Dev",
 	"vmgroup show Old",
 	"vmgroup show Dev -o name",
+	"vmgroup security Dev",
+	"vmgroup security Dev --refuse-content",
+	"vmgroup security Dev --refuse-content=false",
 	"vmgroup enable Dev",
 	"vmgroup disable --name=Dev --cancel-jobs",
 	"vmgroup restore Old",

@@ -22,7 +22,7 @@ func (t *tool) vmgroupCommand() *cobra.Command {
 datastore, and a row for each datastore that says what they may create there. It
 may be granted folders, whose VMs it protects too.`,
 	},
-		t.vmgroupCreate(), t.vmgroupUpdate(), t.vmgroupRemove(), t.vmgroupList(), t.vmgroupStatus(), t.vmgroupShow(), t.vmgroupExport(),
+		t.vmgroupCreate(), t.vmgroupUpdate(), t.vmgroupRemove(), t.vmgroupList(), t.vmgroupStatus(), t.vmgroupShow(), t.vmgroupSecurity(), t.vmgroupExport(),
 		t.vmgroupEnable(), t.vmgroupDisable(), t.vmgroupDelete(), t.vmgroupRestore(),
 		t.vmgroupVMCommand(), t.vmgroupAccessCommand(), t.vmgroupFolderCommand(), t.vmgroupAllowanceCommand())
 }

@@ -291,6 +291,22 @@ func TestAFolderThatIsRefusedLeavesTheTicksOfTheInventory(t *testing.T) {
 	assert.Contains(t, page, `action="/tenants/acme/setup/inventory"`)
 }
 
+func TestATenantSettlesWhatItsProviderReads(t *testing.T) {
+	w := newWorld(t, owner)
+	w.fillTenants()
+	var asked wire.UpdateSecurity
+	w.answers["PATCH /vmgroups/acme/security"] = func(body []byte) (any, error) { return wire.Tenant{}, json.Unmarshal(body, &asked) }
+	assert.Contains(t, w.get("/settings").Body.String(), `name="content_refused"`)
+	assert.Equal(t, http.StatusSeeOther, w.post("/settings/security", "content_refused", "on").Code)
+	assert.Equal(t, wire.UpdateSecurity{ContentRefused: new(true)}, asked)
+
+	w = newWorld(t, acting)
+	w.fillTenants()
+	page := w.get("/settings").Body.String()
+	checkPage(t, page)
+	assert.NotContains(t, page, `name="content_refused"`, "who acts for it cannot settle it")
+}
+
 func TestTheAddressForTheIdentityProviderIsTheServices(t *testing.T) {
 	w := newWorld(t, master)
 	w.fillTenants()

@@ -17,6 +17,7 @@ import (
 var settingsRoutes = []*route{
 	{method: http.MethodGet, path: "/settings", who: everyUser, permission: "service.read", inTenant: "tenant.manage", handle: showSettings},
 	{method: http.MethodPost, path: "/settings", who: everyUser, permission: "service.manage", inTenant: "tenant.manage", handle: saveSettings},
+	{method: http.MethodPost, path: "/settings/security", who: tenants, permission: "tenant.manage", form: showProfile, handle: saveSecurity},
 	{method: http.MethodGet, path: "/settings/login", who: everyUser, permission: "service.manage", inTenant: "tenant.manage", handle: showOIDC},
 	{method: http.MethodPost, path: "/settings/login", who: everyUser, permission: "service.manage", inTenant: "tenant.manage", handle: saveOIDC},
 	{method: http.MethodPost, path: "/settings/login/remove", who: everyUser, permission: "service.manage", inTenant: "tenant.manage", form: showOIDC, handle: removeOIDC},
@@ -98,6 +99,7 @@ type profilePage struct {
 	wire.Tenant
 	Tabs   []action
 	Labels string
+	Own    bool // a user of the tenant itself looks
 }
 
 func showProfile(q *request) error {
@@ -105,7 +107,7 @@ func showProfile(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.render("profile", "Settings", profilePage{t, q.settingsTabs(), strings.Join(t.Profile.Labels, ", ")})
+	return q.render("profile", "Settings", profilePage{t, q.settingsTabs(), strings.Join(t.Profile.Labels, ", "), q.session.As == ""})
 }
 
 func saveProfile(q *request) error {
@@ -117,6 +119,14 @@ func saveProfile(q *request) error {
 		return err
 	}
 	return q.redirect("/settings", "The contact data are saved.")
+}
+
+func saveSecurity(q *request) error {
+	r := wire.UpdateSecurity{ContentRefused: new(q.bool("content_refused"))}
+	if _, err := q.api.SetSecurity(q.ctx(), q.tenant(), r); err != nil {
+		return err
+	}
+	return q.redirect("/settings", "The security settings are saved.")
 }
 
 // oidcPage is the data of oidc.html. There is none as long as Issuer is "".

@@ -235,7 +235,7 @@ func (p applier) putDetails(d declaration) error {
 	}
 	want := Details{
 		Profile: tidy(wire.Profile(d.Contact)), GuestAccess: d.GuestAccess, GuestFiles: d.GuestFiles,
-		DeclaredAllowance: d.Allowance != nil, DeclaredTransporters: d.Transporters != nil,
+		DeclaredAllowance: d.Allowance != nil, DeclaredTransporters: d.Transporters != nil, Security: have.Security,
 	}
 	have.Profile = tidy(have.Profile)
 	if reflect.DeepEqual(have, want) {

@@ -16,6 +16,7 @@ type Details struct {
 	Profile     wire.Profile `json:"profile"`
 	GuestAccess bool         `json:"guest_access,omitempty"`
 	GuestFiles  bool         `json:"guest_files,omitempty"`
+	Security    Security     `json:"security,omitzero"`
 	WithData    bool         `json:"with_data,omitempty"` // of a deleted one: its volumes go too
 	// What the file says that declares it; of one that none declares they mean
 	// nothing.
@@ -98,7 +99,7 @@ func (s *Service) present(tx Tx, page []Tenant, at placement) ([]wire.Tenant, er
 			ID: t.ID, Name: t.Name, Description: t.Description, Profile: t.Profile, Source: t.Source,
 			State: cmp.Or(string(t.State), wire.TenantEnabled), Deleted: t.Deleted,
 			Alarms: f.Alarms, Notices: f.Notices, Readiness: ready,
-			GuestAccess: t.GuestAccess, GuestFiles: t.GuestFiles, Users: f.Users, VMs: f.VMs, Volumes: f.Volumes,
+			GuestAccess: t.GuestAccess, GuestFiles: t.GuestFiles, Security: wire.Security(t.Security), Users: f.Users, VMs: f.VMs, Volumes: f.Volumes,
 			Allowance: allotted[i].shares(pool),
 		}
 		if v.Profile.Labels == nil {
