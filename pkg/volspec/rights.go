@@ -27,11 +27,16 @@ type Caller struct {
 	Token      string // id of the token that the request shows, "" for none
 	Scope      Scope  // of a token; "": all of Role
 	MustChange bool   // may only change its password, which was generated
+	MustFactor bool   // may only set up the second factor that is required of it
 
 	Actor string // for the audit log: vm:NAME, admin:UID, user:NAME, user:TENANT/NAME or stranger:ADDRESS
 	As    string // the vmgroup for which a master's user acts, "" for none
 	From  string // network address, "" on this machine
 }
+
+// Held tells whether the caller has to settle its own account before anything
+// else.
+func (c Caller) Held() bool { return c.MustChange || c.MustFactor }
 
 // Names tells whether the caller names the vmgroup that a request is about: any
 // as an Admin, no other than Group as a tenant's user, see Confine.

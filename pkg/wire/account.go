@@ -54,6 +54,7 @@ type Session struct {
 	Expires     time.Time    `json:"expires,omitzero"`
 	Zone        string       `json:"zone,omitempty"`        // IANA time zone that the user chose, "" for the browser's
 	MustChange  bool         `json:"must_change,omitempty"` // the password was generated: nothing else is possible before it is changed
+	MustFactor  bool         `json:"must_factor,omitempty"` // a second factor is required: nothing else is possible before it is set up
 	TOTP        bool         `json:"totp,omitempty"`        // a second factor is set up
 	Email       string       `json:"email,omitempty"`
 	NeedsCode   bool         `json:"needs_code,omitempty"` // the password is right, but nothing was opened: log in again with the code of the second factor

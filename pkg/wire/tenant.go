@@ -108,12 +108,14 @@ type UpdateTenant struct {
 // Security is what a tenant settles about who gets at its data.
 type Security struct {
 	ContentRefused bool `json:"content_refused"` // users of the master see metadata only, also while they act for the tenant
+	FactorRequired bool `json:"factor_required"` // its users who have a password need a second factor
 }
 
 // UpdateSecurity changes what is not nil. ContentRefused is for users of the
 // tenant itself.
 type UpdateSecurity struct {
 	ContentRefused *bool `json:"content_refused,omitempty"`
+	FactorRequired *bool `json:"factor_required,omitempty"`
 }
 
 // Amounts are numbers of what can be delegated; nil is no bound. Storage is
@@ -199,6 +201,8 @@ type Settings struct {
 	Logo    string `json:"logo"`    // data: URL of a PNG, at most 64 KiB; "" for ours
 	Mode    string `json:"mode"`    // multi or single
 	URL     string `json:"url"`     // of the portal, for links in mails
+
+	FactorRequired bool `json:"factor_required,omitempty"` // the master's users who have a password need a second factor
 }
 
 // Modes of an installation: single has exactly one tenant.

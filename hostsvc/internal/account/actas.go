@@ -69,7 +69,11 @@ func (s *Service) StopActing(ctx context.Context, c volspec.Caller) (wire.Sessio
 		if err := tx.PutSession(v); err != nil {
 			return err
 		}
-		itself := s.callerOf(u, Tenant{})
+		t, err := tx.Tenant("")
+		if err != nil {
+			return err
+		}
+		itself := s.callerOf(u, t)
 		itself.Session, itself.From = c.Session, c.From
 		answer = s.describe(itself, u, "", v)
 		return nil

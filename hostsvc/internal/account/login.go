@@ -74,12 +74,15 @@ func (s *Service) alone(ctx context.Context, tenant, user string) (unlock func()
 func (s *Service) find(ctx context.Context, a *attempt, r wire.Login) error {
 	return s.o.Store.View(ctx, func(tx Tx) (err error) {
 		if r.Tenant != "" {
-			if a.tenant, err = tx.TenantByName(r.Tenant); absent(err) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
+			a.tenant, err = tx.TenantByName(r.Tenant)
+		} else {
+			a.tenant, err = tx.Tenant("")
+		}
+		if absent(err) {
+			return nil
+		}
+		if err != nil {
+			return err
 		}
 		a.user, err = tx.UserByName(a.tenant.ID, r.User)
 		a.known = err == nil

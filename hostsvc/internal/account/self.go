@@ -152,12 +152,20 @@ func (s *Service) ConfirmTOTP(ctx context.Context, c volspec.Caller, r wire.Conf
 	if err != nil {
 		return wire.Session{}, err
 	}
+	c.MustFactor = false
 	return s.Session(ctx, c)
 }
 
 // RemoveTOTP takes the caller's second factor away.
 func (s *Service) RemoveTOTP(ctx context.Context, c volspec.Caller) (wire.Session, error) {
-	err := s.alter(ctx, c, "totp.remove", func(_ Tx, u *User, _ Session) error {
+	err := s.alter(ctx, c, "totp.remove", func(tx Tx, u *User, _ Session) error {
+		t, err := tx.Tenant(u.Group)
+		if err != nil {
+			return err
+		}
+		if factorRequired(*u, t) {
+			return errkind.New(errkind.Denied, "a second factor is required of you and cannot be removed: set up another instead, or ask an administrator")
+		}
 		u.Body.Factor, u.Body.NewFactor = "", ""
 		return nil
 	})

@@ -129,13 +129,11 @@ func (s *Service) who(tx Tx, id volspec.UserID) (u User, t Tenant, err error) {
 	if err != nil {
 		return u, t, err
 	}
-	if u.Group != "" {
-		if t, err = tx.Tenant(u.Group); absent(err) {
-			return u, t, ended
-		}
-		if err != nil {
-			return u, t, err
-		}
+	if t, err = tx.Tenant(u.Group); absent(err) {
+		return u, t, ended
+	}
+	if err != nil {
+		return u, t, err
 	}
 	return u, t, mayEnter(u, t)
 }
@@ -150,7 +148,7 @@ func (s *Service) endOf(v Session) time.Time {
 
 // callerOf is what a user may do by itself.
 func (s *Service) callerOf(u User, t Tenant) volspec.Caller {
-	c := volspec.Caller{Role: u.Role, User: u.ID, Actor: actorOf(u, t.Name), MustChange: u.Body.MustChange}
+	c := volspec.Caller{Role: u.Role, User: u.ID, Actor: actorOf(u, t.Name), MustChange: u.Body.MustChange, MustFactor: factorRequired(u, t) && u.Body.Factor == ""}
 	if u.Group == "" {
 		c.Admin = true
 		return c
@@ -273,7 +271,7 @@ func (s *Service) Session(ctx context.Context, c volspec.Caller) (wire.Session, 
 func (s *Service) describe(c volspec.Caller, u User, tenant string, v Session) wire.Session {
 	w := wire.Session{
 		User: u.Name, Tenant: tenant, Role: c.Role, As: c.As, Permissions: s.o.Holds(c), Zone: u.Body.Zone, Email: u.Body.Email,
-		MustChange: u.Body.MustChange, TOTP: u.Body.Factor != "",
+		MustChange: u.Body.MustChange, MustFactor: c.MustFactor, TOTP: u.Body.Factor != "",
 	}
 	if v.Hash != "" {
 		w.CSRF, w.Expires = csrfOf(v.Hash), s.endOf(v)

@@ -46,7 +46,8 @@ type Tx interface {
 	DeleteToken(id string) error // absent: nil
 
 	// Tenant and TenantByName are the facts about a vmgroup on which it depends
-	// who may act in it. TenantByName is confined as users are.
+	// who may act in it; with the id "", of the master. TenantByName is confined
+	// as users are.
 	Tenant(id volspec.VMGroupID) (Tenant, error)
 	TenantByName(name string) (Tenant, error)
 
@@ -134,6 +135,7 @@ type Tenant struct {
 	GuestFiles  bool // they may recover files
 
 	ContentRefused bool // users of the master may not read content
+	FactorRequired bool // users who have a password need a second factor
 }
 
 func absent(err error) bool { return errkind.Is(err, errkind.NotFound) }

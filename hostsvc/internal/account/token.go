@@ -81,6 +81,9 @@ func (s *Service) token(tx Tx, hash string) (c volspec.Caller, k Token, err erro
 		return c, k, err
 	}
 	c = s.callerOf(u, t)
+	if c.MustFactor {
+		return c, k, NeedsFactor
+	}
 	c.Token, c.Scope, c.Actor, c.MustChange = k.ID, k.Body.Scope, c.Actor+" token:"+k.Name, false
 	if c.Scope == "" { // all that others can be bound to: one's own account is not among it
 		c.Scope = volspec.Scope(strings.Join(s.holds(c), " "))
@@ -132,6 +135,8 @@ func (s *Service) CreateToken(ctx context.Context, c volspec.Caller, r wire.Crea
 	switch {
 	case c.MustChange:
 		return wire.Token{}, errkind.New(errkind.Denied, "your password was generated: change it first")
+	case c.MustFactor:
+		return wire.Token{}, NeedsFactor
 	case c.As != "":
 		return wire.Token{}, errkind.New(errkind.Denied, "a token is made for yourself, and you act for tenant %s: stop that first", c.As)
 	case !tokenName.MatchString(r.Name):

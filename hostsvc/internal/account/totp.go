@@ -83,4 +83,12 @@ func (s *Service) checkCode(u User, sealed, code string) (step int64, err error)
 	return step, nil
 }
 
+// NeedsFactor is said of everything but the setting up of a second factor that
+// is required.
+var NeedsFactor = errkind.New(errkind.Denied, "a second factor is required of you: log in to the portal and set one up before you do anything else")
+
+// factorRequired tells whether a user has to have a second factor. A provider
+// of OpenID Connect sees to that itself.
+func factorRequired(u User, t Tenant) bool { return t.FactorRequired && u.Subject == "" }
+
 var wrongCode = errkind.New(errkind.Denied, "the code of the second factor is wrong, or was used already: wait for the next one, and check the clock of the device that shows it")

@@ -271,6 +271,26 @@ func TestMastersActForATenantOverHTTPS(t *testing.T) {
 	require.NoError(t, err)
 }
 
+func TestARequiredSecondFactorOpensNothingElse(t *testing.T) {
+	p := newPeople(t)
+	c := p.login("x", "tom")
+	token, err := c.CreateToken(t.Context(), wire.CreateToken{Name: "script"})
+	require.NoError(t, err)
+	require.NoError(t, p.tenancy.Update(t.Context(), func(tx tenancy.Tx) error {
+		return tx.PutDetails("id-of-x", tenancy.Details{Security: tenancy.Security{FactorRequired: true}})
+	}))
+	for name, c := range map[string]*hostclient.Admin{"session": c, "token": p.client(token.Secret)} {
+		_, err = c.GroupRepositories(t.Context(), "x")
+		assert.ErrorContains(t, err, "a second factor is required of you", name)
+	}
+	s, err := c.Session(t.Context())
+	require.NoError(t, err)
+	assert.True(t, s.MustFactor)
+	_, err = c.BeginTOTP(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, c.Logout(t.Context()))
+}
+
 func TestATenantRefusesItsProviderContent(t *testing.T) {
 	p := newPeople(t)
 	master, acting, own := p.login("", "ann"), p.login("", "ann"), p.login("x", "tom")

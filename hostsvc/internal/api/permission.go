@@ -91,7 +91,7 @@ func holderOf(c volspec.Caller) holder {
 // allows tells whether c has p.
 func (p permission) allows(c volspec.Caller) bool {
 	h := holderOf(c)
-	if c.MustChange && p != selfManage && p != login && p != helloRead {
+	if c.Held() && p != selfManage && p != login && p != helloRead {
 		return false
 	}
 	if p == backupContent && h == volspec.TenantGuest && !c.GuestFiles {

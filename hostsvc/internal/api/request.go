@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"mooring.dev/mooring/hostsvc/internal/account"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
@@ -184,6 +185,8 @@ func refuse(e *endpoint, c volspec.Caller) error {
 	switch {
 	case c.MustChange:
 		return errkind.New(errkind.Denied, "your password was generated: change it before you do anything else")
+	case c.MustFactor:
+		return account.NeedsFactor
 	case c.Role == "":
 		return errkind.New(errkind.Denied, "%s needs the permission %s, which this channel does not give", e.name(), e.permission)
 	case !c.Scope.Has(string(e.permission)):

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"mooring.dev/mooring/hostsvc/internal/account"
+	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 )
@@ -120,7 +121,23 @@ func (t *tx) DeleteUser(id volspec.UserID) error {
 
 // Tenant is not confined: it is for users who are known already.
 func (t *tx) Tenant(id volspec.VMGroupID) (account.Tenant, error) {
+	if id == "" {
+		return t.master()
+	}
 	return t.tenant(string(id), "id = ?", id)
+}
+
+// master is what the users of the master depend on.
+func (t *tx) master() (a account.Tenant, err error) {
+	text, err := t.Setting(tenancy.SettingsKey)
+	if err != nil || text == "" {
+		return account.Tenant{Enabled: true}, err
+	}
+	var says struct {
+		FactorRequired bool `json:"factor_required"`
+	}
+	err = body(text, &says, "settings of the installation", "")
+	return account.Tenant{Enabled: true, FactorRequired: says.FactorRequired}, err
 }
 
 func (t *tx) TenantByName(name string) (account.Tenant, error) {
@@ -143,12 +160,14 @@ func (t *tx) tenant(what, where string, arg any) (account.Tenant, error) {
 			GuestFiles  bool `json:"guest_files"`
 			Security    struct {
 				ContentRefused bool `json:"content_refused"`
+				FactorRequired bool `json:"factor_required"`
 			} `json:"security"`
 		}
 		if text != "" {
 			err = body(text, &says, "vmgroup", a.Name)
 		}
 		a.GuestAccess, a.GuestFiles, a.ContentRefused = says.GuestAccess, says.GuestFiles, says.Security.ContentRefused
+		a.FactorRequired = says.Security.FactorRequired
 		return a, err
 	}, "SELECT id, name, state, body FROM vmgroups WHERE "+where, arg)
 	if err == nil && !found {

@@ -232,6 +232,9 @@ func (t *tool) visit(cmd *cobra.Command, s *stored, password string) (Visit, err
 	case session.NeedsCode:
 		visit.Close()
 		return nil, errkind.New(errkind.Denied, "the service wants another code: log in again")
+	case session.MustFactor && !session.MustChange:
+		visit.Close()
+		return nil, needsFactor(s.User)
 	case !session.MustChange:
 		return visit, nil
 	case !t.Interactive:
@@ -243,11 +246,18 @@ func (t *tool) visit(cmd *cobra.Command, s *stored, password string) (Visit, err
 	if err == nil {
 		err = visit.ChangePassword(cmd.Context(), wire.ChangePassword{Old: password, New: next})
 	}
+	if err == nil && session.MustFactor {
+		err = needsFactor(s.User)
+	}
 	if err != nil {
 		visit.Close()
 		return nil, err
 	}
 	return visit, nil
+}
+
+func needsFactor(user string) error {
+	return errkind.New(errkind.Denied, "a second factor is required of %s and not set up yet: set it up in the portal, then log in again", user)
 }
 
 // tokenName tells the user of several machines which token is whose.

@@ -24,6 +24,7 @@ type memWeb struct {
 	trusted bool
 	code    string // of the second factor, "" for none
 	change  bool   // the password was generated
+	factor  bool   // a second factor is required
 
 	calls   []string
 	changed string
@@ -49,7 +50,7 @@ func (w *memWeb) Login(_ context.Context, channel string, trust hostclient.Trust
 	case r.Code != w.code:
 		return memVisit{w}, wire.Session{NeedsCode: true}, nil
 	}
-	return memVisit{w}, wire.Session{User: r.User, MustChange: w.change}, nil
+	return memVisit{w}, wire.Session{User: r.User, MustChange: w.change, MustFactor: w.factor}, nil
 }
 
 type memVisit struct{ *memWeb }
@@ -263,6 +264,13 @@ func TestLoginAsksForWhatIsMissing(t *testing.T) {
 	require.Equal(t, 0, got.code, got.err)
 	assert.Equal(t, "right", w.changed)
 	assert.Contains(t, got.err, "The password was generated")
+
+	w.factor = true
+	s.in = "jo\n123456\n"
+	got = s.run(t, "--server", backupExample, "login")
+	assert.Equal(t, 5, got.code)
+	assert.Contains(t, got.err, "a second factor is required of jo")
+	w.factor = false
 
 	s.in = "jo\n999999\n"
 	got = s.run(t, "--server", backupExample, "login")

@@ -39,7 +39,7 @@ func (t *tool) settings(v wire.Settings) error {
 	if v.Logo != "" {
 		logo = "a PNG"
 	}
-	text := fmt.Sprintf("Product: %s\nLogo:    %s\nMode:    %s\nURL:     %s", clean(v.Product, false), logo, v.Mode, clean(v.URL, false))
+	text := fmt.Sprintf("Product: %s\nLogo:    %s\nMode:    %s\nFactor:  %s\nURL:     %s", clean(v.Product, false), logo, v.Mode, requiredOrNot(v.FactorRequired), clean(v.URL, false))
 	return t.object(v, v.Product, strings.TrimRight(text, " ")+"\n")
 }
 
@@ -48,6 +48,7 @@ const maxLogo = 150 << 10
 
 func (t *tool) settingsSet() *cobra.Command {
 	var product, logo, mode, url string
+	var factor bool
 	cmd := &cobra.Command{
 		Use:   "set",
 		Short: "Change the settings of the installation",
@@ -62,6 +63,7 @@ func (t *tool) settingsSet() *cobra.Command {
 			override(cmd, "product", &v.Product, product)
 			override(cmd, "mode", &v.Mode, mode)
 			override(cmd, "url", &v.URL, url)
+			override(cmd, "require-second-factor", &v.FactorRequired, factor)
 			if cmd.Flags().Changed("logo") {
 				if v.Logo, err = logoOf(logo); err != nil {
 					return err
@@ -78,6 +80,7 @@ func (t *tool) settingsSet() *cobra.Command {
 	f.StringVar(&logo, "logo", "", "PNG `file` of at most 64 KiB; \"\" for none")
 	f.StringVar(&mode, "mode", "", "multi for many tenants, single for one")
 	f.StringVar(&url, "url", "", "address of the portal, for links in mails, a `URL`")
+	f.BoolVar(&factor, "require-second-factor", false, "require a second factor of the master's users who have a password")
 	return cmd
 }
 

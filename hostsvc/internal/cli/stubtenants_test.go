@@ -77,6 +77,8 @@ var tenantLines = []string{
 	"vmgroup security Dev",
 	"vmgroup security Dev --refuse-content",
 	"vmgroup security Dev --refuse-content=false",
+	"vmgroup security Dev --require-second-factor",
+	"settings set --require-second-factor",
 	"vmgroup enable Dev",
 	"vmgroup disable --name=Dev --cancel-jobs",
 	"vmgroup restore Old",

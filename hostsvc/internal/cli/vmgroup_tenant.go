@@ -87,12 +87,19 @@ func tenantText(v wire.Tenant) string {
 		{"Website", v.Profile.Website}, {"Address", v.Profile.Address}, {"Labels", strings.Join(v.Profile.Labels, ",")},
 		{"State", state}, {"Health", fmt.Sprintf("%s (%s, %s)", v.Health, count(v.Alarms, "alarm"), count(v.Notices, "notice"))},
 		{"Configured", cmp.Or(v.Readiness.Message, "yes")}, {"Guest access", yesNo(v.GuestAccess)}, {"Guests recover files", yesNo(v.GuestFiles)},
-		{"Content for provider", yesNo(!v.Security.ContentRefused)},
+		{"Content for provider", yesNo(!v.Security.ContentRefused)}, {"Second factor", requiredOrNot(v.Security.FactorRequired)},
 		{"Users", fmt.Sprint(v.Users)}, {"VMs", fmt.Sprint(v.VMs)}, {"Volumes", fmt.Sprint(v.Volumes)}, {"Source", v.Source},
 	} {
 		b.WriteString(strings.TrimRight(fmt.Sprintf("%-21s %s", row[0]+":", clean(row[1], false)), " ") + "\n")
 	}
 	return b.String()
+}
+
+func requiredOrNot(required bool) string {
+	if required {
+		return "required"
+	}
+	return "as users like"
 }
 
 func (t *tool) vmgroupEnable() *cobra.Command {

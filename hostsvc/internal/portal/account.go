@@ -17,9 +17,9 @@ var accountRoutes = []*route{
 	{method: http.MethodPost, path: "/account", who: everyUser, permission: "self.manage", handle: saveAccount},
 	{method: http.MethodGet, path: "/account/password", who: everyUser, permission: "self.manage", always: true, handle: showPassword},
 	{method: http.MethodPost, path: "/account/password", who: everyUser, permission: "self.manage", always: true, handle: savePassword},
-	{method: http.MethodGet, path: "/account/factor", who: everyUser, permission: "self.manage", handle: showFactor},
-	{method: http.MethodPost, path: "/account/factor", who: everyUser, permission: "self.manage", handle: beginFactor},
-	{method: http.MethodPost, path: "/account/factor/confirm", who: everyUser, permission: "self.manage", form: showFactor, handle: confirmFactor},
+	{method: http.MethodGet, path: "/account/factor", who: everyUser, permission: "self.manage", always: true, handle: showFactor},
+	{method: http.MethodPost, path: "/account/factor", who: everyUser, permission: "self.manage", always: true, handle: beginFactor},
+	{method: http.MethodPost, path: "/account/factor/confirm", who: everyUser, permission: "self.manage", always: true, form: showFactor, handle: confirmFactor},
 	{method: http.MethodGet, path: "/account/factor/remove", who: everyUser, permission: "self.manage", handle: askFactor},
 	{method: http.MethodPost, path: "/account/factor/remove", who: everyUser, permission: "self.manage", handle: removeFactor},
 	{method: http.MethodGet, path: "/account/sessions", who: everyUser, permission: "self.manage", handle: showSessions},
@@ -79,12 +79,13 @@ func savePassword(q *request) error {
 // factor is set up.
 type factorPage struct {
 	On     bool
+	Must   bool // it is required, and nothing else is possible before
 	Secret string
 	Code   qrCode
 }
 
 func showFactor(q *request) error {
-	return q.render("factor", "Second factor", factorPage{On: q.session.TOTP})
+	return q.render("factor", "Second factor", factorPage{On: q.session.TOTP, Must: q.caller.MustFactor})
 }
 
 func beginFactor(q *request) error {
@@ -96,7 +97,7 @@ func beginFactor(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.render("factor", "Second factor", factorPage{q.session.TOTP, spaced(s.Secret), code})
+	return q.render("factor", "Second factor", factorPage{q.session.TOTP, q.caller.MustFactor, spaced(s.Secret), code})
 }
 
 // spaced is a secret in groups of four, to be typed.
@@ -111,6 +112,9 @@ func spaced(s string) string {
 func confirmFactor(q *request) error {
 	if _, err := q.api.ConfirmTOTP(q.ctx(), strings.ReplaceAll(q.text("code"), " ", "")); err != nil {
 		return err
+	}
+	if q.caller.MustFactor {
+		return q.redirect("/", "The second factor is set up. Welcome.")
 	}
 	return q.redirect("/account/factor", "The second factor is set up: the next log-in asks for a code.")
 }

@@ -64,6 +64,21 @@ func TestPagesAboutOneself(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, w.get("/account/tokens/other/remove").Code)
 }
 
+func TestARequiredSecondFactorIsSetUpFirst(t *testing.T) {
+	c := owner
+	c.MustFactor = true
+	w := newWorld(t, c)
+	for _, path := range []string{"/", "/account", "/account/tokens", "/account/factor/remove", "/volumes"} {
+		assert.Equal(t, "/account/factor", w.get(path).Header().Get("Location"), path)
+	}
+	page := w.get("/account/factor").Body.String()
+	checkPage(t, page)
+	assert.Contains(t, page, "A second factor is required of you")
+	assert.Equal(t, http.StatusOK, w.get("/account/password").Code)
+	w.answers["PUT /session/totp"] = wire.Session{}
+	assert.Equal(t, "/", w.post("/account/factor/confirm", "code", "123456").Header().Get("Location"))
+}
+
 func TestAGeneratedPasswordIsChangedFirst(t *testing.T) {
 	c := owner
 	c.MustChange = true

@@ -47,7 +47,7 @@ var menu = []navGroup{
 
 // nav is the menu of the caller.
 func (q *request) nav() []navGroup {
-	if q.caller.MustChange {
+	if q.caller.Held() {
 		return nil
 	}
 	var groups []navGroup

@@ -298,7 +298,7 @@ func TestATenantSettlesWhatItsProviderReads(t *testing.T) {
 	w.answers["PATCH /vmgroups/acme/security"] = func(body []byte) (any, error) { return wire.Tenant{}, json.Unmarshal(body, &asked) }
 	assert.Contains(t, w.get("/settings").Body.String(), `name="content_refused"`)
 	assert.Equal(t, http.StatusSeeOther, w.post("/settings/security", "content_refused", "on").Code)
-	assert.Equal(t, wire.UpdateSecurity{ContentRefused: new(true)}, asked)
+	assert.Equal(t, wire.UpdateSecurity{ContentRefused: new(true), FactorRequired: new(false)}, asked)
 
 	w = newWorld(t, acting)
 	w.fillTenants()

@@ -59,6 +59,7 @@ func saveSettings(q *request) error {
 		return err
 	}
 	s.Product, s.Mode, s.URL = q.text("product"), q.text("mode"), q.text("url")
+	s.FactorRequired = q.bool("factor_required")
 	logo, err := q.logo()
 	switch {
 	case err != nil:
@@ -122,7 +123,7 @@ func saveProfile(q *request) error {
 }
 
 func saveSecurity(q *request) error {
-	r := wire.UpdateSecurity{ContentRefused: new(q.bool("content_refused"))}
+	r := wire.UpdateSecurity{ContentRefused: new(q.bool("content_refused")), FactorRequired: new(q.bool("factor_required"))}
 	if _, err := q.api.SetSecurity(q.ctx(), q.tenant(), r); err != nil {
 		return err
 	}

@@ -206,6 +206,8 @@ func (q *request) detour() string {
 		return "/"
 	case q.caller.MustChange && !q.route.always:
 		return "/account/password"
+	case q.caller.MustFactor && !q.route.always:
+		return "/account/factor"
 	}
 	return ""
 }

@@ -116,7 +116,7 @@ func (q *request) frame(name, title string) frame {
 // missing is what keeps the service of the tenant from running, and where that
 // is mended by the one who asks; "" if nothing does.
 func (q *request) missing() (words, setup string) {
-	if q.tenant() == "" || q.caller.MustChange || !q.can("vmgroup.read") {
+	if q.tenant() == "" || q.caller.Held() || !q.can("vmgroup.read") {
 		return "", ""
 	}
 	r := q.tenantNow().Readiness

@@ -33,7 +33,8 @@ type route struct {
 	// inTenant is that permission where the page is about one tenant, if it is
 	// another one there.
 	inTenant string
-	// always lets it be used before a generated password is changed.
+	// always lets it be used before a generated password is changed and a
+	// second factor that is required is set up.
 	always  bool
 	endless bool // its answer is events, for as long as the page is open
 	// form shows the form again when a POST failed. nil: the page with the same

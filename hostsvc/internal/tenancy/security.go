@@ -14,6 +14,7 @@ import (
 // declares the vmgroup says nothing of it: files are the provider's.
 type Security struct {
 	ContentRefused bool `json:"content_refused,omitempty"`
+	FactorRequired bool `json:"factor_required,omitempty"`
 }
 
 // SetSecurity changes what is not nil. Whether the provider reads content is for
@@ -44,6 +45,9 @@ func (s *Service) SetSecurity(ctx context.Context, c volspec.Caller, name string
 		if req.ContentRefused != nil {
 			d.Security.ContentRefused = *req.ContentRefused
 		}
+		if req.FactorRequired != nil {
+			d.Security.FactorRequired = *req.FactorRequired
+		}
 		if err := tx.PutDetails(g.ID, d); err != nil {
 			return err
 		}
@@ -58,6 +62,9 @@ func settled(req wire.UpdateSecurity) string {
 	var words []string
 	if req.ContentRefused != nil {
 		words = append(words, "content-refused="+strconv.FormatBool(*req.ContentRefused))
+	}
+	if req.FactorRequired != nil {
+		words = append(words, "factor-required="+strconv.FormatBool(*req.FactorRequired))
 	}
 	return strings.Join(words, " ")
 }

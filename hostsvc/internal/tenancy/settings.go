@@ -14,8 +14,8 @@ import (
 	"mooring.dev/mooring/pkg/wire"
 )
 
-// settingsKey is the setting that keeps those of the installation.
-const settingsKey = "installation"
+// SettingsKey is the setting that keeps those of the installation.
+const SettingsKey = "installation"
 
 // Product is the name of an installation that has none of its own.
 const Product = "Mooring"
@@ -40,7 +40,7 @@ func (s *Service) Settings(ctx context.Context) (v wire.Settings, err error) {
 
 func settings(tx Tx) (wire.Settings, error) {
 	v := wire.Settings{Product: Product, Mode: wire.ModeMulti}
-	text, err := tx.Setting(settingsKey)
+	text, err := tx.Setting(SettingsKey)
 	if err != nil || text == "" {
 		return v, err
 	}
@@ -57,7 +57,11 @@ func (s *Service) PutSettings(ctx context.Context, c volspec.Caller, v wire.Sett
 		}
 		return checkSettings(v)
 	}
-	err := s.verb(ctx, line(ctx, c, "", "settings put", v.Product), prepare, func(tx Tx) error {
+	said := v.Product
+	if v.FactorRequired {
+		said += " factor-required"
+	}
+	err := s.verb(ctx, line(ctx, c, "", "settings put", said), prepare, func(tx Tx) error {
 		old, err := settings(tx)
 		if err != nil {
 			return err
@@ -80,7 +84,7 @@ func putSettings(tx Tx, v wire.Settings) error {
 	if err != nil {
 		return errkind.Wrap(errkind.Internal, err, "write the settings of the installation")
 	}
-	return tx.PutSetting(settingsKey, string(text))
+	return tx.PutSetting(SettingsKey, string(text))
 }
 
 func checkSettings(v wire.Settings) error {

@@ -141,13 +141,13 @@ func usersOfTenants(t *testing.T, b Backend) {
 	}
 	tenant(account.Tenant{ID: groupA, Name: "A", Enabled: true})
 	groups(t, c, func(tx tenancy.Tx) error {
-		return tx.PutDetails(groupA, tenancy.Details{GuestAccess: true, GuestFiles: true, Security: tenancy.Security{ContentRefused: true}})
+		return tx.PutDetails(groupA, tenancy.Details{GuestAccess: true, GuestFiles: true, Security: tenancy.Security{ContentRefused: true, FactorRequired: true}})
 	})
-	tenant(account.Tenant{ID: groupA, Name: "A", Enabled: true, GuestAccess: true, GuestFiles: true, ContentRefused: true})
+	tenant(account.Tenant{ID: groupA, Name: "A", Enabled: true, GuestAccess: true, GuestFiles: true, ContentRefused: true, FactorRequired: true})
 	groups(t, c, func(tx tenancy.Tx) error {
 		return tx.PutGroup(volspec.VMGroup{ID: groupA, Name: "A", State: volspec.GroupDisabled})
 	})
-	tenant(account.Tenant{ID: groupA, Name: "A", GuestAccess: true, GuestFiles: true, ContentRefused: true})
+	tenant(account.Tenant{ID: groupA, Name: "A", GuestAccess: true, GuestFiles: true, ContentRefused: true, FactorRequired: true})
 
 	require.NoError(t, c.Accounts().View(volspec.Confine(t.Context(), groupA), func(tx account.Tx) error {
 		u, err := tx.UserByName(groupA, "ann")
