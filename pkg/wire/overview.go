@@ -22,9 +22,13 @@ type Dashboard struct {
 	Volumes     int         `json:"volumes"`
 	VMs         int         `json:"vms"`
 	// Of the master only.
-	Tenants map[string]int `json:"tenants,omitempty"` // by health, and "disabled"
+	Tenants map[string]int `json:"tenants,omitempty"` // by health, "disabled", and "all"
 	Pool    *Pool          `json:"pool,omitempty"`
 }
+
+// TenantsAll is the number of all tenants in Dashboard.Tenants, without the
+// vmgroup that the service made itself.
+const TenantsAll = "all"
 
 // Runs counts jobs that ended, by result, and what they moved.
 type Runs struct {

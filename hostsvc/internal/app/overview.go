@@ -17,15 +17,6 @@ var (
 // outlook is the backup service as the overview needs it.
 type outlook struct{ *backup.Service }
 
-func (o outlook) Plans(ctx context.Context, group string) ([]overview.Plan, error) {
-	all, err := o.Service.Plans(ctx, group)
-	out := make([]overview.Plan, len(all))
-	for i, p := range all {
-		out[i] = overview.Plan(p)
-	}
-	return out, err
-}
-
 func (o outlook) Ran(ctx context.Context, w overview.Window) ([]overview.Ran, error) {
 	all, err := o.Service.Ran(ctx, w.VMGroup, w.Policy, w.From, w.To, w.Limit)
 	out := make([]overview.Ran, len(all))

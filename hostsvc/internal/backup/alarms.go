@@ -80,7 +80,7 @@ func (s *Service) tell(ctx context.Context, g volspec.VMGroupID, kind, object, s
 	if s.o.Notify == nil {
 		return
 	}
-	names, err := s.groupNames(ctx)
+	names, err := s.groupNames(ctx, g)
 	if err != nil {
 		names = nil // the message matters more than the name
 	}
@@ -89,12 +89,8 @@ func (s *Service) tell(ctx context.Context, g volspec.VMGroupID, kind, object, s
 
 // Alarms lists those of one vmgroup, or with "" all, oldest first.
 func (s *Service) Alarms(ctx context.Context, group string) ([]wire.Alarm, error) {
-	names, err := s.groupNames(ctx)
-	if err != nil {
-		return nil, err
-	}
 	var all []Alarm
-	err = s.o.Store.View(ctx, func(tx Tx) error {
+	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
 		var id volspec.VMGroupID
 		if group != "" {
 			g, err := s.group(tx, group)
@@ -106,6 +102,10 @@ func (s *Service) Alarms(ctx context.Context, group string) ([]wire.Alarm, error
 		all, err = tx.Alarms(id)
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	names, err := namesOf(ctx, s, all, func(a Alarm) volspec.VMGroupID { return a.Group })
 	out := make([]wire.Alarm, 0, len(all))
 	for _, a := range all {
 		out = append(out, wire.Alarm{VMGroup: names[a.Group], Kind: a.Kind, Object: a.Object, Since: a.Since, Detail: a.Detail})

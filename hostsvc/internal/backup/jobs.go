@@ -90,10 +90,6 @@ func (s *Service) Jobs(ctx context.Context, group string, f JobFilter) (wire.Job
 			return wire.JobList{}, err
 		}
 	}
-	names, err := s.groupNames(ctx)
-	if err != nil {
-		return wire.JobList{}, err
-	}
 	page, err := s.o.Jobs.List(ctx, q)
 	out := wire.JobList{Jobs: []wire.Job{}}
 	if err != nil {
@@ -103,6 +99,10 @@ func (s *Service) Jobs(ctx context.Context, group string, f JobFilter) (wire.Job
 		page = page[:size]
 		last := page[size-1]
 		out.Next = cursor(last.Created, string(last.ID))
+	}
+	names, err := namesOf(ctx, s, page, func(j job.Job) volspec.VMGroupID { return j.Group })
+	if err != nil {
+		return out, err
 	}
 	out.Jobs, err = s.presentJobs(ctx, page, func(g volspec.VMGroupID) string { return names[g] })
 	return out, err

@@ -191,6 +191,8 @@ type Tx interface {
 
 	GroupByName(name string) (volspec.VMGroup, error)
 	Groups() ([]volspec.VMGroup, error)
+	// GroupsByID finds those of these vmgroups that there are.
+	GroupsByID(ids []volspec.VMGroupID) ([]volspec.VMGroup, error)
 
 	// Repositories lists those of a vmgroup, by name; "" is all of them.
 	Repositories(g volspec.VMGroupID) ([]Repo, error)
@@ -211,6 +213,8 @@ type Tx interface {
 
 	// Policies lists those of a vmgroup, by name; "" is all of them.
 	Policies(g volspec.VMGroupID) ([]Policy, error)
+	// PoliciesVersion is another word whenever a policy was put or deleted.
+	PoliciesVersion() (string, error)
 	Policy(id volspec.PolicyID) (Policy, error)
 	PolicyByName(g volspec.VMGroupID, name string) (Policy, error)
 	PutPolicy(p Policy) error

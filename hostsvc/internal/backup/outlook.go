@@ -13,33 +13,28 @@ import (
 )
 
 // Plan is one schedule of an enabled policy.
-type Plan struct {
-	Policy   volspec.PolicyID
-	VMGroup  string // name
-	Name     string // of the policy
-	Task     string
-	Schedule schedule.Schedule
-	Since    time.Time // nothing is due earlier
-}
+type Plan = schedule.Plan
 
 // Plans lists the schedules of all enabled policies of a vmgroup, or with "" of
-// all. Those of all are found again when that is quick; otherwise the answer is
-// as old as the last look at schedules.
+// all. The latter is the same list for as long as it is true; see plansLast.
 func (s *Service) Plans(ctx context.Context, group string) ([]Plan, error) {
-	names, err := s.groupNames(ctx)
+	if group == "" {
+		return s.allPlans(ctx)
+	}
+	var id volspec.VMGroupID
+	if err := s.inGroup(ctx, group, func(_ Tx, g volspec.VMGroup) error { id = g.ID; return nil }); err != nil {
+		return nil, err
+	}
+	all, err := s.planned(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	var all []planned
-	if group == "" {
-		all, err = s.plans.get(func() ([]planned, error) { return s.planned(ctx, "") })
-	} else {
-		var id volspec.VMGroupID
-		if err := s.inGroup(ctx, group, func(_ Tx, g volspec.VMGroup) error { id = g.ID; return nil }); err != nil {
-			return nil, err
-		}
-		all, err = s.planned(ctx, id)
-	}
+	return s.plansOf(ctx, all)
+}
+
+// plansOf shows schedules.
+func (s *Service) plansOf(ctx context.Context, all []planned) ([]Plan, error) {
+	names, err := namesOf(ctx, s, all, func(x planned) volspec.VMGroupID { return x.policy.Group })
 	out := make([]Plan, 0, len(all))
 	for _, x := range all {
 		out = append(out, Plan{Policy: x.policy.ID, VMGroup: names[x.policy.Group], Name: x.policy.Name, Task: x.task, Schedule: x.schedule, Since: x.policy.Changed})
@@ -74,11 +69,11 @@ func (s *Service) Ran(ctx context.Context, group, policy string, from, to time.T
 			return nil, err
 		}
 	}
-	names, err := s.groupNames(ctx)
+	all, err := s.o.Jobs.List(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.o.Jobs.List(ctx, q)
+	names, err := namesOf(ctx, s, all, func(j job.Job) volspec.VMGroupID { return j.Group })
 	out := make([]Ran, 0, len(all))
 	for _, j := range all {
 		out = append(out, ranOf(s.presentJob(ctx, j, names[j.Group]), j))
@@ -223,6 +218,6 @@ func (s *Service) JobOf(ctx context.Context, group string, id volspec.JobID) (wi
 	if err != nil {
 		return wire.Job{}, err
 	}
-	names, err := s.groupNames(ctx)
+	names, err := s.groupNames(ctx, j.Group)
 	return s.presentJob(ctx, j, names[j.Group]), err
 }

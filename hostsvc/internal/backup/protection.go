@@ -212,6 +212,18 @@ func (s *Service) watchAges(ctx context.Context) error {
 		return err
 	}
 	s.census.put(countStates(facts), begun)
+	var standing []Alarm
+	err = s.o.Store.View(ctx, func(tx Tx) error {
+		standing, err = tx.Alarms("")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	said := map[string]string{}
+	for _, a := range standing {
+		said[a.ID] = a.Detail
+	}
 	late, known := map[string]bool{}, map[string]bool{}
 	for _, f := range facts {
 		name := f.name()
@@ -223,20 +235,19 @@ func (s *Service) watchAges(ctx context.Context) error {
 		if p.State != stateLate {
 			continue
 		}
-		late[alarmID(f.group(), alarmRPO, p.Volume)] = true
+		id := alarmID(f.group(), alarmRPO, p.Volume)
+		late[id] = true
 		detail := fmt.Sprintf("%s has had no good recovery point for longer than its RPO of %s", thing(p.Volume), time.Duration(p.RPOSeconds)*time.Second)
 		if p.LastProblem != "" {
 			detail += "; its last backup failed: " + p.LastProblem
+		}
+		if said[id] == detail {
+			continue // it stands as it is
 		}
 		if err := s.raise(ctx, f.group(), alarmRPO, p.Volume, detail); err != nil {
 			return err
 		}
 	}
-	var standing []Alarm
-	err = s.o.Store.View(ctx, func(tx Tx) error {
-		standing, err = tx.Alarms("")
-		return err
-	})
 	for _, a := range standing {
 		switch {
 		case err != nil:

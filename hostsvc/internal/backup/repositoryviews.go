@@ -5,6 +5,7 @@ import (
 
 	"mooring.dev/mooring/hostsvc/internal/job"
 	"mooring.dev/mooring/hostsvc/internal/repository"
+	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -19,12 +20,8 @@ func presentRepo(r Repo, group string) wire.Repository {
 
 // Repositories lists those of one vmgroup, or with "" all, prepared ones too.
 func (s *Service) Repositories(ctx context.Context, group string) ([]wire.Repository, error) {
-	names, err := s.groupNames(ctx)
-	if err != nil {
-		return nil, err
-	}
 	var all []Repo
-	err = s.o.Store.View(ctx, func(tx Tx) error {
+	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
 		if group == "" {
 			all, err = tx.Repositories("")
 			return err
@@ -36,6 +33,10 @@ func (s *Service) Repositories(ctx context.Context, group string) ([]wire.Reposi
 		all, err = tx.Repositories(g.ID)
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	names, err := namesOf(ctx, s, all, func(r Repo) volspec.VMGroupID { return r.Group })
 	out := make([]wire.Repository, 0, len(all))
 	for _, r := range all {
 		out = append(out, presentRepo(r, names[r.Group]))

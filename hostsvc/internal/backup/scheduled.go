@@ -44,12 +44,13 @@ func (p Policy) tasks() map[string]string {
 // Scheduled are the schedules of all policies that are enabled, in vmgroups that
 // may protect something.
 func (s *Service) Scheduled(ctx context.Context) ([]job.Scheduled, error) {
-	begun := time.Now()
 	found, err := s.planned(ctx, "")
+	if err == nil {
+		_, err = s.keepPlans(ctx, found)
+	}
 	if err != nil {
 		return nil, err
 	}
-	s.plans.put(found, begun)
 	all := make([]job.Scheduled, 0, len(found))
 	for _, x := range found {
 		p := x.policy
@@ -66,6 +67,14 @@ func (s *Service) Scheduled(ctx context.Context) ([]job.Scheduled, error) {
 
 // planned are the schedules of Scheduled of one vmgroup, or with "" of all.
 func (s *Service) planned(ctx context.Context, g volspec.VMGroupID) ([]planned, error) {
+	group := func(x planned) volspec.VMGroupID { return x.policy.Group }
+	if g == "" {
+		all, _, err := s.parsed(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return permitted(ctx, s, true, slices.Clone(all), group)
+	}
 	var policies []Policy
 	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
 		policies, err = tx.Policies(g)
@@ -74,8 +83,7 @@ func (s *Service) planned(ctx context.Context, g volspec.VMGroupID) ([]planned, 
 	if err != nil {
 		return nil, err
 	}
-	policies, err = permitted(ctx, s, true, policies, func(p Policy) volspec.VMGroupID { return p.Group })
-	return s.schedules(ctx, policies), err
+	return permitted(ctx, s, true, s.schedules(ctx, policies), group)
 }
 
 // planned is one schedule of a policy.

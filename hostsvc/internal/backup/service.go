@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"mooring.dev/mooring/hostsvc/internal/repository"
@@ -41,13 +42,13 @@ type Options struct {
 // Service is the backup use cases. All methods are safe for concurrent use
 // and can be repeated after any failure.
 type Service struct {
-	o        Options
-	repos    keylock.Map[volspec.RepositoryID]
-	sessions sessions
-	budgets  budgets
-	census   kept[map[string]int]
-	plans    kept[[]planned]
-	secrets  []Secrets // of others
+	o         Options
+	repos     keylock.Map[volspec.RepositoryID]
+	sessions  sessions
+	budgets   budgets
+	census    kept[map[string]int]
+	timetable timetable
+	secrets   []Secrets // of others
 }
 
 // New returns a service that does nothing until it is called.
@@ -87,17 +88,35 @@ func (s *Service) inGroup(ctx context.Context, name string, fn func(Tx, volspec.
 	})
 }
 
-// groupNames are the names of all vmgroups by id.
-func (s *Service) groupNames(ctx context.Context) (map[volspec.VMGroupID]string, error) {
+// groupNames are the names of these vmgroups by id, or with none named of all.
+func (s *Service) groupNames(ctx context.Context, of ...volspec.VMGroupID) (map[volspec.VMGroupID]string, error) {
 	names := map[volspec.VMGroupID]string{}
-	err := s.o.Store.View(ctx, func(tx Tx) error {
-		all, err := tx.Groups()
+	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
+		var all []volspec.VMGroup
+		if len(of) == 0 {
+			all, err = tx.Groups()
+		} else {
+			all, err = tx.GroupsByID(of)
+		}
 		for _, g := range all {
 			names[g.ID] = g.Name
 		}
 		return err
 	})
 	return names, err
+}
+
+// namesOf are the names of the vmgroups that things are of.
+func namesOf[T any](ctx context.Context, s *Service, all []T, group func(T) volspec.VMGroupID) (map[volspec.VMGroupID]string, error) {
+	var ids []volspec.VMGroupID
+	for _, v := range all {
+		ids = append(ids, group(v))
+	}
+	slices.Sort(ids)
+	if ids = slices.Compact(ids); len(ids) == 0 {
+		return nil, nil
+	}
+	return s.groupNames(ctx, ids...)
 }
 
 func entry(ctx context.Context, c volspec.Caller, group, action, object string) volspec.Audit {

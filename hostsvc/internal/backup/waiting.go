@@ -70,7 +70,7 @@ func (s *Service) watchTransporters(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	names, err := s.groupNames(ctx)
+	names, err := namesOf(ctx, s, queued, func(j job.Job) volspec.VMGroupID { return j.Group })
 	if err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func (t *tx) Uses(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Use, e
 		u.VMs = append(u.VMs, vm)
 		all[id] = u
 		return nil
-	}, "SELECT group_id, vm_id FROM points WHERE vm_id > ''"+only+
+	}, "SELECT group_id, vm_id FROM protected WHERE vm_id > '' AND parts > 0"+only+
 		" UNION SELECT group_id, object FROM jobs WHERE kind = 'vm-backup' AND "+openJobs+only, twice...)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (t *tx) Uses(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Use, e
 		u.Volumes = append(u.Volumes, v)
 		all[id] = u
 		return nil
-	}, "SELECT group_id, volume_id FROM points WHERE vm_id = '' AND volume_id > ''"+only+
+	}, "SELECT group_id, volume_id FROM protected WHERE vm_id = '' AND volume_id > '' AND parts > 0"+only+
 		" UNION SELECT group_id, object FROM jobs WHERE kind = 'backup' AND "+openJobs+only, twice...)
 	if err != nil {
 		return nil, err

@@ -62,6 +62,17 @@ func (t *tx) Policy(id volspec.PolicyID) (backup.Policy, error) {
 	return p, err
 }
 
+// policiesKey is the setting that counts changes of policies.
+const policiesKey = "policies version"
+
+func (t *tx) PoliciesVersion() (string, error) { return t.Setting(policiesKey) }
+
+func (t *tx) policiesChanged() error {
+	_, err := t.exec(`INSERT INTO settings (name, value) VALUES (?, '1')
+		ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(settings.value AS BIGINT) + 1 AS TEXT)`, policiesKey)
+	return err
+}
+
 func (t *tx) PolicyByName(g volspec.VMGroupID, name string) (backup.Policy, error) {
 	p, found, err := one(t, scanPolicy, "SELECT "+policyCols+" FROM policies WHERE group_id = ? AND name = ?", g, name)
 	if err == nil && !found {
@@ -85,16 +96,20 @@ func (t *tx) PutPolicy(p backup.Policy) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(upsert("policies", policyCols, "id"), p.ID, p.Group, p.Name, p.Source, text)
-	return err
+	if _, err = t.exec(upsert("policies", policyCols, "id"), p.ID, p.Group, p.Name, p.Source, text); err != nil {
+		return err
+	}
+	return t.policiesChanged()
 }
 
 func (t *tx) DeletePolicy(id volspec.PolicyID) error {
 	if _, err := t.exec("DELETE FROM schedule_marks WHERE policy_id = ?", id); err != nil {
 		return err
 	}
-	_, err := t.exec("DELETE FROM policies WHERE id = ?", id)
-	return err
+	if _, err := t.exec("DELETE FROM policies WHERE id = ?", id); err != nil {
+		return err
+	}
+	return t.policiesChanged()
 }
 
 const alarmCols = "id, group_id, kind, object, since, told, detail"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
@@ -30,6 +31,7 @@ type Catalog struct {
 	dialect dialect
 	write   *sql.DB // one connection: the queue of this process's Updates
 	read    *sql.DB
+	asked   atomic.Int64 // statements
 }
 
 // Open connects, brings the schema up to date and returns the catalog. A
@@ -63,6 +65,10 @@ func (c *Catalog) Close() error {
 
 // Place says what and where the database is, without secrets.
 func (c *Catalog) Place() string { return c.dialect.place }
+
+// Statements is how many statements were run since Open, beside those that begin
+// and end transactions.
+func (c *Catalog) Statements() int64 { return c.asked.Load() }
 
 // Volumes is the catalog as the volume service sees it.
 func (c *Catalog) Volumes() volume.Store { return volumes{c} }
@@ -129,7 +135,7 @@ func (c *Catalog) run(ctx context.Context, db *sql.DB, o *sql.TxOptions, lock st
 		return c.dialect.transient(err), c.dialect.failure(ctx, err)
 	}
 	defer func() { _ = stx.Rollback() }() // after Commit: does nothing; also on panic
-	t := &tx{ctx: ctx, sql: stx, dialect: &c.dialect}
+	t := &tx{ctx: ctx, sql: stx, dialect: &c.dialect, asked: &c.asked}
 	if lock != "" {
 		_, err = t.exec(lock)
 	}

@@ -131,13 +131,14 @@ func (t *tx) DeleteGroup(id volspec.VMGroupID) error {
 		"DELETE FROM allowances WHERE group_id = ?",
 		"DELETE FROM group_transporters WHERE group_id = ?",
 		"DELETE FROM labels WHERE group_id = ?",
+		"DELETE FROM protected WHERE group_id = ?",
 		"DELETE FROM vmgroups WHERE id = ?",
 	} {
 		if _, err := t.exec(s, id); err != nil {
 			return err
 		}
 	}
-	return nil
+	return t.policiesChanged()
 }
 
 func scanMember(s scanner) (m volspec.Member, err error) {

@@ -114,7 +114,11 @@ func (t *tx) Jobs(q job.Query) ([]job.Job, error) {
 		add("group_id = ?", q.Group)
 	}
 	if q.State != "" {
-		add("state = ?", q.State)
+		if q.Group == "" {
+			add("state = ?", q.State)
+		} else { // by the index of the vmgroup, not by that of states
+			add("state || '' = ?", q.State)
+		}
 	}
 	open := q.Open || q.State == job.Queued || q.State == job.Running
 	if open {
@@ -173,18 +177,23 @@ func (t *tx) Jobs(q job.Query) ([]job.Job, error) {
 	return list(t, scanJob, query, args...)
 }
 
-// TrimJobs counts by policy, and what has none by vmgroup.
-func (t *tx) TrimJobs(before time.Time, keep int) (int, error) {
-	n, err := t.exec(`DELETE FROM jobs WHERE ended < ? AND state NOT IN ('queued', 'running') AND id IN (
-		SELECT id FROM (
-			SELECT id, ROW_NUMBER() OVER (PARTITION BY group_id, policy_id ORDER BY created DESC, id DESC) AS place
-			FROM jobs WHERE state NOT IN ('queued', 'running')) AS ranked
-		WHERE place > ?)`, fromTime(before), keep)
-	if err != nil {
-		return int(n), err
+// TrimJobs counts by policy, and what has none by vmgroup. It looks at what is
+// old enough, and from there at no more than keep newer ones.
+func (t *tx) TrimJobs(before time.Time, keep int) (n int, err error) {
+	for _, of := range []string{
+		"jobs.policy_id > '' AND n.policy_id > '' AND n.policy_id = jobs.policy_id AND n.group_id || '' = jobs.group_id",
+		"jobs.policy_id = '' AND n.group_id = jobs.group_id AND n.policy_id || '' = ''",
+	} {
+		gone, err := t.exec(`DELETE FROM jobs WHERE ended > 0 AND ended < ? AND state NOT IN ('queued', 'running') AND ? = (
+			SELECT COUNT(*) FROM (SELECT 1 FROM jobs n WHERE `+of+` AND n.state NOT IN ('queued', 'running')
+			AND (n.created, n.id) > (jobs.created, jobs.id) LIMIT ?) AS newer)`, fromTime(before), keep, keep)
+		if err != nil {
+			return n, err
+		}
+		n += int(gone)
 	}
 	_, err = t.exec("DELETE FROM job_counts WHERE at < ?", time.Now().Add(-countsKept).UnixNano())
-	return int(n), err
+	return n, err
 }
 
 func (t *tx) Clock() (time.Time, error) {
@@ -202,6 +211,20 @@ func (t *tx) Mark(p volspec.PolicyID, task string) (since, last time.Time, err e
 		return nil
 	}, "SELECT since, last FROM schedule_marks WHERE policy_id = ? AND task = ?", p, task)
 	return since, last, err
+}
+
+func (t *tx) Marks() (map[job.MarkOf]job.Mark, error) {
+	all := map[job.MarkOf]job.Mark{}
+	err := t.each(func(s scanner) error {
+		var of job.MarkOf
+		var since, last int64
+		if err := s.Scan(&of.Policy, &of.Task, &since, &last); err != nil {
+			return err
+		}
+		all[of] = job.Mark{Since: toTime(since), Last: toTime(last)}
+		return nil
+	}, "SELECT policy_id, task, since, last FROM schedule_marks")
+	return all, err
 }
 
 func (t *tx) PutMark(p volspec.PolicyID, task string, since, last time.Time) error {

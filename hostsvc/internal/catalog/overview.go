@@ -68,23 +68,35 @@ func (t *tx) Things(g volspec.VMGroupID) (o overview.Things, err error) {
 	if g != "" {
 		where, args = " AND group_id = ?", []any{g}
 	}
-	var points, parts, sets int
 	for _, c := range []struct {
 		into  *int
 		query string
 	}{
 		{&o.Volumes, "SELECT COUNT(*) FROM volumes WHERE state = 'ready'"},
 		{&o.VMs, "SELECT COUNT(*) FROM members WHERE vm > ''"},
-		{&points, "SELECT COUNT(*) FROM points WHERE id > ''"},
-		{&parts, "SELECT COUNT(*) FROM points WHERE set_id > ''"},
-		{&sets, "SELECT COUNT(DISTINCT set_id) FROM points WHERE set_id > ''"},
+		{&o.Points, "SELECT CAST(COALESCE(SUM(points), 0) AS BIGINT) FROM protected WHERE group_id > ''"},
 	} {
 		if *c.into, err = t.count(c.query+where, args...); err != nil {
 			return o, err
 		}
 	}
-	o.Points = points - parts + sets
 	return o, nil
+}
+
+func (t *tx) TenantHealth() (overview.TenantHealth, error) {
+	h := overview.TenantHealth{ByRank: map[int]int{}}
+	err := t.each(func(s scanner) error {
+		var rank, all, disabled, own int
+		if err := s.Scan(&rank, &all, &disabled, &own); err != nil {
+			return err
+		}
+		h.ByRank[rank] = all
+		h.Disabled += disabled
+		h.Own += own
+		return nil
+	}, `SELECT place, COUNT(*), CAST(SUM(CASE WHEN state = 'disabled' THEN 1 ELSE 0 END) AS BIGINT), CAST(SUM(CASE WHEN id = ? THEN 1 ELSE 0 END) AS BIGINT)
+		FROM (SELECT g.id, g.state, `+healthRank+` AS place FROM vmgroups g) AS ranked GROUP BY place`, volspec.DefaultGroupID)
+	return h, err
 }
 
 // lists of what is searched. Each gives a vmgroup's id, a name and a detail.

@@ -105,12 +105,86 @@ func (t *tx) PutPoint(p backup.Point) error {
 	if err != nil {
 		return err
 	}
+	old, found, err := t.keyOf(p.ID)
+	if err != nil {
+		return err
+	}
+	key := pointKey{p.Group, p.VMID, p.VolumeID, p.Set}
+	if found && old != key {
+		if err := t.DeletePoint(p.ID); err != nil {
+			return err
+		}
+		found = false
+	}
+	if !found {
+		if err := t.countPoint(key, 1); err != nil {
+			return err
+		}
+	}
 	_, err = t.exec(upsert("points", pointCols, "id"),
 		p.ID, p.Group, p.Repository, p.VolumeID, p.Volume, p.Datastore, fromTime(p.Created), p.State, p.Hold, p.Deleting, p.Set, p.VMID, p.VM, text)
 	return err
 }
 
 func (t *tx) DeletePoint(id volspec.PointID) error {
-	_, err := t.exec("DELETE FROM points WHERE id = ?", id)
+	key, found, err := t.keyOf(id)
+	if err != nil || !found {
+		return err
+	}
+	if _, err := t.exec("DELETE FROM points WHERE id = ?", id); err != nil {
+		return err
+	}
+	return t.countPoint(key, -1)
+}
+
+// pointKey is what a point is counted by in the table protected.
+type pointKey struct {
+	group  volspec.VMGroupID
+	vm     volspec.VMID
+	volume volspec.VolumeID
+	set    volspec.PointID
+}
+
+func (t *tx) keyOf(id volspec.PointID) (pointKey, bool, error) {
+	return one(t, func(s scanner) (k pointKey, err error) {
+		err = s.Scan(&k.group, &k.vm, &k.volume, &k.set)
+		return k, err
+	}, "SELECT group_id, vm_id, volume_id, set_id FROM points WHERE id = ?", id)
+}
+
+// countPoint counts a point that is about to come, or that has gone: its set
+// comes with the first row, and goes with the last.
+func (t *tx) countPoint(k pointKey, n int) error {
+	if k.set == "" {
+		return t.countProtected(k.group, k.vm, k.volume, n, n)
+	}
+	others, err := t.count("SELECT COUNT(*) FROM points WHERE set_id = ? AND set_id > ''", k.set)
+	if err == nil && others == 0 {
+		err = t.countProtected(k.group, k.vm, "", 0, n)
+	}
+	if err != nil {
+		return err
+	}
+	return t.countProtected(k.group, k.vm, k.volume, n, 0)
+}
+
+func (t *tx) countProtected(g volspec.VMGroupID, vm volspec.VMID, v volspec.VolumeID, parts, points int) error {
+	_, err := t.exec(`INSERT INTO protected (group_id, vm_id, volume_id, parts, points) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (group_id, vm_id, volume_id) DO UPDATE SET parts = protected.parts + excluded.parts, points = protected.points + excluded.points`,
+		g, vm, v, parts, points)
+	if err == nil && parts+points < 0 {
+		_, err = t.exec("DELETE FROM protected WHERE group_id = ? AND vm_id = ? AND volume_id = ? AND parts = 0 AND points = 0", g, vm, v)
+	}
+	return err
+}
+
+// dropPoints deletes those of a repository.
+func (t *tx) dropPoints(r volspec.RepositoryID) error {
+	ids, err := list(t, word[volspec.PointID], "SELECT id FROM points WHERE repository_id = ?", r)
+	for _, id := range ids {
+		if err == nil {
+			err = t.DeletePoint(id)
+		}
+	}
 	return err
 }

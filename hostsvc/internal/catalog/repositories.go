@@ -75,8 +75,10 @@ func (t *tx) AddStored(id volspec.RepositoryID, bytes int64) error {
 }
 
 func (t *tx) DeleteRepository(id volspec.RepositoryID) error {
+	if err := t.dropPoints(id); err != nil {
+		return err
+	}
 	for _, statement := range []string{
-		"DELETE FROM points WHERE repository_id = ?",
 		"DELETE FROM bases WHERE repository_id = ?",
 		"DELETE FROM repository_secrets WHERE repository_id = ?",
 		"DELETE FROM repositories WHERE id = ?",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -21,6 +22,7 @@ type tx struct {
 	ctx     context.Context
 	sql     *sql.Tx
 	dialect *dialect
+	asked   *atomic.Int64
 	failed  error // the first failure of a statement, as the driver gave it
 	// left are the names that vmgroups lost in this transaction, by which its
 	// audit lines still find them.
@@ -41,6 +43,7 @@ func (t *tx) fail(err error) error {
 
 // exec runs a statement and returns the number of rows it touched.
 func (t *tx) exec(statement string, args ...any) (int64, error) {
+	t.asked.Add(1)
 	res, err := t.sql.ExecContext(t.ctx, t.dialect.text(statement), plain(args)...)
 	if err != nil {
 		return 0, t.fail(err)
@@ -57,6 +60,7 @@ type scanner interface{ Scan(dest ...any) error }
 
 // each calls fn for every row; an error of fn ends it.
 func (t *tx) each(fn func(scanner) error, query string, args ...any) error {
+	t.asked.Add(1)
 	rows, err := t.sql.QueryContext(t.ctx, t.dialect.text(query), plain(args)...)
 	if err != nil {
 		return t.fail(err)

@@ -43,9 +43,11 @@ type Runner struct {
 	turn  uint64 // jobs that were begun; this and turns belong to Run
 	turns map[volspec.VMGroupID]uint64
 
-	mu    sync.Mutex // guards tasks and ended
-	tasks map[volspec.JobID]*Task
-	ended chan struct{} // closed and replaced when a job ends
+	mu     sync.Mutex // guards the fields below
+	tasks  map[volspec.JobID]*Task
+	ended  chan struct{}      // closed and replaced when a job ends
+	waits  map[MarkOf]waiting // what the last Tick found, replaced as a whole
+	ticked time.Time          // its time
 }
 
 // flushEvery is the pause between two writes of a job's progress.

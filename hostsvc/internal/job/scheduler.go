@@ -99,23 +99,87 @@ func (r *Runner) Tick(ctx context.Context, at time.Time, all []Scheduled) error 
 	return errors.Join(err, failed)
 }
 
+// waiting is what is known of a schedule that asked for nothing: nor does it
+// before until, whatever other processes do. Zero: never again.
+type waiting struct {
+	schedule schedule.Schedule
+	since    time.Time
+	until    time.Time
+}
+
 // dueNow finds the schedules that ask for something, without taking the
-// catalog's lock.
+// catalog's lock. Marks are read only when a schedule may ask for something.
 func (r *Runner) dueNow(ctx context.Context, at time.Time, all []Scheduled) (todo []Scheduled, err error) {
+	known := r.known(at)
+	waits := make(map[MarkOf]waiting, len(all))
+	var look []Scheduled
+	for _, sc := range all {
+		w, ok := known[sc.of()]
+		if ok && w.schedule.Same(sc.Schedule) && w.since.Equal(sc.Since) && (w.until.IsZero() || at.Before(w.until)) {
+			waits[sc.of()] = w
+			continue
+		}
+		look = append(look, sc)
+	}
+	var marks map[MarkOf]Mark
+	if len(look) > 0 {
+		if marks, err = r.marks(ctx, look); err != nil {
+			return nil, err
+		}
+	}
+	for _, sc := range look {
+		m := marks[sc.of()]
+		if decide(sc, m.Since, m.Last, at).mark {
+			todo = append(todo, sc)
+			continue
+		}
+		waits[sc.of()] = waiting{sc.Schedule, sc.Since, sc.Schedule.Next(later(later(m.Since, sc.Since), m.Last))}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waits, r.ticked = waits, at
+	return todo, nil
+}
+
+// known is what earlier ticks found, nothing if the clock was put back since.
+func (r *Runner) known(at time.Time) map[MarkOf]waiting {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at.Before(r.ticked) {
+		return nil
+	}
+	return r.waits
+}
+
+func (sc Scheduled) of() MarkOf { return MarkOf{sc.Policy, sc.Task} }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// fewMarks is up to how many marks are read one by one.
+const fewMarks = 100
+
+func (r *Runner) marks(ctx context.Context, of []Scheduled) (marks map[MarkOf]Mark, err error) {
 	err = r.o.Store.View(ctx, func(tx Tx) error {
-		todo = nil
-		for _, sc := range all {
+		if len(of) > fewMarks {
+			marks, err = tx.Marks()
+			return err
+		}
+		marks = map[MarkOf]Mark{}
+		for _, sc := range of {
 			since, last, err := tx.Mark(sc.Policy, sc.Task)
 			if err != nil {
 				return err
 			}
-			if decide(sc, since, last, at).mark {
-				todo = append(todo, sc)
-			}
+			marks[sc.of()] = Mark{since, last}
 		}
 		return nil
 	})
-	return todo, err
+	return marks, err
 }
 
 // due moves the mark and adds the job, in one transaction.

@@ -39,5 +39,16 @@ type Tx interface {
 	// Mark is when a schedule began to count and the newest due time that was
 	// enqueued; zero times before.
 	Mark(p volspec.PolicyID, task string) (since, last time.Time, err error)
+	// Marks are those of all schedules that have one.
+	Marks() (map[MarkOf]Mark, error)
 	PutMark(p volspec.PolicyID, task string, since, last time.Time) error
 }
+
+// MarkOf names a schedule.
+type MarkOf struct {
+	Policy volspec.PolicyID
+	Task   string
+}
+
+// Mark is how far a schedule is; see Tx.Mark.
+type Mark struct{ Since, Last time.Time }

@@ -175,6 +175,14 @@ func (t memTx) Mark(p volspec.PolicyID, task string) (since, last time.Time, err
 	return m.since, m.last, nil
 }
 
+func (t memTx) Marks() (map[job.MarkOf]job.Mark, error) {
+	all := map[job.MarkOf]job.Mark{}
+	for k, m := range t.s.marks {
+		all[job.MarkOf{Policy: k.policy, Task: k.task}] = job.Mark{Since: m.since, Last: m.last}
+	}
+	return all, nil
+}
+
 func (t memTx) PutMark(p volspec.PolicyID, task string, since, last time.Time) error {
 	t.s.marks[markKey{p, task}] = mark{since, last}
 	return nil

@@ -1,9 +1,7 @@
 package overview
 
 import (
-	"container/heap"
 	"context"
-	"iter"
 	"slices"
 	"time"
 
@@ -64,7 +62,7 @@ func (s *Service) Calendar(ctx context.Context, group string, r Request) (wire.C
 		out.Runs = append(out.Runs, x.Run)
 	}
 	out.Runs = append(out.Runs, s.missed(plans, ran, from, to, limit+1)...)
-	out.Runs = append(out.Runs, coming(plans, later(from, time.Now()), to.Add(-time.Nanosecond), limit+1)...)
+	out.Runs = append(out.Runs, s.coming(group, plans, later(from, time.Now()), to.Add(-time.Nanosecond), limit+1)...)
 	slices.SortStableFunc(out.Runs, func(a, b wire.Run) int { return a.Time.Compare(b.Time) })
 	if len(out.Runs) > limit {
 		out.Runs, out.More = out.Runs[:limit], true
@@ -141,9 +139,9 @@ func (s *Service) missed(plans []Plan, ran []Ran, from, to time.Time, limit int)
 		until = ran[limit-1].Time
 	}
 	from = later(from, now.Add(-s.o.Keep))
-	for at, p := range dues(plans, from.Add(-time.Second), until) {
+	for at, p := range queueOf(plans, from.Add(-time.Second), until).dues(until) {
 		if !made[key{p.Policy, p.Task, at.Unix()}] {
-			out = append(out, entry(p, at, stateMissed))
+			out = append(out, entry(*p, at, stateMissed))
 		}
 		if len(out) == limit {
 			break
@@ -152,80 +150,23 @@ func (s *Service) missed(plans []Plan, ran []Ran, from, to time.Time, limit int)
 	return out
 }
 
-// coming are the runs that are due after from and not after to, the soonest
-// first.
-func coming(plans []Plan, from, to time.Time, limit int) []wire.Run {
+// coming are the runs of a vmgroup's plans that are due after from and not after
+// to, the soonest first.
+func (s *Service) coming(group string, plans []Plan, from, to time.Time, limit int) []wire.Run {
+	q := queueOf(plans, from, to)
+	if group == "" {
+		q = s.all.queue(plans, from, to)
+	}
 	out := []wire.Run{}
-	for at, p := range dues(plans, from, to) {
+	for at, p := range q.dues(to) {
 		if len(out) == limit {
 			break
 		}
-		out = append(out, entry(p, at, stateDue))
+		out = append(out, entry(*p, at, stateDue))
 	}
 	return out
 }
 
 func entry(p Plan, at time.Time, state string) wire.Run {
 	return wire.Run{Time: at.UTC(), VMGroup: p.VMGroup, Policy: p.Name, Task: p.Task, State: state}
-}
-
-// dues yields what all plans ask for after from and not after to, by time.
-func dues(plans []Plan, from, to time.Time) iter.Seq2[time.Time, Plan] {
-	return func(yield func(time.Time, Plan) bool) {
-		var q queue
-		for _, p := range plans {
-			q.add(p, later(from, p.Since), to)
-		}
-		heap.Init(&q)
-		for len(q) > 0 {
-			first := q[0]
-			if !yield(first.at, first.plan) {
-				return
-			}
-			if first.at = first.plan.Schedule.Next(first.at); first.at.IsZero() || first.at.After(to) {
-				heap.Pop(&q)
-				continue
-			}
-			q[0] = first
-			heap.Fix(&q, 0)
-		}
-	}
-}
-
-// queue has the next due time of each plan, the soonest at its top; those of one
-// moment by name.
-type queue []due
-
-type due struct {
-	at   time.Time
-	plan Plan
-}
-
-func (q *queue) add(p Plan, after, to time.Time) {
-	if at := p.Schedule.Next(after); !at.IsZero() && !at.After(to) {
-		*q = append(*q, due{at, p})
-	}
-}
-
-func (q queue) Len() int { return len(q) }
-
-func (q queue) Less(i, j int) bool {
-	a, b := q[i], q[j]
-	if !a.at.Equal(b.at) {
-		return a.at.Before(b.at)
-	}
-	if a.plan.VMGroup != b.plan.VMGroup {
-		return a.plan.VMGroup < b.plan.VMGroup
-	}
-	return a.plan.Name+"\x00"+a.plan.Task < b.plan.Name+"\x00"+b.plan.Task
-}
-
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(due)) }
-
-func (q *queue) Pop() any {
-	old := *q
-	x := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return x
 }

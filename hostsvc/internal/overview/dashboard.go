@@ -34,6 +34,11 @@ func (s *Service) Dashboard(ctx context.Context, group, zone string) (wire.Dashb
 		if things, err = tx.Things(g); err != nil {
 			return err
 		}
+		if group == "" {
+			if out.Tenants, err = tenants(tx); err != nil {
+				return err
+			}
+		}
 		counts, err = tx.Counts(g, days[0])
 		return err
 	})
@@ -62,8 +67,19 @@ func (s *Service) Dashboard(ctx context.Context, group, zone string) (wire.Dashb
 	if err != nil {
 		return out, err
 	}
-	out.Next = coming(plans, now, now.Add(366*24*time.Hour), shownNext)
+	out.Next = s.coming(group, plans, now, now.Add(366*24*time.Hour), shownNext)
 	return out, nil
+}
+
+// tenants counts tenants by health, those that are disabled, and all but the one
+// that the service made itself.
+func tenants(tx Tx) (map[string]int, error) {
+	h, err := tx.TenantHealth()
+	good, notices, alarms := h.ByRank[0], h.ByRank[1], h.ByRank[2]
+	return map[string]int{
+		wire.HealthGood: good, wire.HealthNotices: notices, wire.HealthAlarms: alarms,
+		wire.TenantDisabled: h.Disabled, wire.TenantsAll: good + notices + alarms - h.Own,
+	}, err
 }
 
 // addStorage tells what of the vmgroup's allowance is used, or of the pool.

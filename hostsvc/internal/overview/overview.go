@@ -16,14 +16,7 @@ import (
 )
 
 // Plan is one schedule of an enabled policy.
-type Plan struct {
-	Policy   volspec.PolicyID
-	VMGroup  string // name
-	Name     string // of the policy
-	Task     string // backup, verify, drill, copy
-	Schedule schedule.Schedule
-	Since    time.Time // nothing is due earlier
-}
+type Plan = schedule.Plan
 
 // Ran is one entry of the calendar that a job made. Due and Policy are those of
 // a run of a policy.
@@ -52,7 +45,8 @@ type Backups interface {
 	// Made lists jobs that were made at since or later, the oldest first.
 	Made(ctx context.Context, group string, since time.Time, limit int) ([]wire.Job, error)
 	Alarms(ctx context.Context, group string) ([]wire.Alarm, error)
-	// Plans lists the schedules of all enabled policies.
+	// Plans lists the schedules of all enabled policies. The list belongs to the
+	// other side, which gives the same one for as long as it is true.
 	Plans(ctx context.Context, group string) ([]Plan, error)
 	// Ran lists the runs of policies and what people began, the oldest first.
 	Ran(ctx context.Context, w Window) ([]Ran, error)
@@ -80,6 +74,13 @@ type Things struct {
 	Volumes, VMs, Points int
 }
 
+// TenantHealth counts vmgroups. Own is the one that the service made itself, if
+// it is there.
+type TenantHealth struct {
+	ByRank        map[int]int // 0 good, 1 notices, 2 alarms
+	Disabled, Own int
+}
+
 // Match is one thing that a search found.
 type Match struct {
 	Kind    string
@@ -99,6 +100,7 @@ type Tx interface {
 	// Counts are those of jobs that ended at since or later, in no order.
 	Counts(g volspec.VMGroupID, since time.Time) ([]Count, error)
 	Things(g volspec.VMGroupID) (Things, error)
+	TenantHealth() (TenantHealth, error)
 	// Search finds what has text in its name, and points and jobs whose id begins
 	// with it: at most limit of each kind, by name. Users are looked for if users
 	// is set.
@@ -115,10 +117,13 @@ type Options struct {
 }
 
 // Service answers the questions. All methods are safe for concurrent use.
-type Service struct{ o Options }
+type Service struct {
+	o   Options
+	all agenda // of all vmgroups
+}
 
 // New returns a service.
-func New(o Options) *Service { return &Service{o} }
+func New(o Options) *Service { return &Service{o: o} }
 
 // view runs fn with the id of a vmgroup, "" for all.
 func (s *Service) view(ctx context.Context, group string, fn func(Tx, volspec.VMGroupID) error) error {

@@ -95,13 +95,55 @@ func TestDashboardOfTheMaster(t *testing.T) {
 		things: map[volspec.VMGroupID]overview.Things{"": {Volumes: 9}}, states: map[string]map[string]int{"": {"ok": 8}},
 		counts: map[volspec.VMGroupID][]overview.Count{"": {counted(time.Now(), "backup", "done", 5)}},
 		alarms: make([]wire.Alarm, 150),
+		health: overview.TenantHealth{ByRank: map[int]int{0: 5, 2: 3}, Disabled: 2, Own: 1},
 	}
 	d, err := w.service().Dashboard(t.Context(), "", "")
 	require.NoError(t, err)
 	assert.Equal(t, []int{9, 8, 5, 150, 100}, []int{d.Volumes, d.Protected, d.Day.Done, d.AlarmCount, len(d.Alarms)})
 	assert.Equal(t, wire.Share{Used: 70, Bounded: true, Desired: 100, Effective: 100}, d.Storage)
 	require.NotNil(t, d.Pool)
+	assert.Equal(t, map[string]int{"good": 5, "notices": 0, "alarms": 3, "disabled": 2, "all": 7}, d.Tenants)
 }
+
+// What comes next in all vmgroups is remembered as long as the plans are the
+// same, and told as if each had been asked.
+func TestAgendaIsWhatPlansSay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		until(t, "2026-03-28T22:59:30Z")
+		w := &fixed{}
+		for _, p := range []struct{ group, name, expr string }{
+			{"a", "nightly", "01:00"}, {"b", "nightly", "01:00"}, {"a", "hourly", "hourly"}, {"b", "often", "*:00/7"}, {"c", "once a year", "01-05 03:00"},
+		} {
+			w.all = append(w.all, plan(t, p.group, p.name, "backup", p.expr, "Europe/Berlin", time.Date(2026, 3, 28, 23, 20, 0, 0, time.UTC)))
+		}
+		s := overview.New(overview.Options{Store: w, Backups: w, Shares: w, Keep: time.Hour})
+		for range 40 {
+			got, err := s.Dashboard(t.Context(), "", "")
+			require.NoError(t, err)
+			fresh := overview.New(overview.Options{Store: w, Backups: w, Shares: w, Keep: time.Hour})
+			want, err := fresh.Dashboard(t.Context(), "", "")
+			require.NoError(t, err)
+			require.Equal(t, want.Next, got.Next)
+			require.Len(t, got.Next, 10)
+			time.Sleep(9 * time.Minute)
+		}
+		w.all = w.all[:1:1]
+		got, err := s.Dashboard(t.Context(), "", "")
+		require.NoError(t, err)
+		require.Equal(t, "nightly", got.Next[0].Policy)
+		ahead, err := s.Calendar(t.Context(), "", overview.Request{From: "2026-06-01"})
+		require.NoError(t, err)
+		require.Len(t, ahead.Runs, 30)
+	})
+}
+
+// fixed is a world whose plans are always the same list.
+type fixed struct {
+	world
+	all []overview.Plan
+}
+
+func (f *fixed) Plans(context.Context, string) ([]overview.Plan, error) { return f.all, nil }
 
 func TestDashboardRefuses(t *testing.T) {
 	w := &world{}

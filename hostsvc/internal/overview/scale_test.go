@@ -1,6 +1,7 @@
 package overview_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -22,9 +23,10 @@ import (
 // estate is many tenants in a real catalog, each with a volume for each policy.
 type estate struct {
 	unasked
-	cat    *catalog.Catalog
-	groups []volspec.VMGroup
-	each   int
+	cat     *catalog.Catalog
+	backups *backup.Service
+	groups  []volspec.VMGroup
+	each    int
 }
 
 // unasked is what nobody asks of the volume service here.
@@ -32,14 +34,6 @@ type unasked interface{ backup.Volumes }
 
 // seam is the backup service as app introduces it to the overview.
 type seam struct{ *backup.Service }
-
-func (s seam) Plans(ctx context.Context, group string) (out []overview.Plan, err error) {
-	all, err := s.Service.Plans(ctx, group)
-	for _, p := range all {
-		out = append(out, overview.Plan(p))
-	}
-	return out, err
-}
 
 func (s seam) Ran(ctx context.Context, w overview.Window) (out []overview.Ran, err error) {
 	all, err := s.Service.Ran(ctx, w.VMGroup, w.Policy, w.From, w.To, w.Limit)
@@ -127,6 +121,7 @@ func newEstate(t testing.TB, tenants, policies, points int) (*estate, *overview.
 		return nil
 	}))
 	s := backup.New(backup.Options{Store: cat.Backup(), Volumes: e})
+	e.backups = s
 	s.Use(job.New(job.Options{Store: cat.Jobs()}))
 	return e, overview.New(overview.Options{Store: cat.Overview(), Backups: seam{s}, Shares: &world{}, Keep: 90 * 24 * time.Hour})
 }
@@ -189,4 +184,52 @@ func TestNothingOfAnotherTenant(t *testing.T) {
 	}
 	_, err = s.Calendar(ctx, own, overview.Request{Policy: "other"})
 	require.Equal(t, errkind.NotFound, errkind.Of(err))
+}
+
+// However many tenants there are, a page asks the catalog as often.
+func TestPagesAskAsOftenForManyTenants(t *testing.T) {
+	ask := func(tenants int) map[string]int64 {
+		e, s := newEstate(t, tenants, 2, 2)
+		own := e.groups[1].Name
+		list := tenancy.New(tenancy.Options{Store: e.cat.Tenancy()})
+		asked := map[string]int64{}
+		for name, page := range map[string]func(context.Context) error{
+			"dashboard of all": func(ctx context.Context) error { _, err := s.Dashboard(ctx, "", ""); return err },
+			"dashboard of one": func(ctx context.Context) error { _, err := s.Dashboard(ctx, own, ""); return err },
+			"calendar of all":  func(ctx context.Context) error { _, err := s.Calendar(ctx, "", overview.Request{}); return err },
+			"calendar of one":  func(ctx context.Context) error { _, err := s.Calendar(ctx, own, overview.Request{}); return err },
+			"tenants":          func(ctx context.Context) error { _, err := list.Tenants(ctx, tenancy.TenantQuery{}); return err },
+			"tenants by health": func(ctx context.Context) error {
+				_, err := list.Tenants(ctx, tenancy.TenantQuery{Sort: "health"})
+				return err
+			},
+			"pool":        func(ctx context.Context) error { _, err := list.Pool(ctx); return err },
+			"jobs of all": func(ctx context.Context) error { _, err := e.backups.Jobs(ctx, "", backup.JobFilter{}); return err },
+			"jobs of one": func(ctx context.Context) error { _, err := e.backups.Jobs(ctx, own, backup.JobFilter{}); return err },
+			"points of one": func(ctx context.Context) error {
+				_, err := e.backups.Points(ctx, own, backup.PointFilter{})
+				return err
+			},
+			"policies of one":     func(ctx context.Context) error { _, err := e.backups.Policies(ctx, own); return err },
+			"protection of one":   func(ctx context.Context) error { _, err := e.backups.Protection(ctx, own); return err },
+			"alarms of all":       func(ctx context.Context) error { _, err := e.backups.Alarms(ctx, ""); return err },
+			"repositories of all": func(ctx context.Context) error { _, err := e.backups.Repositories(ctx, ""); return err },
+			"search in all": func(ctx context.Context) error {
+				_, err := s.Search(ctx, volspec.Caller{Role: volspec.MasterAdmin}, "", "db")
+				return err
+			},
+			"look at schedules": func(ctx context.Context) error { _, err := e.backups.Scheduled(ctx); return err },
+		} {
+			for range 4 { // what Run keeps up to date may be found anew in one of them
+				before := e.cat.Statements()
+				require.NoError(t, page(t.Context()), name)
+				n := e.cat.Statements() - before
+				asked[name] = min(n, cmp.Or(asked[name], n))
+			}
+		}
+		return asked
+	}
+	few := ask(3)
+	require.Equal(t, few, ask(30))
+	require.LessOrEqual(t, few["dashboard of all"], int64(20))
 }

@@ -19,6 +19,7 @@ import (
 type world struct {
 	counts  map[volspec.VMGroupID][]overview.Count
 	things  map[volspec.VMGroupID]overview.Things
+	health  overview.TenantHealth
 	found   []overview.Match
 	asked   []string // texts that were searched for, and whether with users
 	states  map[string]map[string]int
@@ -47,6 +48,8 @@ func (w *world) Counts(g volspec.VMGroupID, since time.Time) ([]overview.Count, 
 }
 
 func (w *world) Things(g volspec.VMGroupID) (overview.Things, error) { return w.things[g], nil }
+
+func (w *world) TenantHealth() (overview.TenantHealth, error) { return w.health, nil }
 
 func (w *world) Search(g volspec.VMGroupID, text string, users bool, _ int) ([]overview.Match, error) {
 	if users {

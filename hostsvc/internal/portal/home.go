@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"slices"
 
-	"mooring.dev/mooring/pkg/hostclient"
-	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -114,16 +112,8 @@ func tone(n int, bad string) string {
 
 // masterHome is the overview of all tenants.
 func (q *request) masterHome(p homePage) error {
-	all, err := q.api.Tenants(q.ctx(), hostclient.TenantQuery{Limit: 2})
-	if err != nil {
-		return err
-	}
-	p.Tenants = all.Total
-	for _, t := range all.Tenants {
-		if t.Name == volspec.DefaultGroup {
-			p.Tenants-- // the service made it itself
-		}
-	}
+	counts := p.Dashboard.Tenants
+	p.Tenants = counts[wire.TenantsAll]
 	p.Storage.URL = q.to("/pool")
 	p.Make = action{Label: "Create new tenant", URL: q.to("/new/tenant"), Icon: "plus", Kind: "primary"}
 	p.Actions = reachable(p.Make)
@@ -132,11 +122,8 @@ func (q *request) masterHome(p homePage) error {
 		{Label: "Notices", Value: wire.HealthNotices, Icon: "warn", Tone: "warn"},
 		{Label: "Alarms", Value: wire.HealthAlarms, Icon: "alarm", Tone: "bad"},
 	} {
-		list, err := q.api.Tenants(q.ctx(), hostclient.TenantQuery{Health: s.Value, Limit: 1})
-		if err != nil {
-			return err
-		}
-		s.URL, s.Value, s.Tone, s.Note = q.to("/tenants", "health", s.Value), digits(list.Total), tone(list.Total, s.Tone), "tenants"
+		n := counts[s.Value]
+		s.URL, s.Value, s.Tone, s.Note = q.to("/tenants", "health", s.Value), digits(n), tone(n, s.Tone), "tenants"
 		p.Stats = append(p.Stats, s)
 	}
 	p.Stats = append(p.Stats,

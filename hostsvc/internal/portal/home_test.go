@@ -28,6 +28,7 @@ func (w *world) fillHome() {
 			{VMGroup: "acme", Kind: "repository-offline", Object: "offsite", Since: now.Add(-20 * time.Minute), Detail: "the bucket does not answer"},
 		},
 		AlarmCount: 2,
+		Tenants:    map[string]int{wire.HealthGood: 31, wire.HealthAlarms: 2, wire.TenantsAll: 32},
 	}
 	for i := range 14 {
 		day := wire.DayOfRuns{Date: now.AddDate(0, 0, i-13).Format(time.DateOnly)}
@@ -54,6 +55,10 @@ func TestTheFirstPageShowsHowThingsAre(t *testing.T) {
 			page := a.Body.String()
 			checkPage(t, page)
 			assert.Contains(t, page, "430 GiB of 500 GiB")
+			if c.Admin {
+				assert.Contains(t, page, "32 tenants")
+				assert.NotContains(t, w.asked, "GET /tenants", "counting tenants is one question")
+			}
 			assert.Contains(t, page, "30 %, 3 GiB of 10 GiB, 2 minutes 10 seconds left")
 			assert.Contains(t, page, "&lt;b&gt;db&lt;/b&gt;", "what a tenant names is no markup")
 			assert.NotContains(t, page, "<b>db")
@@ -71,7 +76,9 @@ func TestTheFirstPageShowsHowThingsAre(t *testing.T) {
 func TestAMasterWithoutTenantsIsLedToTheFirst(t *testing.T) {
 	w := newWorld(t, master)
 	w.fillHome()
-	w.answers["GET /tenants"] = wire.TenantList{Tenants: []wire.Tenant{{Name: "_DEFAULT"}}, Total: 1}
+	d := w.answers["GET /dashboard"].(wire.Dashboard)
+	d.Tenants = map[string]int{wire.HealthNotices: 1, wire.TenantsAll: 0} // the service's own
+	w.answers["GET /dashboard"] = d
 	page := w.get("/").Body.String()
 	checkPage(t, page)
 	assert.Contains(t, page, "There are no tenants yet")

@@ -240,6 +240,73 @@ func things(t *testing.T, b Backend) {
 	})
 }
 
+// protectedIsCounted: however points come, change and go, what is counted is what
+// there is.
+func protectedIsCounted(t *testing.T, b Backend) {
+	c := open(t, b)
+	r := [2]backup.Repo{repoN(1, groupA), repoN(2, groupA)}
+	backups(t, c, func(tx backup.Tx) error {
+		return errors.Join(tx.PutRepository(r[0]), tx.PutRepository(r[1]), tx.PutSealed(r[0].ID, "sealed"), tx.PutSealed(r[1].ID, "sealed"))
+	})
+	set := func(n int, set volspec.PointID, vm volspec.VMID, disk volspec.VolumeID) backup.Point {
+		p := pointN(n, r[n%2])
+		p.Set, p.VMID, p.VM, p.VolumeID = set, vm, string(vm), disk
+		return p
+	}
+	for _, step := range []struct {
+		do     func(tx backup.Tx) error
+		points int
+		uses   volspec.Use
+	}{
+		{func(tx backup.Tx) error { return tx.PutPoint(pointN(2, r[0])) }, 1, volspec.Use{Volumes: []volspec.VolumeID{"v1"}}},
+		{func(tx backup.Tx) error { return tx.PutPoint(pointN(2, r[0])) }, 1, volspec.Use{Volumes: []volspec.VolumeID{"v1"}}},
+		{func(tx backup.Tx) error {
+			return errors.Join(tx.PutPoint(set(10, "s1", "m", "d1")), tx.PutPoint(set(12, "s1", "m", "d2")), tx.PutPoint(set(11, "s2", "m", "d1")))
+		}, 3, volspec.Use{VMs: []volspec.VMID{"m"}, Volumes: []volspec.VolumeID{"v1"}}},
+		{func(tx backup.Tx) error { return tx.DeletePoint("p010") }, 3, volspec.Use{VMs: []volspec.VMID{"m"}, Volumes: []volspec.VolumeID{"v1"}}},
+		{func(tx backup.Tx) error { return errors.Join(tx.DeletePoint("p012"), tx.DeletePoint("p012")) }, 2, volspec.Use{VMs: []volspec.VMID{"m"}, Volumes: []volspec.VolumeID{"v1"}}},
+		{func(tx backup.Tx) error { return tx.DeleteRepository(r[1].ID) }, 1, volspec.Use{Volumes: []volspec.VolumeID{"v1"}}},
+		{func(tx backup.Tx) error { // it turns out to be another volume's
+			p := pointN(2, r[0])
+			p.VolumeID = "v9"
+			return tx.PutPoint(p)
+		}, 1, volspec.Use{Volumes: []volspec.VolumeID{"v9"}}},
+		{func(tx backup.Tx) error { return tx.DeletePoint("p002") }, 0, volspec.Use{}},
+	} {
+		backups(t, c, step.do)
+		viewOverview(t, c, func(tx overview.Tx) error {
+			got, err := tx.Things(groupA)
+			assert.Equal(t, step.points, got.Points)
+			return err
+		})
+		groups(t, c, func(tx tenancy.Tx) error {
+			all, err := tx.Uses(groupA)
+			got := all[groupA]
+			got.Stored = 0
+			assert.Equal(t, step.uses, got)
+			return err
+		})
+	}
+}
+
+// tenantHealth: the worst that a vmgroup has, and who is disabled.
+func tenantHealth(t *testing.T, b Backend) {
+	c := open(t, b)
+	twoTenants(t, c)
+	backups(t, c, func(tx backup.Tx) error {
+		return tx.PutAlarm(backup.Alarm{ID: "a", Group: groupA, Kind: "drill-failed"})
+	})
+	groups(t, c, func(tx tenancy.Tx) error {
+		return errors.Join(tx.Bind(groupB, []string{"built-in"}),
+			tx.PutGroup(volspec.VMGroup{ID: volspec.DefaultGroupID, Name: volspec.DefaultGroup, State: volspec.GroupDisabled}))
+	})
+	viewOverview(t, c, func(tx overview.Tx) error {
+		got, err := tx.TenantHealth()
+		assert.Equal(t, overview.TenantHealth{ByRank: map[int]int{0: 1, 1: 1, 2: 1}, Disabled: 1, Own: 1}, got)
+		return err
+	})
+}
+
 // search: parts of names in any case, the beginnings of ids, nothing but text,
 // nothing of another vmgroup.
 func search(t *testing.T, b Backend) {

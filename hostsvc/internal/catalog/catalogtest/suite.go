@@ -80,6 +80,8 @@ func Run(t *testing.T, b Backend) {
 	t.Run("last jobs", func(t *testing.T) { lastJobs(t, b) })
 	t.Run("good points", func(t *testing.T) { goodPoints(t, b) })
 	t.Run("things", func(t *testing.T) { things(t, b) })
+	t.Run("counts of what is protected", func(t *testing.T) { protectedIsCounted(t, b) })
+	t.Run("health of tenants", func(t *testing.T) { tenantHealth(t, b) })
 	t.Run("search", func(t *testing.T) { search(t, b) })
 	t.Run("details of tenants", func(t *testing.T) { tenantDetails(t, b) })
 	t.Run("facts about tenants", func(t *testing.T) { tenantFacts(t, b) })

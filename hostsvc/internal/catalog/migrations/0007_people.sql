@@ -78,7 +78,22 @@ CREATE TABLE allowances (
 );
 INSERT INTO allowances (group_id, sockets, vms, volumes, storage) SELECT group_id, -1, -1, -1, max_stored FROM backup_limits;
 DROP TABLE backup_limits;
-CREATE INDEX points_protected ON points (group_id, vm_id, volume_id);
+
+-- What has recovery points, so that nobody counts those: one row for each volume
+-- and each disk of a VM. How many points a VM has is in a row without a disk.
+CREATE TABLE protected (
+    group_id  TEXT COLLATE BINARY NOT NULL,
+    vm_id     TEXT COLLATE BINARY NOT NULL, -- '' for a volume
+    volume_id TEXT COLLATE BINARY NOT NULL,
+    parts     BIGINT NOT NULL, -- rows of points
+    points    BIGINT NOT NULL, -- that people see: a set is one
+    PRIMARY KEY (group_id, vm_id, volume_id)
+);
+INSERT INTO protected (group_id, vm_id, volume_id, parts, points)
+    SELECT group_id, vm_id, volume_id, COUNT(*), SUM(CASE WHEN set_id = '' THEN 1 ELSE 0 END) FROM points GROUP BY group_id, vm_id, volume_id;
+INSERT INTO protected (group_id, vm_id, volume_id, parts, points)
+    SELECT group_id, vm_id, '', 0, COUNT(DISTINCT set_id) FROM points WHERE set_id > '' GROUP BY group_id, vm_id
+    ON CONFLICT (group_id, vm_id, volume_id) DO UPDATE SET points = protected.points + excluded.points;
 
 -- --- transporters, and the vmgroups they work for ---
 CREATE TABLE transporters (
@@ -135,3 +150,7 @@ INSERT INTO job_counts (group_id, at, kind, state, jobs, bytes, stored)
      WHERE state NOT IN ('queued', 'running') GROUP BY ended - ended % 900000000000, kind, state;
 -- The order of lists over all vmgroups.
 CREATE INDEX jobs_in_order ON jobs (created, id);
+-- What ended so, and when: lists over all vmgroups, and what is old enough to go.
+CREATE INDEX jobs_by_state ON jobs (state, created, id);
+CREATE INDEX jobs_by_end ON jobs (ended) WHERE ended > 0;
+CREATE INDEX jobs_last ON jobs (kind, object, created) WHERE object > '' AND state NOT IN ('queued', 'running');

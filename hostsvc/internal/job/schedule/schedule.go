@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"iter"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -26,6 +27,15 @@ type Schedule struct {
 
 // IsZero reports whether s is the zero Schedule.
 func (s Schedule) IsZero() bool { return !s.valid }
+
+// Same reports whether s and o are due at the same times because they are
+// written alike.
+func (s Schedule) Same(o Schedule) bool {
+	return s.valid == o.valid && s.zone == o.zone && s.every == o.every && s.week == o.week &&
+		s.year.same(o.year) && s.month.same(o.month) && s.day.same(o.day) && s.hour.same(o.hour) && s.minute.same(o.minute) && s.second.same(o.second)
+}
+
+func (f field) same(o field) bool { return slices.Equal(f.parts, o.parts) }
 
 // Zone is the name of the time zone as given to Parse.
 func (s Schedule) Zone() string { return s.zone }
