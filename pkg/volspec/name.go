@@ -56,6 +56,28 @@ func ParseName(s string) (Name, error) {
 	return n, nil
 }
 
+// ParseNewName is ParseName for what is about to get its name. It also refuses
+// what ParseName lets through for the sake of older names: marks that turn the
+// direction of a text around or break its line.
+func ParseNewName(s string) (Name, error) {
+	n, err := ParseName(s)
+	if err == nil {
+		err = n.CheckNew()
+	}
+	if err != nil {
+		return Name{}, err
+	}
+	return n, nil
+}
+
+// CheckNew refuses a name that ParseName accepts and ParseNewName does not.
+func (n Name) CheckNew() error {
+	if text := WrongText(n.Volume, MaxNameLen, nil); text != "" {
+		return errkind.New(errkind.Invalid, "the name %s", text)
+	}
+	return nil
+}
+
 func checkPart(what, s string) error {
 	switch {
 	case s == "":

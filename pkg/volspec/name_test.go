@@ -105,3 +105,19 @@ func TestSerial(t *testing.T) {
 	assert.Equal(t, "0123456789abcdef0123", Serial("01234567-89ab-cdef-0123-456789abcdef"))
 	assert.Equal(t, "short", Serial("short"))
 }
+
+// What reads otherwise than it is cannot become a name; what has such a name
+// already is still found.
+func TestNewNamesReadAsTheyAre(t *testing.T) {
+	for in, ok := range map[string]bool{
+		"v@ds": true, "名前": true, "quote'\"$(reboot)`id`;&|<": true, "שלום": true,
+		"txt\u202egpj": false, "a\u2066b@ds": false, "a\u200fb": false, "a\u2028b": false, "a\u2029b": false,
+	} {
+		_, err := ParseName(in)
+		require.NoError(t, err, in)
+		_, err = ParseNewName(in)
+		assert.Equal(t, ok, err == nil, "%q: %v", in, err)
+	}
+	_, err := ParseNewName("a/b")
+	assert.ErrorContains(t, err, "illegal characters")
+}

@@ -35,6 +35,9 @@ func checkDescription(d string) error {
 	if len(d) > maxDescription {
 		return errkind.New(errkind.Invalid, "the description is longer than %d bytes: shorten it", maxDescription)
 	}
+	if text := volspec.WrongText(d, maxDescription, nil); text != "" {
+		return errkind.New(errkind.Invalid, "the description %s", text)
+	}
 	return nil
 }
 

@@ -222,6 +222,7 @@ func TestUsersAreChecked(t *testing.T) {
 		"shorter than 12":   {Name: "ann", Role: volspec.Operator, Password: "short"},
 		"one of tenant-adm": {Name: "ann"},
 		"description":       {Name: "ann", Role: volspec.Operator, Description: strings.Repeat("x", 1001)},
+		"one line of text":  {Name: "ann", Role: volspec.Operator, Description: "txt\u202egpj"},
 	} {
 		_, err := w.CreateUser(t.Context(), root, "acme", r)
 		assert.ErrorContains(t, err, says)

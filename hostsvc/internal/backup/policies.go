@@ -235,6 +235,9 @@ func (s *Service) putPolicy(tx Tx, g volspec.VMGroup, in wire.Policy, source str
 	case errkind.Is(err, errkind.NotFound) && replace && source == "":
 		return p, err
 	case errkind.Is(err, errkind.NotFound):
+		if err := (volspec.Name{Volume: in.Name}).CheckNew(); err != nil {
+			return p, err
+		}
 		p = Policy{ID: volspec.PolicyID(uuid.NewString()), Group: g.ID, Name: in.Name}
 	case err != nil:
 		return p, err

@@ -116,7 +116,7 @@ func (s *Service) newRepo(ctx context.Context, c volspec.Caller, group string, r
 			sec.Credentials = k.Credentials
 		}
 	}
-	if n, err := volspec.ParseName(req.Name); err != nil || n.Datastore != "" {
+	if n, err := volspec.ParseNewName(req.Name); err != nil || n.Datastore != "" {
 		return g, r, sec, errkind.New(errkind.Invalid, "repository name %q is not valid: use 1 to %d characters without / \\ and @", req.Name, volspec.MaxNameLen)
 	}
 	if (req.Attach || req.Kit != "") && sec.Key == "" {

@@ -226,7 +226,7 @@ func table(header []string, rows [][]string, headers bool) string {
 // where lines are true.
 func clean(s string, lines bool) string {
 	bad := func(r rune) bool {
-		return (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) && (r != '\n' || !lines)
+		return (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029') && (r != '\n' || !lines)
 	}
 	if !strings.ContainsFunc(s, bad) {
 		return s

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/hostsvc/internal/netguard"
+	"mooring.dev/mooring/hostsvc/internal/netguard/netguardtest"
 	"mooring.dev/mooring/pkg/errkind"
 )
 
@@ -35,6 +36,11 @@ func TestAddresses(t *testing.T) {
 		if err != nil {
 			assert.Equal(t, errkind.Denied, errkind.Of(err))
 		}
+	}
+	for _, host := range netguardtest.Addresses {
+		address := strings.Trim(host, "[]")
+		require.Error(t, netguard.Guard{}.CheckHost(address), host)
+		require.Error(t, netguard.Guard{}.Control("tcp", host+":443", nil), host)
 	}
 	require.Error(t, netguard.Guard{}.Control("tcp", strings.Repeat("x", 10), nil))
 	require.NoError(t, netguard.Guard{}.CheckHost("a-name.example"))

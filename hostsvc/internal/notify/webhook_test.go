@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/hostsvc/internal/netguard"
+	"mooring.dev/mooring/hostsvc/internal/netguard/netguardtest"
 	"mooring.dev/mooring/hostsvc/internal/notify"
 	"mooring.dev/mooring/pkg/errkind"
 )
@@ -232,5 +233,11 @@ func TestWebhooksOfTenantsStayOutside(t *testing.T) {
 	w := hook(t, r, notify.WebhookOptions{Dialer: netguard.Guard{}.Dialer(time.Second)})
 	_, err := w.Send(t.Context(), []notify.Event{failed()})
 	assert.ErrorContains(t, err, "address 127.0.0.1 is not public")
+	for _, host := range netguardtest.Addresses {
+		w, err := notify.NewWebhook(notify.WebhookOptions{Label: "chat", URL: "https://" + host + ":9/", SecretFile: put(t, hookSecret()), Dialer: netguard.Guard{}.Dialer(time.Second)})
+		require.NoError(t, err)
+		_, err = w.Send(t.Context(), []notify.Event{failed()})
+		assert.ErrorContains(t, err, "is not public", host)
+	}
 	assert.Empty(t, r.got())
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"mooring.dev/mooring/hostsvc/internal/hypervisor"
@@ -156,8 +155,8 @@ func checkDescription(s string) error {
 	if utf8.RuneCountInString(s) > maxDescription {
 		return errkind.New(errkind.Invalid, "Vmgroup description exceeds %d characters: %s…", maxDescription, string([]rune(s)[:maxDescription]))
 	}
-	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
-		return errkind.New(errkind.Invalid, "Vmgroup description %q contains control characters: write one line of text", s)
+	if text := volspec.WrongText(s, maxDescription, nil); text != "" {
+		return errkind.New(errkind.Invalid, "Vmgroup description %s", text)
 	}
 	return nil
 }

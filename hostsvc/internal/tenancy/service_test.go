@@ -81,6 +81,7 @@ func TestCreateRefusals(t *testing.T) {
 		{wire.CreateVMGroup{Name: "g", DefaultDatastore: "_ALL_DS"}, errkind.Invalid, "Cannot use _ALL_DS as default datastore. Please use specific datastore name or _VM_DS special datastore"},
 		{wire.CreateVMGroup{Name: "g", Description: strings.Repeat("x", 257)}, errkind.Invalid, "Vmgroup description exceeds 256 characters: x"},
 		{wire.CreateVMGroup{Name: "g", Description: "two\nlines"}, errkind.Invalid, "Vmgroup description"},
+		{wire.CreateVMGroup{Name: "g", Description: "txt\u202egpj"}, errkind.Invalid, "Vmgroup description \"txt\\u202egpj\" contains control characters"},
 		{wire.CreateVMGroup{Name: "g", VMs: []string{"Photon3", "nope", "neither"}}, errkind.NotFound, "Cannot find vm nope,neither"},
 		{wire.CreateVMGroup{Name: "g", VMs: []string{""}}, errkind.NotFound, "Cannot find vm "},
 		{wire.CreateVMGroup{Name: "g", VMs: []string{"Photon3", "Photon3"}}, errkind.Invalid, "VMs ['Photon3', 'Photon3'] contain duplicates, they should be unique"},

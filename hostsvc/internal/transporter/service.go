@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
@@ -224,7 +222,7 @@ func transporter(tx Tx, name string) (Transporter, error) {
 const maxDescription = 256
 
 func checkDescription(text string) error {
-	if utf8.RuneCountInString(text) > maxDescription || strings.ContainsFunc(text, unicode.IsControl) {
+	if volspec.WrongText(text, maxDescription, nil) != "" {
 		return errkind.New(errkind.Invalid, "a description of a transporter is one line of at most %d characters: write a shorter one", maxDescription)
 	}
 	return nil

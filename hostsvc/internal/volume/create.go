@@ -86,6 +86,8 @@ func (s *Service) understand(ctx context.Context, c volspec.Caller, group string
 			q.have = &have
 		} else if !errkind.Is(err, errkind.NotFound) {
 			return err
+		} else if err := name.CheckNew(); err != nil {
+			return err
 		}
 		if c.Names() {
 			return nil

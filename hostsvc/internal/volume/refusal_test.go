@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
+	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 )
@@ -46,4 +47,26 @@ func TestRefusalIsAuditedUnderTheVMGroup(t *testing.T) {
 	lines, err = w.audit(t, "", 10)
 	require.NoError(t, err)
 	assert.Len(t, lines, 2)
+}
+
+// A name that reads otherwise than it is cannot be given any more; a volume
+// that has one is used as before.
+func TestOldNamesStayUsable(t *testing.T) {
+	const name = "txt\u202egpj"
+	w := newWorld(t)
+	_, err := w.create(t, vm1, name)
+	requireKind(t, errkind.Invalid, err)
+	v := w.mustCreate(t, vm1, "old")
+	require.NoError(t, w.store.Update(t.Context(), func(tx volume.Tx) error {
+		r, err := tx.Volume(v.ID)
+		if err != nil {
+			return err
+		}
+		r.Key.Name = name
+		return tx.PutVolume(r)
+	}))
+	again := w.mustCreate(t, vm1, name)
+	assert.Equal(t, v.ID, again.ID, "the same call twice is harmless")
+	_, err = w.attach(t, vm1, name)
+	require.NoError(t, err)
 }

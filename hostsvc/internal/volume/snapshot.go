@@ -67,7 +67,7 @@ func (s *Service) snapshotByName(ctx context.Context, r Record, name string) (Sn
 }
 
 func checkSnapshotName(name string) error {
-	if n, err := volspec.ParseName(name); err != nil || n.Datastore != "" {
+	if n, err := volspec.ParseNewName(name); err != nil || n.Datastore != "" {
 		return errkind.New(errkind.Invalid, "snapshot name %q is not valid: use 1 to %d characters without / \\ and @", name, volspec.MaxNameLen)
 	}
 	return nil

@@ -54,7 +54,7 @@ func (s *Service) Undelete(ctx context.Context, c volspec.Caller, group, name st
 		}
 		as := volspec.Name{Volume: r.Key.Name}
 		if req.NewName != "" {
-			if as, err = volspec.ParseName(req.NewName); err != nil {
+			if as, err = volspec.ParseNewName(req.NewName); err != nil {
 				return wire.Volume{}, err
 			}
 			if as.Datastore != "" && as.Datastore != r.Key.Datastore {

@@ -30,6 +30,7 @@ var (
 // written down.
 type world struct {
 	*oidc.Service
+	opts     oidc.Options
 	provider *oidctest.Provider
 	cat      *catalog.Catalog
 	now      time.Time
@@ -47,7 +48,7 @@ func newWorld(t testing.TB) *world {
 	ring, err := keyring.Create(filepath.Join(dir, "master.key"))
 	require.NoError(t, err)
 	w := &world{provider: oidctest.New(t), cat: cat, now: time.Now()}
-	w.Service = oidc.New(oidc.Options{
+	w.opts = oidc.Options{
 		Store: cat.Providers(), Sealer: ring, Client: w.provider.Client(), URL: func() string { return "https://portal.example" },
 		Attempt: func(string) error { return w.tooMany }, Now: func() time.Time { return w.now },
 		Enter: func(_ context.Context, c volspec.Caller, p oidc.Person, agent string) (wire.Session, string, error) {
@@ -56,7 +57,8 @@ func newWorld(t testing.TB) *world {
 			w.entered = append(w.entered, p)
 			return wire.Session{User: p.Name}, "session", nil
 		},
-	})
+	}
+	w.Service = oidc.New(w.opts)
 	return w
 }
 

@@ -39,8 +39,26 @@
   };
 
   if (first) {
-    const source = new EventSource(first.dataset.live || "/live");
-    source.addEventListener("job", (e) => show(JSON.parse(e.data)));
-    addEventListener("pagehide", () => source.close());
+    // A browser comes back by itself after a broken connection, but gives up
+    // after an answer such as 429, and does not show it: so we wait ourselves,
+    // longer each time, and not in step with other pages.
+    let source, again = 0, wait = 5000, missed = false;
+    const follow = () => {
+      source = new EventSource(first.dataset.live || "/live");
+      source.addEventListener("open", () => {
+        wait = 5000;
+        if (missed && !due) due = setTimeout(refresh, 1000);
+        missed = false;
+      });
+      source.addEventListener("job", (e) => show(JSON.parse(e.data)));
+      source.addEventListener("error", () => {
+        missed = true;
+        if (source.readyState !== EventSource.CLOSED) return;
+        again = setTimeout(follow, wait * (1 + Math.random()));
+        wait = Math.min(2 * wait, 60000);
+      });
+    };
+    follow();
+    addEventListener("pagehide", () => { clearTimeout(again); source.close(); });
   }
 }

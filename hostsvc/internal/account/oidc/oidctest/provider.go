@@ -31,6 +31,7 @@ type Provider struct {
 	key    *ecdsa.PrivateKey // that signs
 	shown  *ecdsa.PrivateKey // that it publishes
 	codes  map[string]grant
+	leads  map[string]string // what discovery says otherwise than it is
 }
 
 type grant struct{ challenge, nonce, redirect string }
@@ -39,7 +40,7 @@ type grant struct{ challenge, nonce, redirect string }
 func New(t testing.TB) *Provider {
 	t.Helper()
 	key := newKey(t)
-	p := &Provider{ClientID: "portal", Secret: "s3cret", key: key, shown: key, codes: map[string]grant{}, claims: map[string]any{}}
+	p := &Provider{ClientID: "portal", Secret: "s3cret", key: key, shown: key, codes: map[string]grant{}, claims: map[string]any{}, leads: map[string]string{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", p.discovery)
 	mux.HandleFunc("GET /keys", p.keys)
@@ -67,6 +68,13 @@ func (p *Provider) Say(claim string, value any) {
 	p.claims[claim] = value
 }
 
+// Lead makes discovery name another address for one of its endpoints.
+func (p *Provider) Lead(endpoint, url string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leads[endpoint] = url
+}
+
 // Forge makes it sign with a key that it does not publish, or not any more.
 func (p *Provider) Forge(t testing.TB, forge bool) {
 	p.mu.Lock()
@@ -83,10 +91,16 @@ func answer(w http.ResponseWriter, v any) {
 }
 
 func (p *Provider) discovery(w http.ResponseWriter, _ *http.Request) {
-	answer(w, map[string]any{
+	v := map[string]any{
 		"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/token", "jwks_uri": p.URL + "/keys",
 		"id_token_signing_alg_values_supported": []string{"ES256"},
-	})
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, url := range p.leads {
+		v[name] = url
+	}
+	answer(w, v)
 }
 
 func (p *Provider) keys(w http.ResponseWriter, _ *http.Request) {
