@@ -137,6 +137,9 @@ func walkKeys(path string, v reflect.Value, visit func(string, reflect.Value)) {
 		}
 		f, key := v.Field(i), strings.TrimPrefix(path+"."+name, ".")
 		switch {
+		case f.Kind() == reflect.Pointer && f.Type().Elem().Kind() == reflect.Struct:
+			walkKeys(key, reflect.New(f.Type().Elem()).Elem(), visit)
+			visit(key, f)
 		case f.Kind() == reflect.Struct:
 			walkKeys(key, f, visit)
 		case f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Struct:

@@ -57,6 +57,11 @@ func newPeople(t *testing.T) *peopleRig {
 
 func newPeopleAt(t *testing.T, pace Pace) *peopleRig {
 	t.Helper()
+	return newPeopleBy(t, NewThrottle(pace, time.Now))
+}
+
+func newPeopleBy(t *testing.T, throttle *Throttle) *peopleRig {
+	t.Helper()
 	dir := t.TempDir()
 	cat, err := catalog.Open(t.Context(), catalog.Options{Driver: catalog.SQLite, Path: filepath.Join(dir, "catalog.db")})
 	require.NoError(t, err)
@@ -66,7 +71,7 @@ func newPeopleAt(t *testing.T, pace Pace) *peopleRig {
 	}))
 	ring, err := keyring.Create(filepath.Join(dir, "key"))
 	require.NoError(t, err)
-	p := &peopleRig{throttle: NewThrottle(pace, time.Now), tenancy: cat.Tenancy(), accounts: account.New(account.Options{
+	p := &peopleRig{throttle: throttle, tenancy: cat.Tenancy(), accounts: account.New(account.Options{
 		Store: cat.Accounts(), Sealer: ring, Holds: PermissionsOf, Given: Permissions(), Cost: account.Cost{Memory: 64, Time: 1, Threads: 1},
 	})}
 	p.rig = newRig(t, func(o *Options) {

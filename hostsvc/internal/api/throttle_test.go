@@ -51,7 +51,8 @@ func TestAStormIsRefusedAndOthersAreNot(t *testing.T) {
 }
 
 func TestWhoIsRefusedLearnsWhenToGoOn(t *testing.T) {
-	p := newPeopleAt(t, Pace{User: 1000, Tenant: 1000, Address: 1, AtOnce: 1000})
+	begun := time.Now()
+	p := newPeopleBy(t, NewThrottle(Pace{User: 1000, Tenant: 1000, Address: 1, AtOnce: 1000}, func() time.Time { return begun }))
 	for range 10 {
 		resp, _ := p.send("GET", "/session", "", "Authorization: Bearer nobody", "X-Forwarded-For: 192.0.2.1")
 		require.Equal(t, http.StatusUnauthorized, resp.StatusCode)

@@ -43,7 +43,7 @@ func (s *site) wayIn(t *testing.T) http.RoundTripper {
 // Every endpoint, every role of a tenant, over TLS: nothing depends on what
 // another tenant has.
 func TestTenantsLearnNothingOfEachOther(t *testing.T) {
-	s := newSite(t, httpsTable+twoVMs).start(t).ready(t)
+	s := newSite(t, httpsTable+"user_requests = 100000\ntenant_requests = 100000\naddress_requests = 100000\n"+twoVMs).start(t).ready(t)
 	_, err := s.admin(t).CreateTenant(t.Context(), wire.CreateTenant{CreateVMGroup: wire.CreateVMGroup{Name: "bystander"}})
 	require.NoError(t, err)
 	r, err := isolation.Check(t.Context(), isolation.Options{Operations: operations(), Pages: pages(s.d.site()), API: s.wayIn(t), Admin: s.admin(t), Repository: t.TempDir()})
