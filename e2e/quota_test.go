@@ -77,7 +77,7 @@ func twoServices(t *testing.T) (a, b *rig) {
 	a = newRig(t, filepath.Base(ds.Path)+"-a", ds, plains(t, "p1"), lab.Bin, catalog)
 	b = newRig(t, filepath.Base(ds.Path)+"-b", ds, plains(t, "p2"), lab.Bin, func(c *harness.Config) {
 		catalog(c)
-		c.Backup = map[string]any{"master_key_file": filepath.Join(a.Daemon.Config.StateDir, "master.key")}
+		c.Backup = map[string]any{"master_key_file": filepath.Join(a.Config.StateDir, "master.key")}
 	})
 	return a, b
 }

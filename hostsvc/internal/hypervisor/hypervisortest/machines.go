@@ -179,22 +179,27 @@ func watchSends(t *testing.T, e *env) {
 	events, ended := make(chan hypervisor.Event), make(chan error, 1)
 	go func() { ended <- w.Watch(ctx, events) }()
 	vm := e.VMs[0].ID
-	next := func(kind string) {
+	comes := func(kind string, patience <-chan time.Time) bool {
 		for {
 			select {
 			case ev := <-events:
 				if ev.VM == vm && ev.Kind == kind {
 					assert.False(t, ev.Time.IsZero())
-					return
+					return true
 				}
+			case <-patience:
+				return false
 			case <-ctx.Done():
 				require.Fail(t, "no event", kind)
 			}
 		}
 	}
-	<-time.After(50 * time.Millisecond) // a watcher that has not begun misses events, as the contract says
+	next := func(kind string) { comes(kind, nil) }
 	e.SetPower(t, vm, false)
-	next("power-off")
+	for !comes("power-off", time.After(time.Second)) { // a watcher that has not begun misses events, as the contract says
+		e.SetPower(t, vm, true)
+		e.SetPower(t, vm, false)
+	}
 	e.SetPower(t, vm, true)
 	next("power-on")
 	e.SetPower(t, vm, false) // an event nobody takes must not keep it
