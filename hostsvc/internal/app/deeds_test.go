@@ -49,7 +49,7 @@ type deeds struct {
 	no     map[string]bool // that were refused
 	seen   []seen
 	hidden []hidden
-	log    *logbook
+	log    *SyncBuffer
 	hook   string                       // a place that takes notifications
 	seq    int64                        // of the last line of the audit log
 	names  map[volspec.VMGroupID]string // of all vmgroups that ever were
@@ -61,28 +61,10 @@ type deeds struct {
 // seen is something that was shown to somebody.
 type seen struct{ what, text string }
 
-// logbook is the log of the process. It is safe for concurrent use.
-type logbook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // newDeeds starts one, with its log at the level debug.
 func newDeeds(t *testing.T) *deeds {
 	t.Helper()
-	d := &deeds{t: t, log: &logbook{}, ok: map[string]bool{}, no: map[string]bool{}, names: map[volspec.VMGroupID]string{"": "service"}}
+	d := &deeds{t: t, log: &SyncBuffer{}, ok: map[string]bool{}, no: map[string]bool{}, names: map[volspec.VMGroupID]string{"": "service"}}
 	require.NoError(t, log.Setup(log.Options{Level: "debug", Format: "json", Output: d.log}))
 	t.Cleanup(func() { require.NoError(t, log.Setup(log.Options{Level: "error", Format: "text", Output: os.Stderr})) })
 	told := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"io"
@@ -25,22 +24,7 @@ import (
 )
 
 // heard is everything that arrived somewhere.
-type heard struct {
-	mu  sync.Mutex // guards all
-	all bytes.Buffer
-}
-
-func (h *heard) Write(b []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.all.Write(b)
-}
-
-func (h *heard) String() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.all.String()
-}
+type heard struct{ SyncBuffer }
 
 // ServeHTTP is the receiver of a webhook.
 func (h *heard) ServeHTTP(_ http.ResponseWriter, r *http.Request) {

@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -48,25 +47,8 @@ type process struct {
 	wrap  []string // runs the daemon
 	cmd   *exec.Cmd
 	ended chan struct{}
-	out   *syncBuffer
+	out   *app.SyncBuffer
 	from  int // where in out that of the last run begins
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func newProcess(t *testing.T, vms []string, more string) *process {
@@ -145,7 +127,7 @@ func (p *process) run(t *testing.T, env ...string) {
 	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Env = append(os.Environ(), env...)
 	if p.out == nil {
-		p.out = &syncBuffer{}
+		p.out = &app.SyncBuffer{}
 	}
 	p.cmd.Stdout, p.cmd.Stderr, p.from = p.out, p.out, len(p.out.String())
 	require.NoError(t, p.cmd.Start())
