@@ -1,14 +1,10 @@
 package netguard_test
 
 import (
-	"bytes"
-	"context"
-	"encoding/binary"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -58,60 +54,6 @@ func TestAnAdministratorOpensNetworks(t *testing.T) {
 	assert.ErrorContains(t, err, `network "10.1.0.0" is not valid`)
 }
 
-// nameServer answers each question with the next of its addresses, and with the
-// last one from then on.
-type nameServer struct {
-	mu      sync.Mutex
-	answers [][4]byte
-}
-
-func (n *nameServer) next() [4]byte {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	a := n.answers[0]
-	if len(n.answers) > 1 {
-		n.answers = n.answers[1:]
-	}
-	return a
-}
-
-// reply is an answer to a question about one name: with an address, if it asks
-// for one of IPv4.
-func (n *nameServer) reply(question []byte) []byte {
-	end := 12 + bytes.IndexByte(question[12:], 0) + 5 // header, name, type and class
-	kind := binary.BigEndian.Uint16(question[end-4:])
-	out := append([]byte(nil), question[:end]...)
-	copy(out[2:], []byte{0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0})
-	if kind != 1 {
-		return out
-	}
-	out[7] = 1
-	ip := n.next()
-	return append(out, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, ip[0], ip[1], ip[2], ip[3])
-}
-
-// resolver asks n over real datagrams.
-func (n *nameServer) resolver(t *testing.T) *net.Resolver {
-	l, err := net.ListenPacket("udp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var wg sync.WaitGroup
-	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
-	wg.Go(func() {
-		b := make([]byte, 4096)
-		for {
-			k, from, err := l.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			_, err = l.WriteTo(n.reply(b[:k]), from)
-			assert.NoError(t, err)
-		}
-	})
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "udp", l.LocalAddr().String())
-	}}
-}
-
 // A name is judged by where it leads when the connection is made, whatever it
 // led to when it was set.
 func TestNamesCannotLie(t *testing.T) {
@@ -128,7 +70,7 @@ func TestNamesCannotLie(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := netguard.Guard{}.Dialer(5 * time.Second)
-			d.Resolver = (&nameServer{answers: answers}).resolver(t)
+			d.Resolver = netguardtest.Resolver(t, answers...)
 			if len(answers) > 1 { // what a check beforehand would have seen
 				ips, err := d.Resolver.LookupNetIP(t.Context(), "ip4", "evil.example.")
 				require.NoError(t, err)

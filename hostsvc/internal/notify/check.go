@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -19,6 +20,24 @@ const (
 
 var hookName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
 
+// mailbox is a person at a domain. Other words would break out of the brackets
+// of the mail protocol, and an IP address for a domain would let a tenant choose
+// where the provider's mail server connects to.
+var mailbox = regexp.MustCompile("^[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$")
+
+func checkMailboxes(emails []string) error {
+	all, err := addresses(emails...)
+	if err != nil {
+		return err
+	}
+	for i, a := range all {
+		if _, domain, _ := strings.Cut(a.Address, "@"); !mailbox.MatchString(a.Address) || net.ParseIP(domain) != nil {
+			return errkind.New(errkind.Invalid, "mail is not sent to %q: write a plain address at a domain, such as backup@example.com", emails[i])
+		}
+	}
+	return nil
+}
+
 // check refuses what cannot work.
 func (d *Directory) check(n wire.Notifications) error {
 	if len(n.Emails) > maxEmails || len(n.Webhooks) > maxWebhooks {
@@ -27,7 +46,7 @@ func (d *Directory) check(n wire.Notifications) error {
 	if len(n.Emails) > 0 && d.o.Mail == nil {
 		return errkind.New(errkind.Unsupported, "mail cannot be sent, the service has no mail server: ask the administrator to set [notify.smtp]")
 	}
-	if _, err := addresses(n.Emails...); err != nil {
+	if err := checkMailboxes(n.Emails); err != nil {
 		return err
 	}
 	if err := checkKinds(n.Events); err != nil {

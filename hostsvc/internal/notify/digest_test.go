@@ -264,3 +264,18 @@ func TestNobodyToTest(t *testing.T) {
 		assert.Equal(t, "there is nobody to notify: add an address or a webhook first", errkind.Text(err))
 	}
 }
+
+// Who is told is a person at a domain: no word of a tenant breaks out of the
+// mail protocol, or says where the mail server connects to.
+func TestMailGoesToPeopleAtDomains(t *testing.T) {
+	d := newSite(t, &notify.SMTPOptions{}).directory(t)
+	for _, to := range []string{
+		"a@[127.0.0.1]", "a@[IPv6:::1]", "a@10.0.0.1", "a@169.254.169.254", `"a>b"@x.example`, `"a@evil.example"@x.example`, `"a,b"@x.example`,
+		"a@x.example\r\nBcc: b@x.example", "a@x.example, b@x.example", "a@-x.example", "a@x.example>", "a b@x.example", "ä@x.example", "a@x\u202e.example", "",
+	} {
+		_, err := d.PutNotifications(t.Context(), chief, "shop", wire.Notifications{Emails: []string{to}})
+		assert.Equal(t, errkind.Invalid, errkind.Of(err), "%q", to)
+		assert.Regexp(t, "write (one such as|a plain address)", errkind.Text(err))
+	}
+	set(t, d, "shop", wire.Notifications{Emails: []string{"first.last+mooring@mail.x.example", "Nächtlich <o'hara@x.example>", "root@localhost"}})
+}

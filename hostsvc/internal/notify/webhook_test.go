@@ -239,5 +239,12 @@ func TestWebhooksOfTenantsStayOutside(t *testing.T) {
 		_, err = w.Send(t.Context(), []notify.Event{failed()})
 		assert.ErrorContains(t, err, "is not public", host)
 	}
+	for _, address := range netguardtest.Inside {
+		netguardtest.Resolve(t, address)
+		w, err := notify.NewWebhook(notify.WebhookOptions{Label: "chat", URL: "http://evil.example:9/", SecretFile: put(t, hookSecret()), Dialer: netguard.Guard{}.Dialer(time.Second)})
+		require.NoError(t, err)
+		_, err = w.Send(t.Context(), []notify.Event{failed()})
+		assert.ErrorContains(t, err, "is not public", address)
+	}
 	assert.Empty(t, r.got())
 }

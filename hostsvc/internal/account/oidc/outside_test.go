@@ -44,6 +44,13 @@ func TestIssuersOfTenantsAreOutside(t *testing.T) {
 			assert.ErrorContains(t, err, "is not public", host)
 		}
 	}
+	for _, address := range netguardtest.Inside {
+		netguardtest.Resolve(t, address)
+		r := w.settings()
+		r.Issuer = "https://evil.example:9"
+		_, err := w.Put(t.Context(), admin, "Dev", r)
+		assert.ErrorContains(t, err, "is not public", address)
+	}
 	_, err := w.Put(t.Context(), admin, "Dev", w.settings())
 	assert.ErrorContains(t, err, "is not public")
 	_, err = w.Get(t.Context(), "Dev")

@@ -16,3 +16,6 @@ var Addresses = []string{
 // Names are what a resolver may take for this machine: by name, or as an
 // address in an old way of writing. One that it does not know leads nowhere.
 var Names = []string{"localhost", "LOCALHOST.", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.1", "0"}
+
+// Inside are addresses that a name server of a tenant may give for a name.
+var Inside = [][4]byte{{127, 0, 0, 1}, {10, 0, 0, 1}, {169, 254, 169, 254}, {0, 0, 0, 0}}

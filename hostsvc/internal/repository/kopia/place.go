@@ -36,12 +36,8 @@ func storage(ctx context.Context, p repository.Place, guard netguard.Guard, crea
 			return newS3(ctx, p)
 		}
 		o := outside{guard: guard}
-		st, err := newS3(o.ctx(ctx), p)
-		if err != nil {
-			return nil, err
-		}
-		o.Storage = st
-		return o, nil
+		err := o.guarded(ctx, func(ctx context.Context) (err error) { o.Storage, err = newS3(ctx, p); return err })
+		return o, err
 	}
 	return nil, errkind.New(errkind.Unsupported, "repositories of type %q are not known: use directory, s3 or sftp", p.Location.Type)
 }
