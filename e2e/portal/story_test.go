@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mooring.dev/mooring/e2e/harness"
+	"mooring.dev/mooring/pkg/wire"
 )
 
 // The story that the portal is made for: a provider's first visit, two tenants
@@ -47,6 +48,7 @@ func TestPortalStory(t *testing.T) {
 	master.Press("Save")
 	master.Sees("0 of 10 delegated")
 	first := s.createTenant(master, shot, "Tenant1", "2")
+	s.ofOne(t, master, shot)
 	master.Keyboard()
 	second := s.createTenant(master, shot, "Tenant2", "4")
 	master.Press("Allowances")
@@ -103,6 +105,27 @@ func TestPortalStory(t *testing.T) {
 		two.Misses("Tenant1", "shop", "web1", "orders")
 	}
 	s.everyPage(t, one)
+}
+
+// ofOne looks at the installation as one that has a single tenant, and lets it
+// grow.
+func (s *site) ofOne(t *testing.T, master *harness.Tab, shot *picture) {
+	t.Helper()
+	mode := func(mode string) {
+		settings, err := s.admin.Settings(t.Context())
+		require.NoError(t, err)
+		settings.Mode = mode
+		_, err = s.admin.PutSettings(t.Context(), settings)
+		require.NoError(t, err)
+		master.Open("/")
+	}
+	mode(wire.ModeSingle)
+	master.Sees("Tenant1", "Not configured", "CPU sockets")
+	shot.of(master, "one-tenant")
+	master.Press("Tenant")
+	master.Sees("Customer Tenant1", "Latest in the audit log")
+	mode(wire.ModeMulti)
+	master.Sees("1 tenant", "Good")
 }
 
 // Passwords of the story.

@@ -21,6 +21,7 @@ type homePage struct {
 	Rows    []alarmRow
 	Tenant  *wire.Tenant // nil for the master
 	Tenants int          // that there are, for the master
+	Only    *tenantCard  // where there is one only, for the master
 	Actions []action     // what is done most
 	Make    action       // leads to the making of the first job, or tenant
 	Empty   bool         // a tenant that protects nothing yet
@@ -110,8 +111,17 @@ func tone(n int, bad string) string {
 	return ""
 }
 
-// masterHome is the overview of all tenants.
+// masterHome is the overview of all tenants, or of the only one.
 func (q *request) masterHome(p homePage) error {
+	if q.single() {
+		t, err := q.only()
+		if err != nil {
+			return err
+		}
+		if t != nil {
+			return q.singleHome(p, *t)
+		}
+	}
 	counts := p.Dashboard.Tenants
 	p.Tenants = counts[wire.TenantsAll]
 	p.Storage.URL = q.to("/pool")

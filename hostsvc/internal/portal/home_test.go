@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -84,6 +85,59 @@ func TestAMasterWithoutTenantsIsLedToTheFirst(t *testing.T) {
 	assert.Contains(t, page, "There are no tenants yet")
 	assert.Contains(t, page, `href="/new/tenant"`)
 	assert.Contains(t, page, "Create new tenant")
+}
+
+// one makes a world one of an installation with a single tenant.
+func (w *world) one() {
+	w.fillTenants()
+	w.fillHome()
+	w.answers["GET /settings"] = wire.Settings{Product: "Test <Cloud>", Mode: wire.ModeSingle}
+	list := w.answers["GET /tenants"].(wire.TenantList)
+	w.answers["GET /tenants"] = wire.TenantList{Tenants: append([]wire.Tenant{{Name: volspec.DefaultGroup}}, list.Tenants[0]), Total: 2}
+}
+
+func TestAMasterOfOneTenantSeesIt(t *testing.T) {
+	for name, c := range map[string]volspec.Caller{"master": master, "viewer": viewer} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, c)
+			w.one()
+			page := w.get("/").Body.String()
+			checkPage(t, page)
+			for _, sees := range []string{
+				`<a href="/tenants/acme">acme</a>`, "2 alarms", "Not configured: repositories", "300 GiB of 500 GiB", "2 users", `href="/tenants/acme/act"`, "4 more wait for a first backup", "Tenant</a>",
+			} {
+				assert.Contains(t, page, sees)
+			}
+			for _, misses := range []string{"Tenants</a>", "32 tenants", "_DEFAULT", `href="/pool"`, "Create new tenant"} {
+				assert.NotContains(t, page, misses)
+			}
+			assert.Equal(t, c.Role == volspec.MasterAdmin, strings.Contains(page, `href="/tenants/acme/setup"`), "who may configure it is led there")
+
+			a := w.get("/tenants")
+			assert.Equal(t, http.StatusSeeOther, a.Code)
+			assert.Equal(t, "/tenants/acme", a.Header().Get("Location"), "there is no list of one")
+			assert.Equal(t, http.StatusOK, w.get("/tenants?state=deleted").Code, "who looks for another finds the list")
+			page = w.get("/tenants/acme").Body.String()
+			assert.NotContains(t, page, `class="crumbs"`)
+
+			w.answers["GET /settings"] = wire.Settings{Mode: wire.ModeMulti}
+			page = w.get("/").Body.String()
+			assert.Contains(t, page, "32 tenants", "it has grown")
+			assert.Contains(t, page, "Tenants</a>")
+			assert.Equal(t, http.StatusOK, w.get("/tenants").Code)
+		})
+	}
+}
+
+func TestAMasterOfOneTenantMakesItFirst(t *testing.T) {
+	w := newWorld(t, master)
+	w.one()
+	w.answers["GET /tenants"] = wire.TenantList{Tenants: []wire.Tenant{{Name: volspec.DefaultGroup}}, Total: 1}
+	d := w.answers["GET /dashboard"].(wire.Dashboard)
+	d.Tenants = map[string]int{}
+	w.answers["GET /dashboard"] = d
+	assert.Contains(t, w.get("/").Body.String(), "There are no tenants yet")
+	assert.Contains(t, w.get("/tenants").Body.String(), "Create new tenant")
 }
 
 func TestATenantLearnsThatItsServiceIsNotConfigured(t *testing.T) {

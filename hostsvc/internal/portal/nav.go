@@ -50,11 +50,18 @@ func (q *request) nav() []navGroup {
 	if q.caller.Held() {
 		return nil
 	}
+	one := q.single() // which has nobody to share a pool with
 	var groups []navGroup
 	for _, g := range menu {
 		var items []navItem
 		for _, i := range g.Items {
-			if q.opens(i.Path) || i.Path == "/" {
+			switch {
+			case one && i.Path == "/tenants":
+				i.Label = "Tenant"
+			case one && i.Path == "/pool":
+				continue
+			}
+			if i.Path == "/" || q.opens(i.Path) {
 				i.Current = i.Path == q.r.URL.Path || i.Path != "/" && strings.HasPrefix(q.r.URL.Path, i.Path+"/")
 				items = append(items, i)
 			}

@@ -151,7 +151,7 @@ func showPool(q *request) error {
 // amountsForm is the data of amounts.html: of the pool, or of one tenant.
 type amountsForm struct {
 	Title, Lead, Back string
-	Crumbs            []action
+	Crumbs, Actions   []action
 	Amounts           map[string]string
 	Hints             []string
 	Pool              []poolView
@@ -193,9 +193,9 @@ func editAllowance(q *request) error {
 	if err != nil {
 		return err
 	}
-	f := amountsForm{Title: "Allowance of " + name, Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name),
+	f := amountsForm{Title: "Allowance of " + name, Back: pathOf("tenants", name), Crumbs: q.tenantCrumbs(name),
 		Lead:    "It counts at once. Less than is in use blocks what is new, and deletes nothing. An empty field means no limit.",
-		Amounts: map[string]string{}, Hints: hintsOf(pool), Shares: sharesOf(a)}
+		Amounts: map[string]string{}, Hints: hintsOf(pool), Shares: sharesOf(a), Actions: reachable(action{Label: "The pool", URL: q.to("/pool"), Icon: "pool"})}
 	for i, s := range []wire.Share{a.Sockets, a.VMs, a.Volumes, a.Storage} {
 		f.Amounts[kinds[i].key] = fieldText(kinds[i].key, s.Bounded, s.Desired)
 	}

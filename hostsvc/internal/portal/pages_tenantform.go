@@ -22,7 +22,7 @@ func newTenant(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.render("tenant_new", "Create new tenant", tenantForm{Back: "/tenants", Crumbs: tenantCrumbs(""),
+	return q.render("tenant_new", "Create new tenant", tenantForm{Back: "/tenants", Crumbs: q.tenantCrumbs(""),
 		Amounts: map[string]string{}, Hints: hintsOf(pool)})
 }
 
@@ -83,7 +83,7 @@ func createTenant(q *request) error {
 	}
 	name := made.Tenant.Name
 	if made.Admin != nil && made.Admin.Password != "" {
-		return q.render("tenant_made", name+" is created", madePage{Name: name, Crumbs: tenantCrumbs(""), User: made.Admin,
+		return q.render("tenant_made", name+" is created", madePage{Name: name, Crumbs: q.tenantCrumbs(""), User: made.Admin,
 			Next: pathOf("tenants", name, "setup"), LogIn: pathOf("t", name)})
 	}
 	return q.redirect(pathOf("tenants", name), name+" is created. Configure its service next.")
@@ -95,7 +95,7 @@ func editTenant(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.render("tenant_edit", "Edit "+name, tenantForm{Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name),
+	return q.render("tenant_edit", "Edit "+name, tenantForm{Back: pathOf("tenants", name), Crumbs: q.tenantCrumbs(name),
 		Tenant: t, Labels: strings.Join(t.Profile.Labels, ", ")})
 }
 

@@ -29,6 +29,8 @@ type tenantCard struct {
 	Shares []shareView
 }
 
+func cardOf(t wire.Tenant) tenantCard { return tenantCard{t, sharesOf(t.Allowance)} }
+
 // tenantPage is the data of tenants.html.
 type tenantPage struct {
 	Tenants                         []tenantCard
@@ -45,6 +47,9 @@ type tenantPage struct {
 const cardsOnPage = 24
 
 func listTenants(q *request) error {
+	if done, err := q.toOnly(); done || err != nil {
+		return err
+	}
 	p := tenantPage{
 		View: q.text("view"), Q: q.text("q"), State: q.text("state"), Health: q.text("health"), Label: q.text("label"),
 		Sort: q.text("sort"), Desc: q.bool("desc"), First: q.text("after") != "",
@@ -66,7 +71,7 @@ func listTenants(q *request) error {
 		return err
 	}
 	for _, t := range list.Tenants {
-		p.Tenants = append(p.Tenants, tenantCard{t, sharesOf(t.Allowance)})
+		p.Tenants = append(p.Tenants, cardOf(t))
 	}
 	p.Next, p.Total, p.Shown = list.Next, list.Total, len(list.Tenants)
 	p.CardsURL, p.TableURL = viewURL(q, ""), viewURL(q, "table")
@@ -109,7 +114,7 @@ func showTenant(q *request) error {
 	if err != nil {
 		return err
 	}
-	d := tenantDetail{Tenant: t, Base: pathOf("tenants", name), Crumbs: tenantCrumbs(""), Shares: sharesOf(t.Allowance),
+	d := tenantDetail{Tenant: t, Base: pathOf("tenants", name), Crumbs: q.tenantCrumbs(""), Shares: sharesOf(t.Allowance),
 		Steps: stepsOf(t), SeesUsers: q.can("tenant.manage"), LogIn: pathOf("t", name)}
 	if d.Group, err = q.api.VMGroup(q.ctx(), name); err != nil {
 		return err
@@ -134,8 +139,11 @@ func showTenant(q *request) error {
 }
 
 // tenantCrumbs lead to a tenant, or without a name to all.
-func tenantCrumbs(name string) []action {
-	crumbs := []action{{Label: "Tenants", URL: "/tenants"}}
+func (q *request) tenantCrumbs(name string) []action {
+	var crumbs []action
+	if !q.single() {
+		crumbs = append(crumbs, action{Label: "Tenants", URL: "/tenants"})
+	}
 	if name != "" {
 		crumbs = append(crumbs, action{Label: name, URL: pathOf("tenants", name)})
 	}
@@ -156,7 +164,7 @@ func askToAct(q *request) error {
 		return err
 	}
 	return q.render("tenant_act", "Act for "+name, actPage{
-		Name: name, Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name), ReadOnly: !q.can("vmgroup.manage"),
+		Name: name, Back: pathOf("tenants", name), Crumbs: q.tenantCrumbs(name), ReadOnly: !q.can("vmgroup.manage"),
 		Minutes: []option{{"15", "15 minutes"}, {"30", "30 minutes"}, {"60", "1 hour"}, {"240", "4 hours"}},
 	})
 }
@@ -186,7 +194,7 @@ func askToDisable(q *request) error {
 	if _, err := q.api.Tenant(q.ctx(), name); err != nil {
 		return err
 	}
-	return q.render("tenant_disable", "Disable "+name, actPage{Name: name, Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name)})
+	return q.render("tenant_disable", "Disable "+name, actPage{Name: name, Back: pathOf("tenants", name), Crumbs: q.tenantCrumbs(name)})
 }
 
 func disableTenant(q *request) error {
@@ -212,7 +220,7 @@ func askToDelete(q *request) error {
 	if err != nil {
 		return err
 	}
-	p := deletePage{Tenant: t, Back: pathOf("tenants", name), Crumbs: tenantCrumbs(name)}
+	p := deletePage{Tenant: t, Back: pathOf("tenants", name), Crumbs: q.tenantCrumbs(name)}
 	repos, err := q.api.GroupRepositories(q.ctx(), name)
 	if err != nil {
 		return err

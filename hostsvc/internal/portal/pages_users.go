@@ -49,7 +49,7 @@ var roleAbout = []struct {
 // their pages are.
 func (q *request) usersOf() (tenant string, pages []any, crumbs []action) {
 	if t := q.path("tenant"); t != "" {
-		return t, []any{"tenants", t}, append(tenantCrumbs(t), action{Label: "Users", URL: pathOf("tenants", t, "users")})
+		return t, []any{"tenants", t}, append(q.tenantCrumbs(t), action{Label: "Users", URL: pathOf("tenants", t, "users")})
 	}
 	return q.tenant(), nil, []action{{Label: "Users", URL: "/users"}}
 }

@@ -62,7 +62,7 @@ func (q *request) setup(current int) (setup, error) {
 	if err != nil {
 		return setup{}, err
 	}
-	z := setup{Tenant: t, Crumbs: tenantCrumbs(name), Steps: stepsOf(t), Current: current, Previous: pathOf("tenants", name)}
+	z := setup{Tenant: t, Crumbs: q.tenantCrumbs(name), Steps: stepsOf(t), Current: current, Previous: pathOf("tenants", name)}
 	for _, s := range z.Steps {
 		z.Items = append(z.Items, action{Label: s.Label, URL: s.URL})
 	}

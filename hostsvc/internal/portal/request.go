@@ -30,6 +30,7 @@ type request struct {
 	welcome wire.Welcome // to a visitor
 
 	permissions []string
+	mode        string            // of the installation, see single
 	described   *wire.Tenant      // see tenantNow
 	status      int               // of the answer, 0: 200
 	problem     error             // why a form is shown again
