@@ -209,3 +209,19 @@ func TestWhatRunsEndsWithActing(t *testing.T) {
 	_, err = c.Status(t.Context())
 	require.NoError(t, err)
 }
+
+// A tenant that refuses its provider content ends what the provider reads of it,
+// and nothing else.
+func TestDownloadsEndWithTheRightToContent(t *testing.T) {
+	p := newPeople(t)
+	c := p.login("", "ann")
+	_, err := c.ActAs(t.Context(), wire.ActAs{VMGroup: "x"})
+	require.NoError(t, err)
+	acting, own := p.live(c), p.live(p.login("x", "tom"))
+	require.NoError(t, p.tenancy.Update(t.Context(), func(tx tenancy.Tx) error {
+		return tx.PutDetails("id-of-x", tenancy.Details{Security: tenancy.Security{ContentRefused: true}})
+	}))
+	live{c, acting.ended[1:2]}.over(t, "the download", gone)
+	live{c, []chan error{acting.ended[0], acting.ended[2]}}.on(t, "what is no content")
+	own.on(t, "own")
+}

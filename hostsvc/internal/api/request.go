@@ -117,11 +117,9 @@ func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		s.o.Audit.Refused(ctx, c, cmp.Or(c.GroupName, x.vars["vmgroup"]), e.name(), r.URL.Path, err)
 		return nil, err
 	}
-	if s.o.Accounts != nil && (e.reveals || e.permission == backupContent) {
-		if err := s.o.Accounts.MayRead(ctx, c, x.vars["vmgroup"]); err != nil {
-			s.o.Audit.Refused(ctx, c, cmp.Or(c.GroupName, x.vars["vmgroup"]), e.name(), r.URL.Path, err)
-			return nil, err
-		}
+	if err := s.mayRead(ctx, x); err != nil {
+		s.o.Audit.Refused(ctx, c, cmp.Or(c.GroupName, x.vars["vmgroup"]), e.name(), r.URL.Path, err)
+		return nil, err
 	}
 	query, err := e.checkQuery(r.URL.RawQuery, strict(c))
 	if err != nil {
@@ -143,6 +141,14 @@ func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return nil, nil
 	}
 	return s.once(ctx, r, x, in, func() ([]byte, error) { return s.run(ctx, x, in) })
+}
+
+// mayRead refuses what opens content that the vmgroup does not show the caller.
+func (s *Server) mayRead(ctx context.Context, x *exchange) error {
+	if s.o.Accounts == nil || !x.endpoint.reveals && x.endpoint.permission != backupContent {
+		return nil
+	}
+	return s.o.Accounts.MayRead(ctx, x.caller, x.vars["vmgroup"])
 }
 
 // run does the work of an endpoint and encodes its answer.

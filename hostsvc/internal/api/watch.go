@@ -9,9 +9,9 @@ import (
 	"mooring.dev/mooring/pkg/errkind"
 )
 
-// watched is ctx until the caller of x is not any more who it was: what only
-// waits or reads for long ends then, with the refusal as the cause. The caller
-// calls stop when it is done.
+// watched is ctx until the caller of x is not any more who it was, or may not
+// read any more what x opens: what only waits or reads for long ends then, with
+// the refusal as the cause. The caller calls stop when it is done.
 func (s *Server) watched(ctx context.Context, x *exchange) (watched context.Context, stop func()) {
 	if x.caller.User == "" || s.o.Accounts == nil || x.endpoint.method != http.MethodGet {
 		return ctx, func() {}
@@ -27,7 +27,11 @@ func (s *Server) watched(ctx context.Context, x *exchange) (watched context.Cont
 				return
 			case <-tick.C:
 			}
-			if err := s.o.Accounts.Still(watched, x.caller); errkind.Is(err, errkind.Denied) {
+			err := s.o.Accounts.Still(watched, x.caller)
+			if err == nil {
+				err = s.mayRead(watched, x)
+			}
+			if errkind.Is(err, errkind.Denied) {
 				cancel(err)
 			}
 		}

@@ -30,6 +30,8 @@ func (r *renderer) funcs() template.FuncMap {
 		"zone": func() string { return r.q.zone().String() },
 		// the request
 		"can":         func(permission string) bool { return r.q.can(permission) },
+		"reads":       func() bool { return r.q.can("backup.content") && !r.q.contentRefused() },
+		"unread":      func() bool { return r.q.contentRefused() },
 		"opens":       func(path string) bool { return r.q.opens(path) },
 		"tenant":      func() string { return r.q.tenant() },
 		"master":      func() bool { return r.q.caller.Admin },

@@ -3,6 +3,7 @@ package portal_test
 import (
 	"cmp"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -109,6 +110,27 @@ func TestFormsAreOnlyForWhomTheyAre(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Who acts for a tenant that refuses its provider content is led to none, and
+// told why.
+func TestRefusedContentIsNotOffered(t *testing.T) {
+	content := regexp.MustCompile(`/recover/[^/]+/(files|file|tar)|/kit$`)
+	for _, refused := range []bool{false, true} {
+		w := newWorld(t, acting)
+		w.fillData("db")
+		w.answers["GET /vmgroups/acme/tenant"] = wire.Tenant{Name: "acme", Readiness: wire.Readiness{Ready: true}, Security: wire.Security{ContentRefused: refused}}
+		for _, path := range []string{"/points/p1", "/points/p4", "/recover", "/recover?of=db@fast", "/recover/p1", "/recover/p4", "/repositories/db"} {
+			page := w.get(path).Body.String()
+			checkPage(t, page)
+			assert.Equal(t, refused, strings.Contains(page, "acme keeps its content from its provider"), path)
+			offered := false
+			for _, a := range parse(t, page).all("a") {
+				offered = offered || content.MatchString(attr(a, "href"))
+			}
+			assert.Equal(t, !refused && !strings.HasPrefix(path, "/recover?") && path != "/recover", offered, "%s, refused: %v", path, refused)
+		}
 	}
 }
 

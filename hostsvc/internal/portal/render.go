@@ -148,6 +148,12 @@ func (q *request) tenantNow() wire.Tenant {
 	return t
 }
 
+// contentRefused tells a user of the master who acts for a tenant whether that
+// keeps the content of its recovery points from its provider.
+func (q *request) contentRefused() bool {
+	return q.session.As != "" && q.tenantNow().Security.ContentRefused
+}
+
 // theme is light or dark, "" as the system has it.
 func (q *request) theme() string {
 	c, err := q.r.Cookie(themeCookie)
