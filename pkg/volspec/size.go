@@ -87,6 +87,22 @@ func (s Size) exact() (int64, string) {
 	return int64(s), "B"
 }
 
+// Rounded is s with at most three digits and a binary unit, as sentences and
+// pages say it: 1.5 GiB, 286 MiB, 0 B.
+func (s Size) Rounded() string {
+	v, unit := float64(s), "B"
+	for _, u := range []string{"KiB", "MiB", "GiB", "TiB", "PiB"} {
+		if v < 1024 {
+			break
+		}
+		v, unit = v/1024, u
+	}
+	if unit == "B" || v >= 100 {
+		return strconv.FormatFloat(v, 'f', 0, 64) + " " + unit
+	}
+	return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0") + " " + unit
+}
+
 // Table is s with two decimals, as the tables of the vmgroup commands print
 // limits: 1.00GB, 500.00MB. Zero is no limit and prints as Unset.
 func (s Size) Table() string {

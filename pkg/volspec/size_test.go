@@ -44,6 +44,14 @@ func TestSizeWords(t *testing.T) {
 	}
 }
 
+func TestSizeRounded(t *testing.T) {
+	for s, want := range map[Size]string{
+		0: "0 B", 1000: "1000 B", KiB: "1 KiB", 1536 * MiB: "1.5 GiB", 286*MiB + 700*KiB: "287 MiB", 99*GiB + 900*MiB: "99.9 GiB", 5000 * PiB: "5000 PiB",
+	} {
+		assert.Equal(t, want, s.Rounded())
+	}
+}
+
 // Exact bytes are kept on every way out and back in.
 func TestSizeRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

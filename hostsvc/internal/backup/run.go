@@ -300,10 +300,7 @@ func putFound(tx Tx, p Point) error {
 
 // amount is a number of bytes as people read it.
 func amount(n int64) string {
-	if n == 0 {
-		return "0B"
-	}
-	return volspec.Size(n).Table()
+	return volspec.Size(n).Rounded()
 }
 
 // timeout of a look at the repository in the background.

@@ -146,7 +146,7 @@ func TestDigestsTellEachItsOwn(t *testing.T) {
 			assert.Contains(t, text, title, kind)
 			assert.Contains(t, text, "https://backup.example/", kind)
 			assert.Contains(t, text, "disk is full", kind)
-			assert.Contains(t, text, "1.00GB of 4.00GB", kind)
+			assert.Contains(t, text, "1 GiB of 4 GiB", kind)
 			assert.Contains(t, text, "night-"+vmgroup+" (backup)", kind)
 		}
 		assert.Contains(t, bodies["text/plain"], vmgroup+"-secret<b>")

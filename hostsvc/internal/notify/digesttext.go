@@ -97,8 +97,5 @@ func (p page) Bound() string {
 }
 
 func size(n int64) string {
-	if n == 0 {
-		return "0B"
-	}
-	return volspec.Size(n).Table()
+	return volspec.Size(n).Rounded()
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mooring.dev/mooring/pkg/volspec"
 )
 
 // funcs are the words that templates know, besides those of html/template.
@@ -176,15 +178,7 @@ func bytesText(v any) string {
 	if !ok {
 		return fmt.Sprint(v)
 	}
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
-	i := 0
-	for ; n >= 1024 && i < len(units)-1; i++ {
-		n /= 1024
-	}
-	if i == 0 || n >= 100 {
-		return fmt.Sprintf("%.0f %s", n, units[i])
-	}
-	return strings.TrimSuffix(fmt.Sprintf("%.1f", n), ".0") + " " + units[i]
+	return volspec.Size(n).Rounded()
 }
 
 // number is any number of Go.
