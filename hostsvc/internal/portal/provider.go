@@ -67,6 +67,9 @@ func (q *request) refused(err error) error {
 		return err
 	}
 	log.G(q.ctx()).WithField(log.Kind, string(kind)).WithField(log.Err, errkind.Text(err)).Warn("a log-in by a provider was refused")
-	q.problem, q.status = err, kind.HTTPStatus()
+	q.problem, q.status, q.at = err, kind.HTTPStatus(), "/login"
+	if tenant := q.text("tenant"); tenant != "" {
+		q.at = pathOf("t", tenant)
+	}
 	return showLogin(q)
 }

@@ -88,4 +88,7 @@ func TestARefusedLogInByAProviderShowsTheLogIn(t *testing.T) {
 		assert.NotContains(t, a.Header().Values("Set-Cookie"), api.SessionCookie, path)
 	}
 	assert.Contains(t, w.get("/oidc/login?tenant=Nobody").Body.String(), `value="Nobody"`)
+	for path, again := range map[string]string{"/oidc/login?tenant=Nobody": "/t/Nobody", "/oidc/login": "/login", "/oidc/callback?code=c&state=s": "/login"} {
+		assert.Contains(t, w.get(path).Body.String(), `name="next" value="`+again+`"`, "choosing colours on %s asks nothing of the provider", path)
+	}
 }

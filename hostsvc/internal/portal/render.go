@@ -100,7 +100,7 @@ func (q *request) render(name, title string, data any) error {
 func (q *request) frame(name, title string) frame {
 	f := frame{
 		Title: title, Template: name, Product: cmp.Or(q.welcome.Product, "Mooring"), Logo: q.welcome.Logo,
-		Theme: q.theme(), Version: q.p.o.Version, Path: q.r.URL.RequestURI(), Flash: q.takeFlash(),
+		Theme: q.theme(), Version: q.p.o.Version, Path: q.address(), Flash: q.takeFlash(),
 	}
 	if q.problem != nil {
 		f.Problem = sentence(errkind.Text(q.problem))
@@ -111,6 +111,18 @@ func (q *request) frame(name, title string) frame {
 		f.Missing, f.Setup = q.missing()
 	}
 	return f
+}
+
+// address is where the page that is shown can be asked for again without doing
+// anything.
+func (q *request) address() string {
+	switch {
+	case q.at != "":
+		return q.at
+	case q.r.Method == http.MethodPost && q.pageOf(q.route.path) == nil:
+		return q.back()
+	}
+	return q.r.URL.RequestURI()
 }
 
 // missing is what keeps the service of the tenant from running, and where that

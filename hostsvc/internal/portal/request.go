@@ -32,6 +32,7 @@ type request struct {
 	permissions []string
 	mode        string            // of the installation, see single
 	described   *wire.Tenant      // see tenantNow
+	at          string            // see address, "": where the request went
 	status      int               // of the answer, 0: 200
 	problem     error             // why a form is shown again
 	fields      map[string]string // what is wrong with one of its fields
@@ -117,10 +118,8 @@ func (q *request) setCookie(name, value string, age int, hidden bool) {
 // typed.
 func (q *request) again(err error) error {
 	form := q.route.form
-	for _, rt := range q.p.routes {
-		if form == nil && rt.method == http.MethodGet && rt.path == q.route.path {
-			form = rt.handle
-		}
+	if rt := q.pageOf(q.route.path); form == nil && rt != nil {
+		form = rt.handle
 	}
 	if form == nil || errkind.Is(err, errkind.Internal) {
 		return err

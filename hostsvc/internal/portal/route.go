@@ -103,6 +103,16 @@ func (q *request) opens(path string) bool {
 	})
 }
 
+// pageOf is the page with a path of the table, nil if there is none.
+func (q *request) pageOf(path string) *route {
+	for _, rt := range q.p.routes {
+		if rt.method == http.MethodGet && rt.path == path {
+			return rt
+		}
+	}
+	return nil
+}
+
 // to is the address of a page with parameters, names and values by turns; ""
 // if the page is not there for the caller.
 func (q *request) to(path string, pairs ...string) string {

@@ -120,6 +120,21 @@ func TestTheThemeIsAChoice(t *testing.T) {
 	}
 }
 
+// A form that was refused is shown by what it was sent to, where there may be no
+// page to come back to.
+func TestTheThemeLeadsBackToAPage(t *testing.T) {
+	w := newWorld(t, owner)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "https://portal.example/settings/security", strings.NewReader("csrf="+csrf))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Cookie", "__Host-mooring=secret")
+	r.Header.Set("Referer", "https://portal.example/settings?x=1")
+	a := httptest.NewRecorder()
+	w.handler.ServeHTTP(a, r)
+	require.Equal(t, http.StatusNotFound, a.Code, "the world knows no such setting")
+	assert.Contains(t, a.Body.String(), `name="next" value="/settings?x=1"`)
+	assert.Contains(t, w.post("/settings").Body.String(), `name="next" value="/settings"`)
+}
+
 func TestLogInsThatWaitForACodeAreForgotten(t *testing.T) {
 	now := time.Now()
 	s := portal.NewSteps(func() time.Time { return now })
