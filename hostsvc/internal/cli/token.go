@@ -34,7 +34,8 @@ func (t *tool) tokenCommand() *cobra.Command {
 		Short: "Manage the tokens with which programs act as you",
 		Long: `Manages the tokens of the user who is logged in. A token manages none, so each
 command asks for the password, and for the code of a second factor; the session
-that it opens ends with the command.`,
+that it opens ends with the command. Who logs in only by an OIDC provider has no
+password, and makes tokens in the portal.`,
 	}, t.tokenList(), t.tokenCreate(), t.tokenRemove())
 }
 
