@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"mooring.dev/mooring/hostsvc/internal/notify"
 	"mooring.dev/mooring/pkg/hostclient"
 	"mooring.dev/mooring/pkg/log"
 	"mooring.dev/mooring/pkg/volspec"
@@ -32,14 +33,16 @@ func (h *heard) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(h, r.Body)
 }
 
-// neighbour is a tenant with what tells it something: a receiver of webhooks
-// and an administrator who has the streams open.
+// neighbour is a tenant with what tells it something: people who get mail, a
+// receiver of webhooks, and an administrator who has the streams open.
 type neighbour struct {
 	group, thing  string
 	token, secret string // of the administrator, and of the webhook
 	hook, streams heard
 	ids           []string
 }
+
+func (n *neighbour) mailbox() string { return "people@" + n.group + ".example" }
 
 func (v *vault) neighbour(t *testing.T, group, thing string) *neighbour {
 	t.Helper()
@@ -58,7 +61,9 @@ func (v *vault) neighbour(t *testing.T, group, thing string) *neighbour {
 
 	sink := httptest.NewServer(&n.hook)
 	t.Cleanup(sink.Close)
-	told, err := v.a.PutNotifications(t.Context(), group, wire.Notifications{Webhooks: []wire.NotifyWebhook{{Name: "sink", URL: sink.URL}}})
+	told, err := v.a.PutNotifications(t.Context(), group, wire.Notifications{
+		Emails: []string{n.mailbox()}, Digest: notify.Daily, Webhooks: []wire.NotifyWebhook{{Name: "sink", URL: sink.URL}},
+	})
 	require.NoError(t, err)
 	n.secret = told.Webhooks[0].Secret
 	require.NotEmpty(t, n.secret)
@@ -117,13 +122,16 @@ func (v *vault) busy(t *testing.T, n *neighbour) {
 }
 
 // While jobs of two tenants run and fail, each hears of its own alone: by
-// webhooks, by the streams of the interface and of the portal. Metrics and the
-// log tell of no tenant's content or secrets.
+// mail, by webhooks, by the streams of the interface and of the portal. Metrics
+// and the log tell of no tenant's content or secrets.
 func TestNothingOfOneTenantReachesAnother(t *testing.T) {
 	var logged heard
 	require.NoError(t, log.Setup(log.Options{Level: "debug", Format: "json", Output: &logged}))
 	t.Cleanup(func() { assert.NoError(t, log.Setup(log.Options{Level: "error", Output: os.Stderr})) })
-	v := newVault(t, httpsTable+"[notify]\nallow_private = ['127.0.0.0/8']\n")
+	mails, mailTable := newPost(t)
+	v := newVault(t, httpsTable+"[notify]\nallow_private = ['127.0.0.0/8']\n"+mailTable)
+	_, err := v.a.PutNotifications(t.Context(), "", wire.Notifications{Emails: []string{chief}, Digest: notify.Daily})
+	require.NoError(t, err)
 	a, b := v.neighbour(t, "Dev", "quartz"), v.neighbour(t, "Test", "feldspar")
 	both := []*neighbour{b, a}
 
@@ -142,15 +150,18 @@ func TestNothingOfOneTenantReachesAnother(t *testing.T) {
 		for _, n := range both {
 			assert.Contains(c, n.hook.String(), n.thing, "%s is told that its job failed", n.group)
 			assert.Contains(c, n.streams.String(), n.thing)
+			assert.Contains(c, mails.said(c, n.mailbox()), n.thing)
+			assert.Contains(c, mails.said(c, chief), n.thing, "the provider hears of all")
 		}
 	}, time.Minute, 100*time.Millisecond)
 	cancel()
 	open.Wait()
+	v.summaries(t, mails, a, b)
 
 	for i, n := range both {
 		other := both[1-i]
-		for where, said := range map[string]string{"webhook": n.hook.String(), "stream": n.streams.String()} {
-			for _, word := range append(other.ids, other.thing, `"`+other.group+`"`) {
+		for where, said := range map[string]string{"webhook": n.hook.String(), "stream": n.streams.String(), "mail": mails.said(t, n.mailbox())} {
+			for _, word := range append(other.ids, other.thing, `"`+other.group+`"`, other.mailbox(), " "+other.group+" ", "of "+other.group) {
 				assert.NotContains(t, said, word, "the %s of %s", where, n.group)
 			}
 		}
@@ -165,11 +176,51 @@ func TestNothingOfOneTenantReachesAnother(t *testing.T) {
 		}
 		for _, secret := range []string{n.token, n.secret, ownerPassword, "content of " + n.thing} {
 			assert.NotContains(t, logged.String(), secret)
+			for _, person := range []string{chief, "ops@provider.example", a.mailbox(), b.mailbox()} {
+				assert.NotContains(t, mails.said(t, person), secret, person)
+			}
 		}
 	}
 	assert.Contains(t, logged.String(), "quartz-db", "the log was read")
 	_, said = v.answer(t, a, "/metrics")
 	assert.NotContains(t, said, "mooring_", "nobody reads them on the channel for people")
+}
+
+// chief gets the mail that is about the service.
+const chief = "chief@provider.example"
+
+// summaries makes the digests due and waits for them: each tenant's is about
+// itself, the provider's about all.
+func (v *vault) summaries(t *testing.T, mails *post, tenants ...*neighbour) {
+	t.Helper()
+	titles := map[string]string{chief: "Daily summary of all tenants"}
+	due := []volspec.VMGroupID{""}
+	for _, n := range tenants {
+		g, err := v.a.VMGroup(t.Context(), n.group)
+		require.NoError(t, err)
+		due = append(due, volspec.VMGroupID(g.ID))
+		titles[n.mailbox()] = "Daily summary of " + n.group
+	}
+	require.NoError(t, v.d.catalog.Notify().Update(t.Context(), func(tx notify.Tx) error {
+		for _, g := range due {
+			if err := tx.PutSetting("notify digest "+string(g), "{}"); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	ctx, cancel := context.WithCancel(t.Context())
+	var sent sync.WaitGroup
+	sent.Go(func() {
+		assert.NoError(t, notify.NewDigests(v.d.backups.told, v.d.backups.overview, time.UTC).Run(ctx))
+	})
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		for person, title := range titles {
+			assert.Contains(c, mails.said(c, person), title)
+		}
+	}, time.Minute, 100*time.Millisecond)
+	cancel()
+	sent.Wait()
 }
 
 func (s *site) metrics(t *testing.T) string {
