@@ -128,9 +128,10 @@ type call struct {
 	method string
 	path   []string // segments below the prefix, unescaped
 	query  url.Values
-	body   any  // nil: none
-	into   any  // nil: the answer is not read
-	once   bool // not safe to repeat after it may have been received
+	body   any     // nil: none
+	into   any     // nil: the answer is not read
+	next   *string // gets the cursor of the next page of a list; nil: none is asked for
+	once   bool    // not safe to repeat after it may have been received
 }
 
 // do performs k, repeated while the service does not answer and Options
@@ -259,6 +260,8 @@ func (c *core) attempt(ctx context.Context, k call, target string, body []byte) 
 		return c.problem(resp, data)
 	case k.into == nil:
 		return nil
+	case k.next != nil:
+		*k.next = resp.Header.Get(wire.HeaderNext)
 	}
 	if err := json.Unmarshal(data, k.into); err != nil {
 		return errkind.Wrap(errkind.Corrupt, err, "the answer of the host service at %s is not understood: is it mooringd, of a compatible version?", c.url)

@@ -56,6 +56,14 @@ func TestEveryMethod(t *testing.T) {
 		{func() error { return only(a.Doctor(ctx)) }, "GET /api/v1/doctor ", true},
 		{func() error { return only(a.DoctorIsolation(ctx)) }, "POST /api/v1/doctor/isolation ", true},
 		{func() error { return only(a.Audit(ctx, AuditQuery{VMGroup: "g", Limit: 9})) }, "GET /api/v1/audit?limit=9&vmgroup=g ", false},
+		{func() error {
+			return only(a.UserList(ctx, "g", ListQuery{Words: "a b", Sort: "role", Desc: true, After: "c", Limit: 5}))
+		}, "GET /api/v1/vmgroups/g/users?after=c&desc=true&limit=5&q=a+b&sort=role ", true},
+		{func() error { return only(a.UserList(ctx, "", ListQuery{})) }, "GET /api/v1/users ", true},
+		{func() error { return only(a.PolicyList(ctx, "g", ListQuery{})) }, "GET /api/v1/vmgroups/g/policies ", true},
+		{func() error { return only(a.RepositoryList(ctx, "", ListQuery{})) }, "GET /api/v1/repositories ", true},
+		{func() error { return only(a.RepositoryList(ctx, "g", ListQuery{})) }, "GET /api/v1/vmgroups/g/repositories ", true},
+		{func() error { return only(a.TransporterList(ctx, ListQuery{Limit: 2})) }, "GET /api/v1/transporters?limit=2 ", true},
 		{func() error { return only(a.VerifyAudit(ctx, "g", []string{"a", "b"})) }, "GET /api/v1/audit/verify?head=a&head=b&vmgroup=g ", true},
 		{func() error { return only(a.Audit(ctx, AuditQuery{})) }, "GET /api/v1/audit ", false},
 		{func() error { return only(a.VMs(ctx)) }, "GET /api/v1/vms ", true},

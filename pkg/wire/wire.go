@@ -29,6 +29,7 @@ const (
 const (
 	HeaderProtocol = "Mooring-Protocol"
 	HeaderRequest  = "X-Request-Id"
+	HeaderNext     = "Mooring-Next" // of a part of a list that is an array: the parameter after of the next one
 )
 
 // Limits of a message. A request body above MaxRequest is refused.

@@ -131,6 +131,7 @@ type handler struct {
 	stream  func(ctx context.Context, s *Server, c *call, w *streamWriter) error
 	media   string // type of what stream writes; out is that of its parts, nil for bytes
 	later   bool   // the answer is about work that goes on: 202
+	parted  bool   // the answer is a list, see rows
 	reveals bool   // the answer opens the content of recovery points, as all with backupContent do
 }
 

@@ -198,6 +198,9 @@ func goodAnswer(s *schemas, e endpoint) object {
 		if e.later {
 			answer["description"] = "accepted; the work goes on"
 		}
+		if e.parted {
+			answer["headers"] = object{wire.HeaderNext: object{"description": "the parameter after of the next page, absent on the last", "schema": object{"type": "string"}}}
+		}
 		answer["content"] = object{"application/json": object{"schema": s.of(e.out)}}
 	}
 	return answer

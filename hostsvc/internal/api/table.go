@@ -128,15 +128,15 @@ var serviceEndpoints = []endpoint{
 	},
 	{
 		http.MethodGet, "/vms", admins, serviceRead, allTenants,
-		"All virtual machines", nil,
-		give(vms),
+		"All virtual machines", rowParams,
+		rows(vms, "name", "id"),
 	},
 	{
 		http.MethodGet, "/datastores", admins, serviceRead, allTenants,
-		"All datastores", nil,
-		give(func(ctx context.Context, s *Server, _ *call) ([]wire.Datastore, error) {
+		"All datastores", rowParams,
+		rows(func(ctx context.Context, s *Server, _ *call) ([]wire.Datastore, error) {
 			return s.o.Volumes.Datastores(ctx)
-		}),
+		}, "name", "id"),
 	},
 	{
 		http.MethodPost, "/datastores/{datastore}/scan", admins, serviceManage, allTenants,

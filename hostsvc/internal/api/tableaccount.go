@@ -111,10 +111,10 @@ var sessionEndpoints = []endpoint{
 	},
 	{
 		http.MethodGet, "/session/sessions", users, selfManage, ofUser,
-		"The caller's open sessions", nil,
-		give(func(ctx context.Context, s *Server, c *call) ([]wire.OpenSession, error) {
+		"The caller's open sessions", rowParams,
+		rows(func(ctx context.Context, s *Server, c *call) ([]wire.OpenSession, error) {
 			return s.o.Accounts.Sessions(ctx, c.caller)
-		}),
+		}, "created", "id"),
 	},
 	{
 		http.MethodDelete, "/session/sessions/{session}", users, selfManage, ofUser,
@@ -152,10 +152,10 @@ var factorEndpoints = []endpoint{
 var tokenEndpoints = []endpoint{
 	{
 		http.MethodGet, "/session/tokens", users, selfManage, ofUser,
-		"The caller's tokens", nil,
-		give(func(ctx context.Context, s *Server, c *call) ([]wire.Token, error) {
+		"The caller's tokens", rowParams,
+		rows(func(ctx context.Context, s *Server, c *call) ([]wire.Token, error) {
 			return s.o.Accounts.Tokens(ctx, c.caller)
-		}),
+		}, "name", "id"),
 	},
 	{
 		http.MethodPost, "/session/tokens", users, selfManage, ofUser,

@@ -57,10 +57,10 @@ func (c *call) job() volspec.JobID { return volspec.JobID(c.vars["job"]) }
 var repositoryEndpoints = []endpoint{
 	{
 		http.MethodGet, "/repositories", users, backupRead, ofScope,
-		"Repositories of all vmgroups, and prepared ones", []param{{"vmgroup", "string", "only of this vmgroup"}},
-		give(func(ctx context.Context, s *Server, c *call) ([]wire.Repository, error) {
+		"Repositories of all vmgroups, and prepared ones", append([]param{{"vmgroup", "string", "only of this vmgroup"}}, rowParams...),
+		rows(func(ctx context.Context, s *Server, c *call) ([]wire.Repository, error) {
 			return s.o.Backups.Repositories(ctx, c.scope())
-		}),
+		}, "name", "vmgroup", "id"),
 	},
 	{
 		http.MethodPost, "/repositories", admins, serviceManage, allTenants,
@@ -85,10 +85,10 @@ var repositoryEndpoints = []endpoint{
 	},
 	{
 		http.MethodGet, ofGroup + "/repositories", users, backupRead, ofPath,
-		"The repositories of a vmgroup", nil,
-		give(func(ctx context.Context, s *Server, c *call) ([]wire.Repository, error) {
+		"The repositories of a vmgroup", rowParams,
+		rows(func(ctx context.Context, s *Server, c *call) ([]wire.Repository, error) {
 			return s.o.Backups.Repositories(ctx, c.group())
-		}),
+		}, "name", "vmgroup", "id"),
 	},
 	{
 		http.MethodPost, ofGroup + "/repositories", users, backupManage, ofPath,
@@ -151,24 +151,24 @@ var repositoryEndpoints = []endpoint{
 var protectionEndpoints = []endpoint{
 	{
 		http.MethodGet, ofGroup + "/protection", users, backupRead, ofPath,
-		"How the volumes and VMs of a vmgroup are protected", nil,
-		give(func(ctx context.Context, s *Server, c *call) ([]wire.Protection, error) {
+		"How the volumes and VMs of a vmgroup are protected", rowParams,
+		rows(func(ctx context.Context, s *Server, c *call) ([]wire.Protection, error) {
 			return s.o.Backups.Protection(ctx, c.group())
-		}),
+		}, "volume", "volume_id", "vm_id"),
 	},
 	{
 		http.MethodGet, ofGroup + "/alarms", users, backupRead, ofPath,
-		"What somebody must look at in a vmgroup", nil,
-		give(func(ctx context.Context, s *Server, c *call) ([]wire.Alarm, error) {
+		"What somebody must look at in a vmgroup", rowParams,
+		rows(func(ctx context.Context, s *Server, c *call) ([]wire.Alarm, error) {
 			return s.o.Backups.Alarms(ctx, c.group())
-		}),
+		}, "since", "vmgroup", "kind", "object"),
 	},
 	{
 		http.MethodGet, "/alarms", users, backupRead, ofScope,
-		"What somebody must look at, in all vmgroups", []param{{"vmgroup", "string", "only of this vmgroup"}},
-		give(func(ctx context.Context, s *Server, c *call) ([]wire.Alarm, error) {
+		"What somebody must look at, in all vmgroups", append([]param{{"vmgroup", "string", "only of this vmgroup"}}, rowParams...),
+		rows(func(ctx context.Context, s *Server, c *call) ([]wire.Alarm, error) {
 			return s.o.Backups.Alarms(ctx, c.scope())
-		}),
+		}, "since", "vmgroup", "kind", "object"),
 	},
 	{
 		http.MethodPost, "/keys/rotate", admins, serviceManage, allTenants,

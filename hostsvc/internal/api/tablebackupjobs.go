@@ -12,10 +12,10 @@ import (
 var policyEndpoints = []endpoint{
 	{
 		http.MethodGet, ofGroup + "/policies", users, backupRead, ofPath,
-		"The backup policies of a vmgroup", nil,
-		give(func(ctx context.Context, s *Server, c *call) ([]wire.Policy, error) {
+		"The backup policies of a vmgroup", rowParams,
+		rows(func(ctx context.Context, s *Server, c *call) ([]wire.Policy, error) {
 			return s.o.Backups.Policies(ctx, c.group())
-		}),
+		}, "name"),
 	},
 	{
 		http.MethodPost, ofGroup + "/policies", users, backupManage, ofPath,

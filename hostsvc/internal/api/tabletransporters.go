@@ -21,10 +21,10 @@ var transporterEndpoints = []endpoint{
 	{
 		http.MethodGet, "/transporters", users, vmgroupRead, ofScope,
 		"The processes that move the data of backups: of a tenant those that work for it",
-		[]param{{"vmgroup", "string", "only those that work for this vmgroup"}},
-		give(func(ctx context.Context, s *Server, c *call) ([]wire.Transporter, error) {
+		append([]param{{"vmgroup", "string", "only those that work for this vmgroup"}}, rowParams...),
+		rows(func(ctx context.Context, s *Server, c *call) ([]wire.Transporter, error) {
 			return s.o.Transporters.List(ctx, c.caller, c.scope())
-		}),
+		}, "name"),
 	},
 	{
 		http.MethodPatch, "/transporters/{transporter}", admins, serviceManage, noTenant,

@@ -23,10 +23,10 @@ func usersAt(below string, a audience, read, change permission, rule tenantRule,
 	return []endpoint{
 		{
 			http.MethodGet, all, a, read, rule,
-			"The users of " + whose, nil,
-			give(func(ctx context.Context, s *Server, c *call) ([]wire.User, error) {
+			"The users of " + whose, rowParams,
+			rows(func(ctx context.Context, s *Server, c *call) ([]wire.User, error) {
 				return s.o.Accounts.Users(ctx, c.group())
-			}),
+			}, "name", "id"),
 		},
 		{
 			http.MethodPost, all, a, change, rule,

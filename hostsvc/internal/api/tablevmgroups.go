@@ -11,8 +11,8 @@ import (
 var vmgroupEndpoints = []endpoint{
 	{
 		http.MethodGet, "/vmgroups", users, vmgroupRead, ofScope,
-		"All vmgroups", nil,
-		give(func(ctx context.Context, s *Server, _ *call) ([]wire.VMGroup, error) { return s.o.Tenants.List(ctx) }),
+		"All vmgroups", rowParams,
+		rows(func(ctx context.Context, s *Server, _ *call) ([]wire.VMGroup, error) { return s.o.Tenants.List(ctx) }, "name", "id"),
 	},
 	{
 		http.MethodPost, "/vmgroups", admins, vmgroupManage, allTenants,
@@ -54,10 +54,10 @@ var vmgroupEndpoints = []endpoint{
 	},
 	{
 		http.MethodGet, "/vmgroups/{vmgroup}/vms", users, vmgroupRead, ofPath,
-		"The VMs of a vmgroup", nil,
-		give(func(ctx context.Context, s *Server, c *call) ([]wire.VM, error) {
+		"The VMs of a vmgroup", rowParams,
+		rows(func(ctx context.Context, s *Server, c *call) ([]wire.VM, error) {
 			return s.o.Tenants.VMs(ctx, c.group())
-		}),
+		}, "name", "id"),
 	},
 	{
 		http.MethodPost, "/vmgroups/{vmgroup}/vms", admins, vmgroupManage, ofPath,
@@ -82,11 +82,11 @@ var vmgroupEndpoints = []endpoint{
 	},
 	{
 		http.MethodGet, "/vmgroups/{vmgroup}/access", users, vmgroupRead, ofPath,
-		"The access rows of a vmgroup", nil,
-		give(func(ctx context.Context, s *Server, c *call) ([]wire.Access, error) {
+		"The access rows of a vmgroup", rowParams,
+		rows(func(ctx context.Context, s *Server, c *call) ([]wire.Access, error) {
 			g, err := s.o.Tenants.Get(ctx, c.group())
 			return g.Access, err
-		}),
+		}, "datastore"),
 	},
 	{
 		http.MethodPost, "/vmgroups/{vmgroup}/access", admins, vmgroupManage, ofPath,
@@ -109,10 +109,10 @@ var vmgroupEndpoints = []endpoint{
 	},
 	{
 		http.MethodGet, "/vmgroups/{vmgroup}/folders", users, vmgroupRead, ofPath,
-		"The folders of VMs that a vmgroup may protect, with the VMs", nil,
-		give(func(ctx context.Context, s *Server, c *call) ([]wire.Folder, error) {
+		"The folders of VMs that a vmgroup may protect, with the VMs", rowParams,
+		rows(func(ctx context.Context, s *Server, c *call) ([]wire.Folder, error) {
 			return s.o.Tenants.Folders(ctx, c.group())
-		}),
+		}, "folder"),
 	},
 	{
 		http.MethodPost, "/vmgroups/{vmgroup}/folders", admins, vmgroupManage, ofPath,

@@ -79,10 +79,10 @@ var volumeEndpoints = []endpoint{
 	},
 	{
 		http.MethodGet, onePath + "/snapshots", users, volumeRead, ofPath,
-		"The snapshots of a volume", nil,
-		give(func(ctx context.Context, s *Server, c *call) ([]wire.Snapshot, error) {
+		"The snapshots of a volume", rowParams,
+		rows(func(ctx context.Context, s *Server, c *call) ([]wire.Snapshot, error) {
 			return s.o.Volumes.Snapshots(ctx, c.caller, c.group(), c.name())
-		}),
+		}, "name", "id"),
 	},
 	{
 		http.MethodPost, onePath + "/snapshots", users, volumeManage, ofPath,

@@ -331,3 +331,41 @@ func TestAuditLog(t *testing.T) {
 	w.fillTenants()
 	assert.Contains(t, w.get("/audit").Body.String(), `name="vmgroup"`)
 }
+
+// Long lists come in pages, and can be searched.
+func TestLongListsComeInPages(t *testing.T) {
+	for path, of := range map[string]struct {
+		c    volspec.Caller
+		list string
+	}{
+		"/users": {master, "/users"}, "/tenants/acme/users": {master, "/vmgroups/acme/users"}, "/repositories": {master, "/repositories"},
+		"/transporters": {master, "/transporters"}, "/jobs": {owner, "/vmgroups/acme/policies"},
+	} {
+		t.Run(path, func(t *testing.T) {
+			w := newWorld(t, of.c)
+			w.fillTenants()
+			w.fillData("db")
+			page := w.get(path).Body.String()
+			assert.NotContains(t, page, `aria-label="Search in this list"`, "a short one needs none")
+			assert.NotContains(t, page, `rel="next"`)
+
+			w.next = "cursor of <two>"
+			page = w.get(path + "?q=b%26c").Body.String()
+			checkPage(t, page)
+			assert.Contains(t, page, `href="`+path+`?after=cursor&#43;of&#43;%3Ctwo%3E&amp;q=b%26c"`)
+			assert.Contains(t, page, `value="b&amp;c"`)
+			assert.Contains(t, w.queries, "GET "+of.list+"?limit=100&q=b%26c")
+
+			w.next = ""
+			page = w.get(path + "?after=x").Body.String()
+			checkPage(t, page)
+			assert.Contains(t, page, "First page")
+			assert.Contains(t, w.queries, "GET "+of.list+"?after=x&limit=100")
+
+			w.answers["GET "+of.list] = []string{}
+			page = w.get(path + "?q=zz").Body.String()
+			checkPage(t, page)
+			assert.Contains(t, page, "Nothing here is like that")
+		})
+	}
+}

@@ -35,8 +35,13 @@ type jobRow struct {
 	Last  *wire.Run
 }
 
+type jobsPage struct {
+	Jobs []jobRow
+	Part part
+}
+
 func showJobs(q *request) error {
-	all, err := q.api.Policies(q.ctx(), q.tenant())
+	l, err := q.api.PolicyList(q.ctx(), q.tenant(), q.listQuery())
 	if err != nil {
 		return err
 	}
@@ -47,8 +52,8 @@ func showJobs(q *request) error {
 	if err != nil {
 		return err
 	}
-	var rows []jobRow
-	for _, p := range all {
+	page := jobsPage{Part: partOf(q, l)}
+	for _, p := range l.Rows {
 		r := jobRow{Policy: p, On: p.Enabled == nil || *p.Enabled, Words: draftOf(p).words()}
 		for i, run := range c.Runs {
 			switch {
@@ -59,9 +64,9 @@ func showJobs(q *request) error {
 				r.Next = run.Time
 			}
 		}
-		rows = append(rows, r)
+		page.Jobs = append(page.Jobs, r)
 	}
-	return q.render("jobs", "Jobs", rows)
+	return q.render("jobs", "Jobs", page)
 }
 
 // ownRun tells whether a run of one thing was asked for by hand, or is the whole

@@ -27,20 +27,18 @@ type repositoryListPage struct {
 	Repositories []wire.Repository
 	Usage        wire.BackupUsage
 	Group        bool
+	Part         part
 }
 
 func showRepositories(q *request) error {
 	p := repositoryListPage{Group: q.tenant() == ""}
-	var err error
-	if p.Group {
-		p.Repositories, err = q.api.Repositories(q.ctx(), "")
-		if err != nil {
-			return err
-		}
-		return q.render("repositories", "Repositories", p)
-	}
-	if p.Repositories, err = q.api.GroupRepositories(q.ctx(), q.tenant()); err != nil {
+	l, err := q.api.RepositoryList(q.ctx(), q.tenant(), q.listQuery())
+	if err != nil {
 		return err
+	}
+	p.Repositories, p.Part = l.Rows, partOf(q, l)
+	if p.Group {
+		return q.render("repositories", "Repositories", p)
 	}
 	if p.Usage, err = q.api.BackupUsage(q.ctx(), q.tenant()); err != nil {
 		return err

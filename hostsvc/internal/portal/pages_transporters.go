@@ -16,14 +16,17 @@ var transporterRoutes = []*route{
 }
 
 // transportersList is the data of transporters.html.
-type transportersList struct{ Transporters []wire.Transporter }
+type transportersList struct {
+	Transporters []wire.Transporter
+	Part         part
+}
 
 func listTransporters(q *request) error {
-	all, err := q.api.Transporters(q.ctx(), "")
+	l, err := q.api.TransporterList(q.ctx(), q.listQuery())
 	if err != nil {
 		return err
 	}
-	return q.render("transporters", "Transporters", transportersList{all})
+	return q.render("transporters", "Transporters", transportersList{l.Rows, partOf(q, l)})
 }
 
 // transporter is the one that the path names.

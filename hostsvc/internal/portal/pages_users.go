@@ -59,6 +59,7 @@ type usersPage struct {
 	Tenant  string
 	Crumbs  []action
 	Users   []userView
+	Part    part
 	New     string
 	Changes bool
 	Roles   []roleView
@@ -87,13 +88,13 @@ func rolesFor(tenant string) []roleView {
 
 func listUsers(q *request) error {
 	tenant, pages, crumbs := q.usersOf()
-	users, err := q.api.Users(q.ctx(), tenant)
+	l, err := q.api.UserList(q.ctx(), tenant, q.listQuery())
 	if err != nil {
 		return err
 	}
-	p := usersPage{Tenant: tenant, New: pathOf(append(pages, "new", "user")...), Roles: rolesFor(tenant), Crumbs: crumbs[:len(crumbs)-1],
+	p := usersPage{Part: partOf(q, l), Tenant: tenant, New: pathOf(append(pages, "new", "user")...), Roles: rolesFor(tenant), Crumbs: crumbs[:len(crumbs)-1],
 		Changes: q.can("tenant.manage")}
-	for _, u := range users {
+	for _, u := range l.Rows {
 		p.Users = append(p.Users, userView{u, pathOf(append(pages, "users", u.Name)...), u.LockedUntil.After(time.Now())})
 	}
 	return q.render("users", "Users", p)

@@ -45,7 +45,9 @@ type world struct {
 	mu      sync.Mutex // guards asked and keys
 	caller  volspec.Caller
 	answers map[string]any // by method and path; a func is called with the body
+	next    string         // cursor that comes with every list
 	asked   []string
+	queries []string // the same with what was asked
 	keys    []string // of its POSTs
 	silent  string   // what is never answered
 	handler http.Handler
@@ -93,6 +95,7 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	key := r.Method + " " + strings.TrimPrefix(r.URL.Path, wire.Prefix)
 	w.mu.Lock()
 	w.asked = append(w.asked, key)
+	w.queries = append(w.queries, key+"?"+r.URL.RawQuery)
 	if r.Method == http.MethodPost {
 		w.keys = append(w.keys, r.Header.Get(wire.HeaderIdempotency))
 	}
@@ -120,7 +123,7 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	if stream, is := a.(string); is {
 		body = []byte(stream)
 	}
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(body))), Request: r}, nil
+	return &http.Response{StatusCode: status, Header: http.Header{wire.HeaderNext: {w.next}}, Body: io.NopCloser(strings.NewReader(string(body))), Request: r}, nil
 }
 
 // do sends what a browser sends.
