@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"mooring.dev/mooring/pkg/visible"
 )
 
 // Field names. They are the same in every component, so that one request can
@@ -83,8 +85,17 @@ func Setup(o Options) error {
 	return nil
 }
 
+// visibleJSON is a line of JSON that does nothing to the terminal of who reads
+// it. The text format quotes by itself.
+type visibleJSON struct{ logrus.JSONFormatter }
+
+func (f *visibleJSON) Format(e *logrus.Entry) ([]byte, error) {
+	line, err := f.JSONFormatter.Format(e)
+	return visible.JSON(line), err
+}
+
 func jsonFormat() logrus.Formatter {
-	return &logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano}
+	return &visibleJSON{logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano}}
 }
 
 func textFormat() logrus.Formatter {

@@ -10,6 +10,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"mooring.dev/mooring/pkg/visible"
+	"mooring.dev/mooring/pkg/volspec/volspectest"
 )
 
 // to sends the process's log into a buffer for one test.
@@ -119,4 +122,27 @@ func TestSetupRefusesUnknownWords(t *testing.T) {
 	assert.EqualError(t, Setup(Options{Level: "info", Format: "xml"}), `log format "xml" is not valid: use json, text or auto`)
 	G(t.Context()).Warn("still here")
 	assert.Equal(t, "still here", line(t, b)["msg"])
+}
+
+// Whatever things are called, an entry is one line that does nothing to the
+// terminal, and what programs read says the name.
+func TestNamesAreWordsInALog(t *testing.T) {
+	for _, format := range []string{"json", "text"} {
+		b := to(t, "info", format)
+		for what, name := range volspectest.Hostile {
+			b.Reset()
+			G(With(t.Context(), Volume, name, VM, name)).WithField(Err, name).Warn("volume is away")
+			text := b.String()
+			assert.Equal(t, 1, strings.Count(text, "\n"), "%s: %q", what, text)
+			assert.Equal(t, len(text)-1, strings.IndexFunc(text, visible.Hidden), "%s: %q", what, text)
+			if format == "json" {
+				got := line(t, b)
+				assert.Equal(t, name, got["volume"], what)
+				assert.Equal(t, "warning", got["level"], what)
+				continue
+			}
+			assert.Equal(t, 1, strings.Count(text, " level=warning msg="), what)
+			assert.True(t, strings.HasPrefix(text, "time="), what)
+		}
+	}
 }

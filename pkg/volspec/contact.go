@@ -6,10 +6,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/visible"
 )
 
 // Contact is what a vmgroup says of itself to people.
@@ -66,7 +66,7 @@ func WrongText(v string, limit int, form func(string) string) string {
 	switch {
 	case v == "":
 		return ""
-	case !utf8.ValidString(v) || strings.ContainsFunc(v, unprintable):
+	case !utf8.ValidString(v) || strings.ContainsFunc(v, visible.HiddenInText): // what somebody reads must be what is there
 		return fmt.Sprintf("%q contains control characters: write one line of text", v)
 	case utf8.RuneCountInString(v) > limit:
 		return fmt.Sprintf("is longer than %d characters", limit)
@@ -74,12 +74,6 @@ func WrongText(v string, limit int, form func(string) string) string {
 		return ""
 	}
 	return form(v)
-}
-
-// unprintable are also the marks that turn the direction of a text around: what
-// somebody reads must be what is there.
-func unprintable(r rune) bool {
-	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r)
 }
 
 func wrongMail(v string) string {

@@ -3,10 +3,10 @@ package volspec
 import (
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/visible"
 )
 
 // Folder is the path of a folder of VMs in the hypervisor's inventory: the
@@ -42,8 +42,8 @@ func ParseFolder(s string) (Folder, error) {
 		return bad("it names none")
 	case len(s) > maxFolder:
 		return bad("it is too long")
-	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
-		return bad("it contains control characters")
+	case !utf8.ValidString(s) || strings.ContainsFunc(s, visible.Hidden):
+		return bad("it contains control characters, or others that cannot be seen")
 	case slices.Contains(names, ".") || slices.Contains(names, ".."):
 		return bad(". and .. are not names of folders")
 	}

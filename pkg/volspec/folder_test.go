@@ -25,7 +25,7 @@ func TestParseFolder(t *testing.T) {
 	}
 	for in, why := range map[string]string{
 		"": "names none", "/": "names none", "///": "names none", "a/../b": "not names", "./a": "not names", "/..": "not names",
-		"a\nb": "control characters", "a\xff": "control characters", strings.Repeat("a/", 600): "too long",
+		"a\nb": "control characters", "a\xff": "control characters", "txt\u202egpj": "cannot be seen", "a/b\u200b": "cannot be seen", "a\u2028": "cannot be seen", strings.Repeat("a/", 600): "too long",
 	} {
 		_, err := ParseFolder(in)
 		require.Equal(t, errkind.Invalid, errkind.Of(err), "%q", in)

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/visible"
 )
 
 // MaxNameLen bounds the volume part and the datastore part of a name, in
@@ -57,8 +58,8 @@ func ParseName(s string) (Name, error) {
 }
 
 // ParseNewName is ParseName for what is about to get its name. It also refuses
-// what ParseName lets through for the sake of older names: marks that turn the
-// direction of a text around or break its line.
+// what ParseName lets through for the sake of older names: marks that cannot be
+// seen, turn the direction of a text around or break its line.
 func ParseNewName(s string) (Name, error) {
 	n, err := ParseName(s)
 	if err == nil {
@@ -72,8 +73,8 @@ func ParseNewName(s string) (Name, error) {
 
 // CheckNew refuses a name that ParseName accepts and ParseNewName does not.
 func (n Name) CheckNew() error {
-	if text := WrongText(n.Volume, MaxNameLen, nil); text != "" {
-		return errkind.New(errkind.Invalid, "the name %s", text)
+	if strings.ContainsFunc(n.Volume, visible.Hidden) {
+		return errkind.New(errkind.Invalid, "the name %q contains characters that cannot be seen: write it with letters, digits and signs", n.Volume)
 	}
 	return nil
 }

@@ -111,7 +111,7 @@ func TestSerial(t *testing.T) {
 func TestNewNamesReadAsTheyAre(t *testing.T) {
 	for in, ok := range map[string]bool{
 		"v@ds": true, "名前": true, "quote'\"$(reboot)`id`;&|<": true, "שלום": true,
-		"txt\u202egpj": false, "a\u2066b@ds": false, "a\u200fb": false, "a\u2028b": false, "a\u2029b": false,
+		"txt\u202egpj": false, "a\u2066b@ds": false, "a\u200fb": false, "a\u2028b": false, "a\u2029b": false, "a\u200bb": false, "a\u200db": false, "\ufeffa": false, "a\u00adb": false,
 	} {
 		_, err := ParseName(in)
 		require.NoError(t, err, in)

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -9,6 +10,7 @@ import (
 
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/visible"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
@@ -115,7 +117,8 @@ func of(ctx context.Context, tx Tx, vmgroup string, q Query) (Query, error) {
 // Export writes what Page selects, oldest first, one JSON object a line, with
 // what a check of the chain needs.
 func (s *Service) Export(ctx context.Context, vmgroup string, q Query, w io.Writer) error {
-	out := json.NewEncoder(w)
+	var b bytes.Buffer
+	out := json.NewEncoder(&b)
 	out.SetEscapeHTML(false)
 	q.Limit = piece
 	for seq := int64(0); ; {
@@ -136,6 +139,10 @@ func (s *Service) Export(ctx context.Context, vmgroup string, q Query, w io.Writ
 				return err
 			}
 		}
+		if _, err := w.Write(visible.JSON(b.Bytes())); err != nil {
+			return err
+		}
+		b.Reset()
 		if len(lines) < piece {
 			return nil
 		}

@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"mooring.dev/mooring/pkg/errkind"
+	"mooring.dev/mooring/pkg/visible"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -129,7 +130,7 @@ func (t *tool) encode(v any) error {
 		return errkind.Wrap(errkind.Internal, err, "encoding the answer")
 	}
 	if t.format == formatJSON {
-		return t.write(b.String())
+		return t.write(string(visible.JSON(b.Bytes())))
 	}
 	text, err := toYAML(b.Bytes())
 	if err != nil {
@@ -152,8 +153,27 @@ func toYAML(in []byte) (string, error) {
 	if err := enc.Encode(&doc); err != nil {
 		return "", err
 	}
-	return b.String(), enc.Close()
+	err := enc.Close()
+	return numbered(b.String()), err
 }
+
+// numbered writes by number what is hidden. unstyle has put it into quotes.
+func numbered(text string) string {
+	if !strings.ContainsFunc(text, hidden) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if hidden(r) {
+			fmt.Fprintf(&b, "\\U%08x", r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func hidden(r rune) bool { return r != '\n' && visible.Hidden(r) }
 
 // escape writes the characters that JSON takes as they are and YAML reads as
 // line breaks or refuses as escapes. They occur inside strings only.
@@ -172,6 +192,9 @@ func escape(in []byte) []byte {
 func unstyle(n *yaml.Node) {
 	if len(n.Content) > 0 || n.Kind == yaml.ScalarNode {
 		n.Style = 0
+	}
+	if n.Kind == yaml.ScalarNode && strings.ContainsFunc(n.Value, hidden) {
+		n.Style = yaml.DoubleQuotedStyle
 	}
 	// The library writes a text that begins with a blank and has several lines
 	// in a form that it does not read.
@@ -221,13 +244,11 @@ func table(header []string, rows [][]string, headers bool) string {
 	return b.String()
 }
 
-// clean makes text of others safe for a terminal: control characters, which
-// could move the cursor or fake a line, become visible. Line breaks survive
-// where lines are true.
+// clean makes text of others safe for a terminal: characters that could move
+// the cursor, fake a line or hide become visible. Line breaks survive where
+// lines are true.
 func clean(s string, lines bool) string {
-	bad := func(r rune) bool {
-		return (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029') && (r != '\n' || !lines)
-	}
+	bad := func(r rune) bool { return hidden(r) || r == '\n' && !lines }
 	if !strings.ContainsFunc(s, bad) {
 		return s
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"mime"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"mooring.dev/mooring/pkg/errkind"
 )
@@ -84,9 +86,23 @@ func messageID(id string) string {
 	return hex.EncodeToString(h[:16])
 }
 
-// encode makes MIME words of a text that is not plain, one per line.
+// encode makes MIME words of a text that is not plain, or holds what a reader
+// takes for such a word; one per line.
 func encode(s string) string {
-	return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", s), "?= =?", "?=\r\n =?")
+	if !strings.Contains(s, "=?") {
+		return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", s), "?= =?", "?=\r\n =?")
+	}
+	const most = 45 // bytes of a word, so that it has 75 at most
+	var words []string
+	var word []byte
+	for _, r := range s {
+		if len(word)+utf8.RuneLen(r) > most {
+			words, word = append(words, base64.StdEncoding.EncodeToString(word)), nil
+		}
+		word = utf8.AppendRune(word, r)
+	}
+	words = append(words, base64.StdEncoding.EncodeToString(word))
+	return "=?utf-8?b?" + strings.Join(words, "?=\r\n =?utf-8?b?") + "?="
 }
 
 // domain is host as it may stand in a message id and in a greeting.

@@ -37,6 +37,7 @@ type receiver struct {
 	mu     sync.Mutex
 	ids    []string
 	bodies []map[string]any
+	last   []byte // as it came
 }
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -55,7 +56,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	assert.NoError(r.t, json.Unmarshal(body, &m))
 	r.mu.Lock()
 	n := len(r.ids)
-	r.ids, r.bodies = append(r.ids, id), append(r.bodies, m)
+	r.ids, r.bodies, r.last = append(r.ids, id), append(r.bodies, m), body
 	r.mu.Unlock()
 	if r.answer != nil {
 		r.answer(n, w)

@@ -3,6 +3,7 @@ package portal_test
 import (
 	"cmp"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/portal"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
+	"mooring.dev/mooring/pkg/volspec/volspectest"
 	"mooring.dev/mooring/pkg/wire"
 )
 
@@ -143,16 +145,21 @@ func may(c volspec.Caller, method, to string) bool {
 
 // Whatever a tenant calls its things, a page shows it as a word.
 func TestNamesAreWords(t *testing.T) {
-	for _, name := range []string{
-		`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'><svg onload=alert(1)>`, `javascript:alert(1)`, `{{.Session.CSRF}}`, `${7*7}`,
-		"`alert(1)`", `a&b<c>d"e'f`, `--><b>x</b>`, `</textarea><b>x</b>`, `</title><b>x</b>`, "\u202ename\u2066", `http://evil.example/`, `//evil.example`, `a b+c%20d%2Fe`, `😀`,
-	} {
-		t.Run(name, func(t *testing.T) {
+	for what, name := range volspectest.Hostile {
+		t.Run(what, func(t *testing.T) {
 			w := newWorld(t, owner)
 			w.fillData(name)
-			for _, path := range dataPages(name) {
+			pages := dataPages(name)
+			if !strings.ContainsAny(name, "<>`{") { // HTML and templates know nothing of it
+				pages = []string{"/volumes", "/vms/" + url.PathEscape(name), "/jobs", "/points", "/search?q=" + url.QueryEscape(name)}
+			}
+			for _, path := range pages {
 				a := w.get(path)
 				body := a.Body.String()
+				if to := a.Header().Get("Location"); to != "" { // dots are resolved
+					assert.Regexp(t, "^/([^/\\\\]|$)", to, path)
+					continue
+				}
 				require.NotEqual(t, http.StatusInternalServerError, a.Code, "%s: %s", path, said(t, body))
 				checkPage(t, body)
 				d := parse(t, body)
