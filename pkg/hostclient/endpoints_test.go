@@ -63,6 +63,7 @@ func TestEveryMethod(t *testing.T) {
 		{func() error { return only(a.PolicyList(ctx, "g", ListQuery{})) }, "GET /api/v1/vmgroups/g/policies ", true},
 		{func() error { return only(a.RepositoryList(ctx, "", ListQuery{})) }, "GET /api/v1/repositories ", true},
 		{func() error { return only(a.RepositoryList(ctx, "g", ListQuery{})) }, "GET /api/v1/vmgroups/g/repositories ", true},
+		{func() error { return only(a.AlarmList(ctx, ListQuery{Desc: true})) }, "GET /api/v1/alarms?desc=true ", true},
 		{func() error { return only(a.TransporterList(ctx, ListQuery{Limit: 2})) }, "GET /api/v1/transporters?limit=2 ", true},
 		{func() error { return only(a.VerifyAudit(ctx, "g", []string{"a", "b"})) }, "GET /api/v1/audit/verify?head=a&head=b&vmgroup=g ", true},
 		{func() error { return only(a.Audit(ctx, AuditQuery{})) }, "GET /api/v1/audit ", false},

@@ -60,6 +60,11 @@ func (a *Admin) RepositoryList(ctx context.Context, vmgroup string, q ListQuery)
 	return list[wire.Repository](ctx, a, q.values(), below(vmgroup, "repositories")...)
 }
 
+// AlarmList is a part of the alarms that the caller sees.
+func (a *Admin) AlarmList(ctx context.Context, q ListQuery) (List[wire.Alarm], error) {
+	return list[wire.Alarm](ctx, a, q.values(), "alarms")
+}
+
 // TransporterList is a part of the transporters that the caller sees.
 func (a *Admin) TransporterList(ctx context.Context, q ListQuery) (List[wire.Transporter], error) {
 	return list[wire.Transporter](ctx, a, q.values(), "transporters")

@@ -18,11 +18,23 @@ type alarmRow struct {
 }
 
 func showAlarms(q *request) error {
-	all, err := q.api.Alarms(q.ctx()) // those of the caller's own tenant
+	choice := q.listQuery()
+	choice.Desc = true                         // the newest first
+	l, err := q.api.AlarmList(q.ctx(), choice) // those of the caller's own tenant
 	if err != nil {
 		return err
 	}
-	return q.render("alarms", "Alarms", q.alarmRows(all))
+	p := alarmsPage{Part: partOf(q, l)}
+	for _, a := range l.Rows {
+		p.Alarms = append(p.Alarms, alarmRow{a, q.alarmURL(a)})
+	}
+	return q.render("alarms", "Alarms", p)
+}
+
+// alarmsPage is the data of alarms.html.
+type alarmsPage struct {
+	Alarms []alarmRow
+	Part   part
 }
 
 func (q *request) alarmRows(all []wire.Alarm) []alarmRow {

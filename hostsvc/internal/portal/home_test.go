@@ -2,6 +2,7 @@ package portal_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,9 @@ func (w *world) fillHome() {
 		}
 		d.Days = append(d.Days, day)
 	}
-	w.answers["GET /dashboard"], w.answers["GET /alarms"] = d, d.Alarms
+	newest := slices.Clone(d.Alarms)
+	slices.Reverse(newest)
+	w.answers["GET /dashboard"], w.answers["GET /alarms"] = d, newest // as each is asked for
 }
 
 func TestTheFirstPageShowsHowThingsAre(t *testing.T) {

@@ -100,9 +100,11 @@ type tenantDetail struct {
 	Steps        []stepView
 	Shares       []shareView
 	Group        wire.VMGroup
+	VMs          []wire.VM
 	Transporters []wire.Transporter
 	Repositories []wire.Repository
-	Users        []wire.User
+	People       []wire.User // of which Tenant.Users tells the number
+	More         map[string]int
 	SeesUsers    bool
 	Audit        []auditView
 	LogIn        string
@@ -115,7 +117,7 @@ func showTenant(q *request) error {
 		return err
 	}
 	d := tenantDetail{Tenant: t, Base: pathOf("tenants", name), Crumbs: q.tenantCrumbs(""), Shares: sharesOf(t.Allowance),
-		Steps: stepsOf(t), SeesUsers: q.can("tenant.manage"), LogIn: pathOf("t", name)}
+		Steps: stepsOf(t), More: map[string]int{}, SeesUsers: q.can("tenant.manage"), LogIn: pathOf("t", name)}
 	if d.Group, err = q.api.VMGroup(q.ctx(), name); err != nil {
 		return err
 	}
@@ -126,10 +128,14 @@ func showTenant(q *request) error {
 		return err
 	}
 	if d.SeesUsers {
-		if d.Users, err = q.api.Users(q.ctx(), name); err != nil {
+		if d.People, err = q.api.Users(q.ctx(), name); err != nil {
 			return err
 		}
 	}
+	d.VMs, d.More["vms"] = firstOf(d.Group.VMs)
+	d.Repositories, d.More["repositories"] = firstOf(d.Repositories)
+	d.Transporters, d.More["transporters"] = firstOf(d.Transporters)
+	d.People, d.More["users"] = firstOf(d.People)
 	page, err := q.api.Audit(q.ctx(), hostclient.AuditQuery{VMGroup: name, Limit: 8})
 	if err != nil {
 		return err

@@ -28,7 +28,8 @@ type vmRow struct {
 
 type vmsPage struct {
 	Rows          []vmRow
-	All           int
+	All, Found    int // before filters, and that fit them
+	Part          part
 	Search, State string
 }
 
@@ -81,6 +82,8 @@ func showVMs(q *request) error {
 			p.Rows = append(p.Rows, r)
 		}
 	}
+	p.Found = len(p.Rows)
+	p.Rows, p.Part = pageOf(q, p.Rows, func(r vmRow) string { return r.Name + " " + string(r.ID) })
 	return q.render("vms", "VMs", p)
 }
 

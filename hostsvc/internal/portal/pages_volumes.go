@@ -38,7 +38,8 @@ type volumeRow struct {
 
 type volumesPage struct {
 	Rows                      []volumeRow
-	All                       int // before filters
+	All, Found                int // before filters, and that fit them
+	Part                      part
 	Search, State, Protection string
 }
 
@@ -64,6 +65,8 @@ func showVolumes(q *request) error {
 		}
 		p.Rows = append(p.Rows, row)
 	}
+	p.Found = len(p.Rows)
+	p.Rows, p.Part = pageOf(q, p.Rows, func(r volumeRow) string { return r.Name + " " + string(r.ID) })
 	return q.render("volumes", "Volumes", p)
 }
 
