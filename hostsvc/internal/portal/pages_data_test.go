@@ -143,31 +143,29 @@ func TestManyVolumesAndVMsComeInPages(t *testing.T) {
 	w.fillData("db")
 	var volumes []wire.Volume
 	var vms []wire.VM
-	for i := range 230 {
-		name := fmt.Sprintf("n%03d", i*7%230)
+	for i := range 130 {
+		name := fmt.Sprintf("n%03d", i*7%130)
 		volumes = append(volumes, wire.Volume{ID: volspec.VolumeID(name), Name: name + "@fast", State: volspec.Ready, Health: "ok"})
 		vms = append(vms, wire.VM{ID: volspec.VMID(name), Name: name})
 	}
+	thing := regexp.MustCompile(`^/(volumes|vms)/n\d`)
 	w.answers["GET /volumes"], w.answers["GET /vmgroups/acme/vms"] = wire.VolumeList{Volumes: volumes}, vms
 	w.answers["GET /vmgroups/acme/folders"] = []wire.Folder{}
-	for path, want := range map[string][]int{"/volumes": {100, 100, 30}, "/vms": {100, 100, 30}, "/volumes?q=n1": {100}, "/vms?q=n0": {100}, "/vms?q=n22": {10}} {
+	for path, want := range map[string][]int{"/volumes": {100, 30}, "/vms": {100, 30}, "/volumes?q=n12": {10}, "/vms?q=n12": {10}} {
 		seen := map[string]bool{}
 		var shown []int
 		for next := path; next != ""; {
 			page := w.get(next).Body.String()
-			checkPage(t, page)
 			next = ""
 			d, n := parse(t, page), 0
 			for _, a := range d.all("a") {
 				if attr(a, "rel") == "next" {
 					next = attr(a, "href")
 				}
-				if to := attr(a, "href"); strings.HasPrefix(to, "/volumes/n") || strings.HasPrefix(to, "/vms/n") {
-					if to != "/volumes/new" {
-						assert.False(t, seen[to], to)
-						seen[to] = true
-						n++
-					}
+				if to := attr(a, "href"); thing.MatchString(to) {
+					assert.False(t, seen[to], to)
+					seen[to] = true
+					n++
 				}
 			}
 			shown = append(shown, n)
