@@ -83,3 +83,14 @@ func (a *Admin) Settings(ctx context.Context) (wire.Settings, error) {
 func (a *Admin) PutSettings(ctx context.Context, v wire.Settings) (wire.Settings, error) {
 	return change[wire.Settings](ctx, a, http.MethodPut, nil, v, "settings")
 }
+
+// SaveTenant makes a bundle of a tenant, with all its secrets, sealed under a
+// passphrase.
+func (a *Admin) SaveTenant(ctx context.Context, name string, r wire.SaveTenant) (wire.Bundle, error) {
+	return change[wire.Bundle](ctx, a, http.MethodPost, nil, r, "vmgroups", name, "save")
+}
+
+// LoadTenant makes a tenant, disabled at first, of a bundle.
+func (a *Admin) LoadTenant(ctx context.Context, r wire.LoadTenant) (wire.TenantLoaded, error) {
+	return change[wire.TenantLoaded](ctx, a, http.MethodPost, nil, r, "tenants", "load")
+}

@@ -41,31 +41,38 @@ func checkDescription(d string) error {
 	return nil
 }
 
-// newUser makes the record of a user who was not yet; password is the one that
-// was generated, if r has none.
-func (s *Service) newUser(ctx context.Context, g volspec.VMGroupID, r wire.CreateUser) (u User, password string, err error) {
+// record is that of a user who was not yet, without a password.
+func (s *Service) record(g volspec.VMGroupID, r wire.CreateUser) (User, error) {
 	name := foldName(r.Name)
 	if !userName.MatchString(name) {
-		return u, "", errkind.New(errkind.Invalid, "the user name %q is not valid: up to 64 letters, digits and . _ - + @, a letter or digit first", clip(r.Name))
+		return User{}, errkind.New(errkind.Invalid, "the user name %q is not valid: up to 64 letters, digits and . _ - + @, a letter or digit first", clip(r.Name))
 	}
 	if err := fits(g, r.Role); err != nil {
-		return u, "", err
+		return User{}, err
 	}
 	if err := checkEmail(r.Email); err != nil {
-		return u, "", err
+		return User{}, err
 	}
 	if err := checkDescription(r.Description); err != nil {
-		return u, "", err
+		return User{}, err
 	}
-	u = User{
+	return User{
 		ID: volspec.UserID(uuid.NewString()), Group: g, Name: name, Role: r.Role, Enabled: true,
 		Body: UserBody{Email: r.Email, Description: r.Description, Created: s.now()},
+	}, nil
+}
+
+// newUser is record with a password; password is the one that was generated, if
+// r has none.
+func (s *Service) newUser(ctx context.Context, g volspec.VMGroupID, r wire.CreateUser) (u User, password string, err error) {
+	if u, err = s.record(g, r); err != nil {
+		return u, "", err
 	}
 	plain := r.Password
 	if plain == "" {
 		password = generate()
 		plain, u.Body.MustChange = password, true
-	} else if err := checkPassword(name, plain); err != nil {
+	} else if err := checkPassword(u.Name, plain); err != nil {
 		return u, "", err
 	}
 	u.Body.Password, err = s.hasher.hash(ctx, plain)

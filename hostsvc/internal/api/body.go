@@ -14,22 +14,25 @@ import (
 	"unicode/utf8"
 
 	"mooring.dev/mooring/pkg/errkind"
-	"mooring.dev/mooring/pkg/wire"
 )
 
-// bodyTime is how long a request's body may take to arrive.
-const bodyTime = 10 * time.Second
+// bodyTime is how long a request's body may take to arrive, and how much longer
+// for each MiB that it may have.
+const (
+	bodyTime    = 10 * time.Second
+	bodyMiBTime = time.Second
+)
 
 // readBody reads a JSON body into a new value of type t. strict refuses
 // fields that this build does not know: right for an administrator, whose
 // typing error must not be obeyed half, wrong for guests, whose plugin may be
-// one version ahead of the service.
-func readBody(w http.ResponseWriter, r *http.Request, t reflect.Type, strict bool) (any, error) {
+// one version ahead of the service. A body of more than most bytes is refused.
+func readBody(w http.ResponseWriter, r *http.Request, t reflect.Type, most int64, strict bool) (any, error) {
 	rc := http.NewResponseController(w)
-	if err := rc.SetReadDeadline(time.Now().Add(bodyTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := rc.SetReadDeadline(time.Now().Add(bodyTime + time.Duration(most>>20)*bodyMiBTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, errkind.Wrap(errkind.Unavailable, err, "request body")
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxRequest))
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if err != nil {
 		if big, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, &statusError{errkind.New(errkind.Invalid, "the request body is larger than %d KiB", big.Limit>>10), http.StatusRequestEntityTooLarge}

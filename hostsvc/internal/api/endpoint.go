@@ -132,6 +132,7 @@ type handler struct {
 	media   string // type of what stream writes; out is that of its parts, nil for bytes
 	later   bool   // the answer is about work that goes on: 202
 	parted  bool   // the answer is a list, see rows
+	most    int64  // bytes of the body; 0: wire.MaxRequest
 	reveals bool   // the answer opens the content of recovery points, as all with backupContent do
 }
 
@@ -147,6 +148,12 @@ func (h *handler) status() int {
 // answer.
 func accept(h handler) handler {
 	h.later = true
+	return h
+}
+
+// large is for an endpoint whose body may hold a bundle.
+func large(h handler) handler {
+	h.most = wire.MaxBundle
 	return h
 }
 

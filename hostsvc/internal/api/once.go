@@ -30,7 +30,8 @@ const rememberTime = 5 * time.Second
 // its answer again.
 func (s *Server) once(ctx context.Context, r *http.Request, x *exchange, in any, do func() ([]byte, error)) ([]byte, error) {
 	key := r.Header.Get(wire.HeaderIdempotency)
-	reads := strings.HasSuffix(string(x.endpoint.permission), ".read") // leaves nothing that could be there twice
+	// What leaves nothing that could be there twice.
+	reads := strings.HasSuffix(string(x.endpoint.permission), ".read") || x.endpoint.reveals
 	if key == "" || x.endpoint.method != http.MethodPost || reads || !x.caller.Names() || s.o.Answers == nil {
 		return do()
 	}

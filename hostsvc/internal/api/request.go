@@ -132,7 +132,7 @@ func (s *Server) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 				return nil, err
 			}
 		}
-		if in, err = readBody(w, r, e.in, strict(c)); err != nil {
+		if in, err = readBody(w, r, e.in, cmp.Or(e.most, wire.MaxRequest), strict(c)); err != nil {
 			return nil, err
 		}
 	}

@@ -37,6 +37,7 @@ type Options struct {
 
 	Allowances   Allowances
 	Transporters Transporters
+	Bundles      Bundles
 
 	// Isolation examines whether tenants learn of each other; nil: it cannot.
 	Isolation func(ctx context.Context, c volspec.Caller) ([]wire.Finding, error)

@@ -12,7 +12,7 @@ import (
 )
 
 // endpoints is the table of everything that can be asked.
-var endpoints = slices.Concat(commonEndpoints, guestEndpoints, freezeEndpoints, enrolEndpoints, serviceEndpoints, vmgroupEndpoints, tenantEndpoints, volumeEndpoints, backupEndpoints, accountEndpoints, auditEndpoints, notifyEndpoints, oidcEndpoints,
+var endpoints = slices.Concat(commonEndpoints, guestEndpoints, freezeEndpoints, enrolEndpoints, serviceEndpoints, vmgroupEndpoints, tenantEndpoints, bundleEndpoints, volumeEndpoints, backupEndpoints, accountEndpoints, auditEndpoints, notifyEndpoints, oidcEndpoints,
 	allowanceEndpoints, transporterEndpoints, overviewEndpoints)
 
 var pageParams = []param{

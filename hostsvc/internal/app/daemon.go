@@ -13,6 +13,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/account/oidc"
 	"mooring.dev/mooring/hostsvc/internal/api"
 	"mooring.dev/mooring/hostsvc/internal/audit"
+	"mooring.dev/mooring/hostsvc/internal/bundle"
 	"mooring.dev/mooring/hostsvc/internal/catalog"
 	"mooring.dev/mooring/hostsvc/internal/enroll"
 	"mooring.dev/mooring/hostsvc/internal/freeze"
@@ -114,7 +115,7 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 	d.listeners = newListeners(api.New(api.Options{
 		Answers: d.answers,
 		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests, Accounts: d.accounts, Providers: d.providers, Audit: audit.New(c.AuditLog()), Notify: d.backups.told,
-		Allowances: d.tenants, Transporters: d.mover,
+		Allowances: d.tenants, Transporters: d.mover, Bundles: bundle.New(d.bundles(c)),
 		Overview:   d.backups.overview,
 		System:     &system{d: d, started: time.Now()},
 		Isolation:  d.prover.check,

@@ -33,6 +33,7 @@ func (d *deeds) live() {
 	d.master(root)
 	ann := d.tenant(root, second)
 	d.acting(root)
+	d.moving(root)
 	d.backups(root, ann, d.storage(root, ann))
 	d.virtualMachines(root)
 	d.reads(root, ann)
@@ -142,6 +143,17 @@ func (d *deeds) group(name string) (id volspec.VMGroupID) {
 		return err
 	}))
 	return id
+}
+
+// moving is what brings a tenant to another service, and what a service makes of
+// one that comes.
+func (d *deeds) moving(root *person) {
+	d.refused(root, "POST /vmgroups/{vmgroup}/save", wire.SaveTenant{Passphrase: "short"}, "team")
+	b := read[wire.Bundle](d.do(root, "POST /vmgroups/{vmgroup}/save", wire.SaveTenant{Passphrase: movePassphrase}, "team"))
+	d.refused(root, "POST /tenants/load", wire.LoadTenant{Bundle: b, Passphrase: movePassphrase})
+	d.refused(root, "POST /tenants/load", wire.LoadTenant{Bundle: b, Passphrase: movePassphrase + "s", Name: "moved"})
+	d.do(root, "POST /tenants/load", wire.LoadTenant{Bundle: b, Passphrase: movePassphrase, Name: "moved"})
+	d.do(root, "DELETE /vmgroups/{vmgroup}/tenant?now=true", nil, "moved")
 }
 
 // acting is what a user of the master does for a tenant.

@@ -61,6 +61,7 @@ type RepoBody struct {
 	Source     string              `json:"source,omitempty"`
 	Attached   bool                `json:"attached,omitempty"` // not made here
 	Outside    bool                `json:"outside,omitempty"`  // a tenant's user named the place
+	Holds      []volspec.PointID   `json:"holds,omitempty"`    // points that were held where it was attached before
 }
 
 // secrets are what opens a repository.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"mooring.dev/mooring/hostsvc/internal/repository"
 	"mooring.dev/mooring/pkg/errkind"
@@ -142,7 +143,7 @@ func (s *Service) sync(ctx context.Context, r Repo, rp repository.Repository) er
 func (s *Service) foundPoint(r Repo, p repository.Point) Point {
 	out := Point{
 		ID: p.ID, Group: r.Group, Repository: r.ID, VolumeID: p.Source.Volume,
-		Volume: p.Source.Name, Created: p.Created, State: volspec.Completed,
+		Volume: p.Source.Name, Created: p.Created, State: volspec.Completed, Hold: slices.Contains(r.Body.Holds, p.ID),
 		Body: PointBody{Point: p},
 	}
 	if vm := out.meta().VM; vm != nil {
@@ -179,6 +180,11 @@ func (s *Service) unseal(ctx context.Context, id volspec.RepositoryID) (sec secr
 	if err != nil {
 		return sec, err
 	}
+	return s.opened(sealed, id)
+}
+
+// opened are the secrets that seal sealed.
+func (s *Service) opened(sealed string, id volspec.RepositoryID) (sec secrets, err error) {
 	b, err := s.o.Keyring.Open(sealed, sealContext(id))
 	if err != nil {
 		return sec, err

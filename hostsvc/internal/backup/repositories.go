@@ -116,8 +116,8 @@ func (s *Service) newRepo(ctx context.Context, c volspec.Caller, group string, r
 			sec.Credentials = k.Credentials
 		}
 	}
-	if n, err := volspec.ParseNewName(req.Name); err != nil || n.Datastore != "" {
-		return g, r, sec, errkind.New(errkind.Invalid, "repository name %q is not valid: use 1 to %d characters without / \\ and @", req.Name, volspec.MaxNameLen)
+	if err := checkRepoName(req.Name); err != nil {
+		return g, r, sec, err
 	}
 	if (req.Attach || req.Kit != "") && sec.Key == "" {
 		return g, r, sec, errkind.New(errkind.Invalid, "repository %s cannot be attached without its key: give the recovery kit, or the key", req.Name)
@@ -129,6 +129,13 @@ func (s *Service) newRepo(ctx context.Context, c volspec.Caller, group string, r
 	r = Repo{ID: volspec.RepositoryID(uuid.NewString()), Group: g.ID, Name: req.Name, State: repoCreating, Place: at,
 		Body: RepoBody{Location: loc, Created: now(), Outside: !c.Admin}}
 	return g, r, sec, err
+}
+
+func checkRepoName(name string) error {
+	if n, err := volspec.ParseNewName(name); err != nil || n.Datastore != "" {
+		return errkind.New(errkind.Invalid, "repository name %q is not valid: use 1 to %d characters without / \\ and @", name, volspec.MaxNameLen)
+	}
+	return nil
 }
 
 // sameRepo finds the repository that an earlier, equal request made.
@@ -239,21 +246,7 @@ func (s *Service) attach(ctx context.Context, c volspec.Caller, g volspec.VMGrou
 		return err
 	}
 	return s.o.Store.Update(ctx, func(tx Tx) error {
-		if have, err := tx.Repository(r.ID); err == nil {
-			return errkind.New(errkind.Exists, "repository %s is attached already, as %s: detach it there first", r.Name, have.Name)
-		} else if !errkind.Is(err, errkind.NotFound) {
-			return err
-		}
-		if err := admit(tx, g, objects...); err != nil {
-			return errkind.Wrap(errkind.Of(err), err, "repository %s was not attached: it holds recovery points of more than the vmgroup may protect", r.Name)
-		}
-		if err := roomFor(tx, g, *r); err != nil {
-			return err
-		}
-		if err := tx.PutRepository(*r); err != nil {
-			return err
-		}
-		if err := tx.PutSealed(r.ID, sealed); err != nil {
+		if err := (arrival{*r, sealed, objects}).attach(tx, g, admit); err != nil {
 			return err
 		}
 		return tx.AddAudit(entry(ctx, c, g.Name, "repository attach", r.Name))

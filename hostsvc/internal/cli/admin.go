@@ -56,6 +56,8 @@ type tenantAdmin interface {
 	Tenants(ctx context.Context, q hostclient.TenantQuery) (wire.TenantList, error)
 	Tenant(ctx context.Context, name string) (wire.Tenant, error)
 	CreateTenant(ctx context.Context, r wire.CreateTenant) (wire.TenantMade, error)
+	SaveTenant(ctx context.Context, name string, r wire.SaveTenant) (wire.Bundle, error)
+	LoadTenant(ctx context.Context, r wire.LoadTenant) (wire.TenantLoaded, error)
 	UpdateTenant(ctx context.Context, name string, r wire.UpdateTenant) (wire.Tenant, error)
 	SetSecurity(ctx context.Context, name string, r wire.UpdateSecurity) (wire.Tenant, error)
 	DeleteTenant(ctx context.Context, name string, withData, immediately bool) error

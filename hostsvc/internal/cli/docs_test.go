@@ -77,9 +77,10 @@ func TestManPages(t *testing.T) {
 func TestEveryCommandExplainsItself(t *testing.T) {
 	home := t.TempDir()
 	t.Chdir(home)
-	for _, name := range []string{"s3.keys", "sftp.keys", "old.kit", "main.key", "jo.password", "operator.password", "oidc.secret"} { // that examples read
+	for _, name := range []string{"s3.keys", "sftp.keys", "old.kit", "main.key", "jo.password", "operator.password", "oidc.secret", "passphrase"} { // that examples read
 		require.NoError(t, os.WriteFile(name, []byte("password = x\n"), 0o600))
 	}
+	require.NoError(t, os.WriteFile("dev.bundle", []byte("{}"), 0o600))
 	examples := 0
 	walk((&tool{Options: newSession(world()).opts}).root(), func(cmd *cobra.Command) {
 		assert.NotEmpty(t, cmd.Short, cmd.CommandPath())

@@ -136,7 +136,7 @@ outside this installation, where you would keep a key. A file is made with mode
 		RunE: t.onThing(&which, func(cmd *cobra.Command, admin Admin, o thing, _ []string) error {
 			if out != "" {
 				if _, err := os.Lstat(out); err == nil { // before a secret is asked for; again when it is made
-					return kitExists(out)
+					return fileExists("the recovery kit", out)
 				}
 			}
 			kit, err := admin.RepositoryKit(cmd.Context(), o.group, o.name, options)
@@ -146,7 +146,7 @@ outside this installation, where you would keep a key. A file is made with mode
 			if out == "" {
 				return t.object(kit, o.String(), kit.Text)
 			}
-			if err := writeSecret(out, kit.Text); err != nil {
+			if err := writeSecret("the recovery kit", out, kit.Text); err != nil {
 				return err
 			}
 			return t.done(o.String(), "The recovery kit of repository %s is in %s. Keep it outside this installation.", o, out)
@@ -158,16 +158,16 @@ outside this installation, where you would keep a key. A file is made with mode
 	return cmd
 }
 
-func kitExists(path string) error {
-	return errkind.New(errkind.Exists, "the recovery kit is not written: %s exists already, name another file", path)
+func fileExists(what, path string) error {
+	return errkind.New(errkind.Exists, "%s is not written: %s exists already, name another file", what, path)
 }
 
 // writeSecret makes a file that only its owner can read. A file that exists is
 // left alone.
-func writeSecret(path, text string) error {
+func writeSecret(what, path, text string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return kitExists(path)
+		return fileExists(what, path)
 	}
 	if err == nil {
 		_, err = f.WriteString(text)
@@ -176,7 +176,7 @@ func writeSecret(path, text string) error {
 			err = errors.Join(err, os.Remove(path))
 		}
 	}
-	return errkind.Wrap(errkind.Unavailable, err, "the recovery kit cannot be written")
+	return errkind.Wrap(errkind.Unavailable, err, "%s cannot be written", what)
 }
 
 func (t *tool) repositoryCredentials() *cobra.Command {

@@ -23,7 +23,7 @@ datastore, and a row for each datastore that says what they may create there. It
 may be granted folders, whose VMs it protects too.`,
 	},
 		t.vmgroupCreate(), t.vmgroupUpdate(), t.vmgroupRemove(), t.vmgroupList(), t.vmgroupStatus(), t.vmgroupShow(), t.vmgroupSecurity(), t.vmgroupExport(),
-		t.vmgroupEnable(), t.vmgroupDisable(), t.vmgroupDelete(), t.vmgroupRestore(),
+		t.vmgroupEnable(), t.vmgroupDisable(), t.vmgroupDelete(), t.vmgroupRestore(), t.vmgroupSave(), t.vmgroupLoad(),
 		t.vmgroupVMCommand(), t.vmgroupAccessCommand(), t.vmgroupFolderCommand(), t.vmgroupAllowanceCommand())
 }
 

@@ -287,14 +287,8 @@ func (d *Directory) put(ctx context.Context, c volspec.Caller, vmgroup string, n
 			}
 			secrets[w.Name] = key
 		}
-		if len(secrets) > 0 {
-			plain, err := json.Marshal(secrets)
-			if err != nil {
-				return errkind.Wrap(errkind.Internal, err, "secrets of webhooks")
-			}
-			if next.Sealed, err = d.o.Sealer.Seal(plain, about(g)); err != nil {
-				return err
-			}
+		if err := d.seal(&next, secrets); err != nil {
+			return err
 		}
 		if err := tx.PutNotifyTarget(next); err != nil {
 			return err

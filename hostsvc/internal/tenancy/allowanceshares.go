@@ -14,7 +14,7 @@ import (
 type kind struct {
 	name, flag  string
 	of          func(*volspec.Amounts) *int64
-	ofWire      func(*wire.Amounts) *int64
+	ofWire      func(*wire.Amounts) **int64
 	ofPool      func(*wire.Pool) *wire.PoolShare
 	ofAllowance func(*wire.Allowance) *wire.Share
 	text        func(int64) string
@@ -22,19 +22,19 @@ type kind struct {
 
 var (
 	sockets = kind{
-		"sockets", "sockets", func(a *volspec.Amounts) *int64 { return &a.Sockets }, func(a *wire.Amounts) *int64 { return a.Sockets },
+		"sockets", "sockets", func(a *volspec.Amounts) *int64 { return &a.Sockets }, func(a *wire.Amounts) **int64 { return &a.Sockets },
 		func(p *wire.Pool) *wire.PoolShare { return &p.Sockets }, func(a *wire.Allowance) *wire.Share { return &a.Sockets }, number,
 	}
 	vms = kind{
-		"protected VMs", "vms", func(a *volspec.Amounts) *int64 { return &a.VMs }, func(a *wire.Amounts) *int64 { return a.VMs },
+		"protected VMs", "vms", func(a *volspec.Amounts) *int64 { return &a.VMs }, func(a *wire.Amounts) **int64 { return &a.VMs },
 		func(p *wire.Pool) *wire.PoolShare { return &p.VMs }, func(a *wire.Allowance) *wire.Share { return &a.VMs }, number,
 	}
 	volumes = kind{
-		"protected volumes", "volumes", func(a *volspec.Amounts) *int64 { return &a.Volumes }, func(a *wire.Amounts) *int64 { return a.Volumes },
+		"protected volumes", "volumes", func(a *volspec.Amounts) *int64 { return &a.Volumes }, func(a *wire.Amounts) **int64 { return &a.Volumes },
 		func(p *wire.Pool) *wire.PoolShare { return &p.Volumes }, func(a *wire.Allowance) *wire.Share { return &a.Volumes }, number,
 	}
 	storage = kind{
-		"backup storage", "storage", func(a *volspec.Amounts) *int64 { return &a.Storage }, func(a *wire.Amounts) *int64 { return a.Storage },
+		"backup storage", "storage", func(a *volspec.Amounts) *int64 { return &a.Storage }, func(a *wire.Amounts) **int64 { return &a.Storage },
 		func(p *wire.Pool) *wire.PoolShare { return &p.Storage }, func(a *wire.Allowance) *wire.Share { return &a.Storage }, bytesText,
 	}
 	kinds = []kind{sockets, vms, volumes, storage}
@@ -52,7 +52,7 @@ func bytesText(n int64) string {
 func amountsOf(req wire.Amounts) (volspec.Amounts, error) {
 	out := volspec.NoBounds
 	for _, k := range kinds {
-		n := k.ofWire(&req)
+		n := *k.ofWire(&req)
 		if n == nil {
 			continue
 		}
@@ -69,7 +69,7 @@ func amountsText(req wire.Amounts) string {
 	var words []string
 	for _, k := range kinds {
 		n := "unlimited"
-		if v := k.ofWire(&req); v != nil {
+		if v := *k.ofWire(&req); v != nil {
 			n = k.text(*v)
 		}
 		words = append(words, k.flag+"="+n)
