@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -27,10 +28,11 @@ type Throttle struct {
 	// proofs stands before users, so that a storm is refused before anything is
 	// looked up. A user has several, so it takes as many as users.
 	proofs, users, tenants, addresses *ratelimit.Rate
-	atOnce                            int
+	atOnce, atWork                    int
+	turn, patience                    time.Duration
 
 	mu   sync.Mutex // guards open
-	open map[crowd]int
+	open map[crowd]*waitingRoom
 }
 
 // crowd is whose requests are counted while they are answered: a vmgroup, an
@@ -44,7 +46,8 @@ type crowd struct {
 func NewThrottle(p Pace, now func() time.Time) *Throttle {
 	return &Throttle{
 		proofs: ratelimit.NewRate(p.User, now), users: ratelimit.NewRate(p.User, now), tenants: ratelimit.NewRate(p.Tenant, now),
-		addresses: ratelimit.NewRate(p.Address, now), atOnce: p.AtOnce, open: map[crowd]int{},
+		addresses: ratelimit.NewRate(p.Address, now), atOnce: p.AtOnce, atWork: max(1, runtime.GOMAXPROCS(0)/2),
+		turn: longestTurn, patience: longestQueue, open: map[crowd]*waitingRoom{},
 	}
 }
 
@@ -56,6 +59,7 @@ type ticket struct {
 	proven   bool // shows a session or a token, whether or not they count
 	admitted bool
 	held     *crowd
+	endTurn  func()
 }
 
 type ticketKey struct{}
@@ -94,7 +98,7 @@ func (t *Throttle) Identity(id Identity) Identity {
 		if !ok || k.admitted {
 			return c, err
 		}
-		if refused := k.admit(c, err); refused != nil {
+		if refused := k.admit(ctx, c, err); refused != nil {
 			return volspec.Caller{}, refused
 		}
 		return c, err
@@ -103,7 +107,7 @@ func (t *Throttle) Identity(id Identity) Identity {
 
 // admit counts the request for c, or for its address if it shows what does not
 // count.
-func (k *ticket) admit(c volspec.Caller, err error) error {
+func (k *ticket) admit(ctx context.Context, c volspec.Caller, err error) error {
 	t := k.throttle
 	switch {
 	case errkind.Is(err, errkind.Denied):
@@ -116,7 +120,7 @@ func (k *ticket) admit(c volspec.Caller, err error) error {
 				return err
 			}
 		}
-		return k.hold(crowd{address: k.address}, "from this address")
+		return k.hold(ctx, crowd{address: k.address}, "from this address")
 	}
 	tenant := crowd{group: c.Group}
 	if c.As != "" {
@@ -128,7 +132,7 @@ func (k *ticket) admit(c volspec.Caller, err error) error {
 	if err := k.wait(t.tenants.Take(string(tenant.group)), "too many requests of all users together"); err != nil {
 		return err
 	}
-	return k.hold(tenant, "of all users together")
+	return k.hold(ctx, tenant, "of all users together")
 }
 
 // wait is the refusal of who has to wait, nil if that is not necessary.
@@ -143,32 +147,6 @@ func (k *ticket) wait(d time.Duration, what string) error {
 		unit = "second"
 	}
 	return errkind.New(errkind.Busy, "%s: go on in %d %s", what, seconds, unit)
-}
-
-// hold counts the request until it leaves.
-func (k *ticket) hold(h crowd, whose string) error {
-	t := k.throttle
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.open[h] >= t.atOnce {
-		k.answer.Set("Retry-After", "1")
-		return errkind.New(errkind.Busy, "%d requests %s are being answered already: wait until one has ended", t.atOnce, whose)
-	}
-	t.open[h]++
-	k.held, k.admitted = &h, true
-	return nil
-}
-
-func (k *ticket) leave() {
-	if k.held == nil {
-		return
-	}
-	t := k.throttle
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.open[*k.held]--; t.open[*k.held] == 0 {
-		delete(t.open, *k.held)
-	}
 }
 
 // throttled is h for requests that t lets in.

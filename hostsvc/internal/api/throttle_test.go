@@ -86,11 +86,16 @@ type asker struct {
 	caller volspec.Caller
 	from   string
 	proof  string
+	ctx    context.Context // nil: of the test
 }
 
 // ask makes one and returns what ends it.
 func (a asker) ask() (leave func(), err error) {
-	r := httptest.NewRequestWithContext(a.t.Context(), http.MethodGet, "/", nil)
+	ctx := a.ctx
+	if ctx == nil {
+		ctx = a.t.Context()
+	}
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
 	r.RemoteAddr = a.from
 	if a.proof != "" {
 		r.Header.Set("Authorization", "Bearer "+a.proof)
