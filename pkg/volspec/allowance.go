@@ -22,6 +22,13 @@ type Use struct {
 	Stored  int64 // bytes in its repositories
 }
 
+// Total is a Use of which the volumes were only counted.
+type Total struct {
+	VMs     []VMID
+	Volumes int64
+	Stored  int64
+}
+
 // Bound is what of one kind a vmgroup may use: what was delegated to it. While
 // the pool has a bound, a vmgroup to which nothing was delegated has none.
 func Bound(pool, delegated int64) int64 {

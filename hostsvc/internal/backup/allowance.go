@@ -16,7 +16,8 @@ type AllowanceTx interface {
 	PutPool(a volspec.Amounts) error
 	Allowances(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Amounts, error)
 	PutAllowance(g volspec.VMGroupID, a volspec.Amounts) error
-	Uses(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Use, error)
+	Use(g volspec.VMGroupID) (volspec.Use, error)
+	Totals(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Total, error)
 }
 
 // Object is what a backup is of: a volume, or a VM.

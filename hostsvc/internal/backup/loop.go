@@ -3,7 +3,7 @@ package backup
 import (
 	"context"
 	"fmt"
-	"slices"
+	"sync"
 	"time"
 
 	"mooring.dev/mooring/hostsvc/internal/job"
@@ -30,14 +30,7 @@ func (s *Service) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range repos {
-		if r.State != repoCreating {
-			continue
-		}
-		if err := s.settleRepo(ctx, r); err != nil {
-			log.G(ctx).WithField("repository", r.Name).WithField(log.Err, err.Error()).Warn("interrupted creation of a repository could not be settled yet")
-		}
-	}
+	s.settle(ctx, repos)
 	if err := s.sweepBases(ctx); err != nil {
 		return err
 	}
@@ -53,29 +46,42 @@ const schedulePause = 5 * time.Second
 // Run enqueues what policies ask for, watches ages and places, and closes
 // what is not used any more, until ctx ends.
 func (s *Service) Run(ctx context.Context, queue Ticker) error {
-	schedules := time.NewTicker(schedulePause)
-	defer schedules.Stop()
-	looks := time.NewTicker(s.o.Tick)
-	defer looks.Stop()
 	defer func() {
 		ctx, cancel := briefly(ctx)
 		defer cancel()
 		s.sessions.dropAll(ctx)
 	}()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-schedules.C:
-			s.complain(ctx, "schedules cannot be looked at", s.tick(ctx, queue))
-		case <-looks.C:
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	loops.Go(func() {
+		every(ctx, schedulePause, func() { s.complain(ctx, "schedules cannot be looked at", s.tick(ctx, queue)) })
+	})
+	loops.Go(func() { // it waits for places that do not answer, and nothing else may wait for those
+		every(ctx, s.o.Tick, func() { s.complain(ctx, "repositories cannot be looked at", s.watchPlaces(ctx)) })
+	})
+	loops.Go(func() {
+		every(ctx, s.o.Tick, func() {
 			s.sessions.dropIdle(ctx, time.Now().Add(-sessionIdle))
 			s.complain(ctx, "ages of recovery points cannot be looked at", s.watchAges(ctx))
-			s.complain(ctx, "repositories cannot be looked at", s.watchPlaces(ctx))
 			s.complain(ctx, "jobs that wait for a transporter cannot be looked at", s.watchTransporters(ctx))
 			s.complain(ctx, "points that are to be verified cannot be looked at", s.watchProofs(ctx))
 			s.complain(ctx, "starts of increments cannot be looked at", s.sweepBases(ctx))
 			s.complain(ctx, "snapshots that are not needed cannot be removed", s.sweepSnapshots(ctx))
+		})
+	})
+	return nil
+}
+
+// every does something after each pause, until ctx ends.
+func every(ctx context.Context, pause time.Duration, do func()) {
+	t := time.NewTicker(pause)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			do()
 		}
 	}
 }
@@ -92,95 +98,6 @@ func (s *Service) tick(ctx context.Context, queue Ticker) error {
 		return err
 	}
 	return queue.Tick(ctx, now(), all)
-}
-
-// How often each repository is looked at and maintained.
-const (
-	checkEvery    = time.Hour
-	offlineEvery  = 5 * time.Minute
-	maintainEvery = 24 * time.Hour
-)
-
-// watchPlaces looks at repositories that were not looked at for a while and
-// enqueues their maintenance. Only one process does it: the job is unique.
-func (s *Service) watchPlaces(ctx context.Context) error {
-	var repos []Repo
-	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
-		repos, err = tx.Repositories("")
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, r := range repos {
-		pause := checkEvery
-		if r.State == repoOffline {
-			pause = offlineEvery
-		}
-		switch {
-		case r.State == repoPrepared || r.State == repoCreating:
-			continue
-		case now().Sub(r.Body.Checked) > pause:
-			look, cancel := context.WithTimeout(ctx, lookLimit)
-			err := s.refresh(look, r)
-			cancel()
-			if err != nil {
-				continue // recorded in its state, with an alarm
-			}
-		}
-		if r.State != repoOnline || now().Sub(r.Body.Maintained) < maintainEvery {
-			continue
-		}
-		_, err := s.enqueue(ctx, job.Job{
-			Group: r.Group, Kind: kindMaintain, Object: string(r.ID), Priority: 5,
-			Unique: fmt.Sprintf("maintain %s %d", r.ID, now().Unix()/int64(maintainEvery/time.Second)),
-		}, maintainParams{Repository: r.ID, Name: r.Name})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// proofBatch bounds how many verifications are enqueued at a time.
-const proofBatch = 10
-
-// watchProofs verifies points that are older than Options.VerifyAfter and were
-// never verified, oldest first.
-func (s *Service) watchProofs(ctx context.Context) error {
-	if s.o.VerifyAfter <= 0 {
-		return nil
-	}
-	open, err := s.o.Jobs.List(ctx, job.Query{Kind: kindVerify, Open: true})
-	if err != nil || len(open) >= proofBatch {
-		return err
-	}
-	var due []Point
-	err = s.o.Store.View(ctx, func(tx Tx) error {
-		all, err := tx.Points(PointQuery{Before: now().Add(-s.o.VerifyAfter)})
-		due = slices.DeleteFunc(all, func(p Point) bool { return !p.good() || !p.Body.VerifiedAt.IsZero() })
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	slices.Reverse(due)
-	due, err = permitted(ctx, s, false, due, func(p Point) volspec.VMGroupID { return p.Group })
-	if err != nil {
-		return err
-	}
-	for _, pt := range due[:min(len(due), proofBatch)] {
-		p := paramsOf(pt)
-		p.Mode = repository.Full
-		_, err := s.enqueue(ctx, job.Job{
-			Group: pt.Group, Kind: kindVerify, Object: objectOf(p), Priority: 5,
-			Unique: fmt.Sprintf("proof %s %s", pt.ID, now().Format(time.DateOnly)),
-		}, p)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // maintainParams say which repository a job cleans.

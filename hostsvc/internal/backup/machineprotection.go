@@ -37,7 +37,7 @@ func (s *Service) gatherMachines(ctx context.Context, g volspec.VMGroupID, at ti
 			}
 			for _, p := range summaries(setsOf(all)) {
 				if p.good() {
-					f.newest = &p
+					f.newest = &Newest{p.ID, p.Created, p.State}
 					break
 				}
 			}

@@ -161,6 +161,13 @@ type Alarm struct {
 	Detail string
 }
 
+// Newest is what is known of the newest point of something without reading it.
+type Newest struct {
+	ID      volspec.PointID
+	Created time.Time
+	State   volspec.PointState
+}
+
 // PointQuery selects points; zero fields select everything. They are ordered
 // newest first, by creation and id.
 type PointQuery struct {
@@ -174,6 +181,9 @@ type PointQuery struct {
 	Heads      bool   // of each set only one
 	Good       bool   // neither damaged nor being removed
 	Deleting   bool   // only those whose removal has begun
+	Unverified bool   // only good ones that were never verified; these are oldest first
+	After      time.Time
+	AfterID    volspec.PointID // with After and Unverified: the last of the page before
 	Before     time.Time
 	BeforeID   volspec.PointID // with Before: the last of the page before
 	Limit      int
@@ -222,6 +232,9 @@ type Tx interface {
 	DeletePolicy(id volspec.PolicyID) error
 
 	Points(q PointQuery) ([]Point, error)
+	// Newest are the newest points that can be restored, of the volumes of a
+	// vmgroup or with "" of all; a volume without one is not among them.
+	Newest(g volspec.VMGroupID) (map[volspec.VolumeID]Newest, error)
 	Point(id volspec.PointID) (Point, error)
 	PutPoint(p Point) error
 	DeletePoint(id volspec.PointID) error

@@ -63,12 +63,9 @@ func (s *Service) row(ctx context.Context, id volspec.RepositoryID) (r Repo, err
 	return r, err
 }
 
-// mark records what was found of a repository, and raises or clears its
-// alarm.
+// mark records what was found of a repository and when, and raises or clears
+// its alarm where that is new.
 func (s *Service) mark(ctx context.Context, r Repo, state, detail string) error {
-	if r.State == state && r.Body.Detail == detail {
-		return nil
-	}
 	ctx, cancel := briefly(ctx)
 	defer cancel()
 	var gone bool
@@ -83,7 +80,7 @@ func (s *Service) mark(ctx context.Context, r Repo, state, detail string) error 
 		have.State, have.Body.Detail, have.Body.Checked = state, detail, now()
 		return tx.PutRepository(have)
 	})
-	if err != nil || gone {
+	if err != nil || gone || r.State == state && r.Body.Detail == detail {
 		return err
 	}
 	if state == repoOffline {

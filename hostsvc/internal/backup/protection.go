@@ -28,7 +28,7 @@ type protectionFacts struct {
 	volume   Volume
 	machine  *Machine
 	policies []Policy // that select it and are enabled
-	newest   *Point   // good one, in any repository
+	newest   *Newest  // good one, in any repository
 	lastJob  *job.Job // newest backup job that has ended
 	now      time.Time
 }
@@ -122,6 +122,10 @@ func (s *Service) gather(ctx context.Context, g volspec.VMGroupID) ([]protection
 		if err != nil {
 			return err
 		}
+		newest, err := tx.Newest(g)
+		if err != nil {
+			return err
+		}
 		for _, v := range volumes {
 			f := protectionFacts{volume: v, now: at, lastJob: newestJob[string(v.ID)]}
 			for _, p := range policies[v.Group.ID] {
@@ -129,8 +133,8 @@ func (s *Service) gather(ctx context.Context, g volspec.VMGroupID) ([]protection
 					f.policies = append(f.policies, p)
 				}
 			}
-			if f.newest, err = newestGood(tx, v); err != nil {
-				return err
+			if n, ok := newest[v.ID]; ok {
+				f.newest = &n
 			}
 			out = append(out, f)
 		}
@@ -170,12 +174,12 @@ func (s *Service) newestJobs(ctx context.Context, g volspec.VMGroupID, kind stri
 
 // newestGood is the newest point of a volume that can be restored, nil for
 // none.
-func newestGood(tx Tx, v Volume) (*Point, error) {
-	all, err := tx.Points(PointQuery{Group: v.Group.ID, VolumeID: v.ID, Volume: v.Name.Volume, Good: true, Limit: 1})
+func newestGood(tx Tx, v Volume) (*Newest, error) {
+	all, err := tx.Points(PointQuery{Group: v.Group.ID, VolumeID: v.ID, Good: true, Limit: 1})
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
-	return &all[0], nil
+	return &Newest{all[0].ID, all[0].Created, all[0].State}, nil
 }
 
 // rank puts first what needs somebody.

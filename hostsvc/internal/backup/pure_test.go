@@ -69,7 +69,7 @@ func TestProtectionIsJudgedByTheNewestGoodPoint(t *testing.T) {
 	hourly := Policy{Name: "hourly", PolicyBody: PolicyBody{Spec: wire.Policy{RPO: "2h"}}}
 	free := Policy{Name: "free"}
 	old := Volume{Created: at.Add(-1000 * time.Hour)}
-	point := func(age time.Duration) *Point { return &Point{Created: at.Add(-age), State: volspec.Verified} }
+	point := func(age time.Duration) *Newest { return &Newest{Created: at.Add(-age), State: volspec.Verified} }
 	failed := &job.Job{State: job.Failed, Error: "no room"}
 	for name, c := range map[string]struct {
 		f     protectionFacts

@@ -192,6 +192,9 @@ func (s *Service) create(ctx context.Context, c volspec.Caller, g volspec.VMGrou
 func (s *Service) makeRepo(ctx context.Context, r Repo, sec secrets) error {
 	id, err := s.o.Opener.Create(ctx, r.place(sec), sec.Key,
 		repository.Identity{ID: r.ID, Tenant: string(r.Group), Created: r.Body.Created})
+	if err != nil && ctx.Err() != nil {
+		return err // whether it was made is not known: to be settled
+	}
 	if err != nil {
 		ctx, cancel := briefly(ctx)
 		defer cancel()
@@ -214,12 +217,21 @@ func (s *Service) settleRepo(ctx context.Context, r Repo) error {
 		return err
 	}
 	defer unlock()
+	switch r, err = s.row(ctx, r.ID); {
+	case errkind.Is(err, errkind.NotFound):
+		return nil // taken back meanwhile
+	case err != nil || r.State != repoCreating:
+		return err
+	}
 	sec, err := s.unseal(ctx, r.ID)
 	if err != nil {
 		return err
 	}
 	rp, err := s.o.Opener.Open(ctx, r.place(sec), sec.Key, r.ID)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return err
+	case err != nil:
 		return s.makeRepo(ctx, r, sec)
 	}
 	r.State, r.Body.Unique = repoOnline, rp.Identity().Unique

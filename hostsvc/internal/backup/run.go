@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -302,6 +301,3 @@ func putFound(tx Tx, p Point) error {
 func amount(n int64) string {
 	return volspec.Size(n).Rounded()
 }
-
-// timeout of a look at the repository in the background.
-const lookLimit = 10 * time.Minute

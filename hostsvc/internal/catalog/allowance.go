@@ -65,52 +65,67 @@ func (t *tx) PutAllowance(g volspec.VMGroupID, a volspec.Amounts) error {
 	return err
 }
 
-// Uses are those of these vmgroups, or with none named of all, by vmgroup. What
-// uses nothing is not among them.
-func (t *tx) Uses(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Use, error) {
+// What of a vmgroup is protected: columns, table and condition of points, and of
+// jobs that are open.
+const (
+	protectedVMs     = "FROM protected WHERE vm_id > '' AND parts > 0"
+	openVMBackups    = "FROM jobs WHERE kind = 'vm-backup' AND " + openJobs
+	protectedVolumes = "FROM protected WHERE vm_id = '' AND volume_id > '' AND parts > 0"
+	openBackups      = "FROM jobs WHERE kind = 'backup' AND " + openJobs
+)
+
+// Use is what of a vmgroup counts against its allowance.
+func (t *tx) Use(g volspec.VMGroupID) (u volspec.Use, err error) {
+	const of = " AND group_id = ?"
+	u.VMs, err = list(t, scanText[volspec.VMID], "SELECT vm_id "+protectedVMs+of+" UNION SELECT object "+openVMBackups+of, g, g)
+	if err != nil {
+		return u, err
+	}
+	u.Volumes, err = list(t, scanText[volspec.VolumeID], "SELECT volume_id "+protectedVolumes+of+" UNION SELECT object "+openBackups+of, g, g)
+	if err != nil {
+		return u, err
+	}
+	u.Stored, _, err = one(t, func(s scanner) (n int64, err error) { return n, s.Scan(&n) },
+		"SELECT CAST(COALESCE(SUM(stored), 0) AS BIGINT) FROM repositories WHERE 1 = 1"+of, g)
+	return u, err
+}
+
+// Totals are those of these vmgroups, or with none named of all, by vmgroup.
+// What uses nothing is not among them.
+func (t *tx) Totals(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Total, error) {
 	only, args := among(of)
 	twice := append(slices.Clone(args), args...)
-	all := map[volspec.VMGroupID]volspec.Use{}
+	all := map[volspec.VMGroupID]volspec.Total{}
 	err := t.each(func(s scanner) error {
 		var id volspec.VMGroupID
 		var vm volspec.VMID
-		if err := s.Scan(&id, &vm); err != nil {
-			return err
-		}
+		err := s.Scan(&id, &vm)
 		u := all[id]
 		u.VMs = append(u.VMs, vm)
 		all[id] = u
-		return nil
-	}, "SELECT group_id, vm_id FROM protected WHERE vm_id > '' AND parts > 0"+only+
-		" UNION SELECT group_id, object FROM jobs WHERE kind = 'vm-backup' AND "+openJobs+only, twice...)
+		return err
+	}, "SELECT group_id, vm_id "+protectedVMs+only+" UNION SELECT group_id, object "+openVMBackups+only, twice...)
 	if err != nil {
 		return nil, err
 	}
-	err = t.each(func(s scanner) error {
-		var id volspec.VMGroupID
-		var v volspec.VolumeID
-		if err := s.Scan(&id, &v); err != nil {
+	add := func(to func(u *volspec.Total) *int64) func(scanner) error {
+		return func(s scanner) error {
+			var id volspec.VMGroupID
+			var n int64
+			err := s.Scan(&id, &n)
+			u := all[id]
+			*to(&u) += n
+			all[id] = u
 			return err
 		}
-		u := all[id]
-		u.Volumes = append(u.Volumes, v)
-		all[id] = u
-		return nil
-	}, "SELECT group_id, volume_id FROM protected WHERE vm_id = '' AND volume_id > '' AND parts > 0"+only+
-		" UNION SELECT group_id, object FROM jobs WHERE kind = 'backup' AND "+openJobs+only, twice...)
+	}
+	err = t.each(add(func(u *volspec.Total) *int64 { return &u.Volumes }),
+		"SELECT group_id, COUNT(*) "+protectedVolumes+only+" GROUP BY group_id UNION ALL SELECT group_id, COUNT(DISTINCT object) "+openBackups+only+
+			" AND NOT EXISTS (SELECT 1 "+protectedVolumes+" AND protected.group_id = jobs.group_id AND volume_id = object) GROUP BY group_id", twice...)
 	if err != nil {
 		return nil, err
 	}
-	err = t.each(func(s scanner) error {
-		var id volspec.VMGroupID
-		var stored int64
-		if err := s.Scan(&id, &stored); err != nil {
-			return err
-		}
-		u := all[id]
-		u.Stored = stored
-		all[id] = u
-		return nil
-	}, "SELECT group_id, CAST(SUM(stored) AS BIGINT) FROM repositories WHERE group_id > ''"+only+" GROUP BY group_id", args...)
+	err = t.each(add(func(u *volspec.Total) *int64 { return &u.Stored }),
+		"SELECT group_id, CAST(SUM(stored) AS BIGINT) FROM repositories WHERE group_id > ''"+only+" GROUP BY group_id", args...)
 	return all, err
 }

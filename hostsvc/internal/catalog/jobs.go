@@ -156,8 +156,9 @@ func (t *tx) Jobs(q job.Query) ([]job.Job, error) {
 		if q.Group != "" {
 			of, values = " AND group_id = ?", append(values, q.Group)
 		}
-		add("state NOT IN ('queued', 'running') AND (object, created) IN (SELECT object, MAX(created) FROM jobs WHERE kind = ?"+of+
-			" AND object > '' AND state NOT IN ('queued', 'running') GROUP BY object)", values...)
+		const ended = "object > '' AND state NOT IN ('queued', 'running')" // what the index is of
+		add(ended+" AND (group_id, object, created) IN (SELECT group_id, object, MAX(created) FROM jobs WHERE kind = ?"+of+
+			" AND "+ended+" GROUP BY group_id, object)", values...)
 	}
 	if q.Runs {
 		add("(unique_key = '' OR kind = 'policy')")

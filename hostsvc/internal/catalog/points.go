@@ -30,6 +30,10 @@ func (t *tx) DeleteBase(v volspec.VolumeID, r volspec.RepositoryID) error {
 	return err
 }
 
+// goodPoint can be restored. It is what the index points_good is of, word for
+// word.
+const goodPoint = "state <> 'damaged' AND deleting = 0"
+
 const pointCols = "id, group_id, repository_id, volume_id, volume, datastore, created, state, hold, deleting, set_id, vm_id, vm, body"
 
 func scanPoint(s scanner) (p backup.Point, err error) {
@@ -73,10 +77,16 @@ func (t *tx) Points(q backup.PointQuery) ([]backup.Point, error) {
 		add("(set_id = '' OR id = (SELECT MIN(s.id) FROM points s WHERE s.set_id = points.set_id))")
 	}
 	if q.Good {
-		add("state <> ? AND deleting = 0", volspec.Damaged)
+		add(goodPoint)
 	}
 	if q.Deleting {
 		add("deleting = 1")
+	}
+	if q.Unverified {
+		add("state = 'completed' AND deleting = 0") // what the index points_unverified is of
+		if q.AfterID != "" {
+			add("(created, id) > (?, ?)", fromTime(q.After), q.AfterID)
+		}
 	}
 	switch {
 	case q.BeforeID != "":
@@ -84,12 +94,38 @@ func (t *tx) Points(q backup.PointQuery) ([]backup.Point, error) {
 	case !q.Before.IsZero():
 		add("created <= ?", fromTime(q.Before))
 	}
-	query += " ORDER BY created DESC, id DESC"
+	if q.Unverified {
+		query += " ORDER BY created, id"
+	} else {
+		query += " ORDER BY created DESC, id DESC"
+	}
 	if q.Limit > 0 {
 		query += " LIMIT ?"
 		args = append(args, q.Limit)
 	}
 	return list(t, scanPoint, query, args...)
+}
+
+// Newest reads no bodies, and one row for each volume.
+func (t *tx) Newest(g volspec.VMGroupID) (map[volspec.VolumeID]backup.Newest, error) {
+	of, args := "", []any{}
+	if g != "" {
+		of, args = " AND group_id = ?", []any{g}
+	}
+	all := map[volspec.VolumeID]backup.Newest{}
+	err := t.each(func(s scanner) error {
+		var v volspec.VolumeID
+		var n backup.Newest
+		var created int64
+		err := s.Scan(&v, &n.ID, &created, &n.State)
+		n.Created = toTime(created)
+		all[v] = n
+		return err
+	}, `SELECT v.volume_id, p.id, p.created, p.state
+	      FROM (SELECT DISTINCT group_id, volume_id FROM protected WHERE volume_id > ''`+of+`) v
+	      JOIN points p ON p.id = (SELECT id FROM points WHERE group_id = v.group_id AND volume_id = v.volume_id AND `+goodPoint+`
+	                                ORDER BY created DESC, id DESC LIMIT 1)`, args...)
+	return all, err
 }
 
 func (t *tx) Point(id volspec.PointID) (backup.Point, error) {

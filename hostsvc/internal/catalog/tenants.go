@@ -59,17 +59,17 @@ func (t *tx) Deleted(until time.Time) ([]volspec.VMGroup, error) {
 	return list(t, scanGroup, "SELECT "+groupCols+" FROM vmgroups WHERE state = 'deleted' AND (deleted <= ? OR removing = 1) ORDER BY name", fromTime(until))
 }
 
-func scanText(s scanner) (text string, err error) {
+func scanText[T ~string](s scanner) (text T, err error) {
 	err = s.Scan(&text)
 	return text, err
 }
 
 func (t *tx) TransporterNames() ([]string, error) {
-	return list(t, scanText, "SELECT name FROM transporters ORDER BY name")
+	return list(t, scanText[string], "SELECT name FROM transporters ORDER BY name")
 }
 
 func (t *tx) Bound(g volspec.VMGroupID) ([]string, error) {
-	return list(t, scanText, "SELECT transporter FROM group_transporters WHERE group_id = ? ORDER BY transporter", g)
+	return list(t, scanText[string], "SELECT transporter FROM group_transporters WHERE group_id = ? ORDER BY transporter", g)
 }
 
 func (t *tx) GroupsByID(ids []volspec.VMGroupID) ([]volspec.VMGroup, error) {

@@ -18,9 +18,10 @@ type AllowanceTx interface {
 	// all. What was never put is not among them, and bounds nothing.
 	Allowances(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Amounts, error)
 	PutAllowance(g volspec.VMGroupID, a volspec.Amounts) error
-	// Uses are those of these vmgroups, or with none named of all. What uses nothing
-	// is not among them.
-	Uses(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Use, error)
+	Use(g volspec.VMGroupID) (volspec.Use, error)
+	// Totals are those of these vmgroups, or with none named of all. What uses
+	// nothing is not among them.
+	Totals(of ...volspec.VMGroupID) (map[volspec.VMGroupID]volspec.Total, error)
 }
 
 // Pool tells what the service may hand out and what of it is delegated.

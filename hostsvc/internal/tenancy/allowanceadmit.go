@@ -37,11 +37,10 @@ func (s *Service) Admission(ctx context.Context) func(tx AllowanceTx, g volspec.
 		if allowed.Sockets == volspec.Unbounded && allowed.VMs == volspec.Unbounded && allowed.Volumes == volspec.Unbounded {
 			return nil
 		}
-		uses, err := tx.Uses(g.ID)
+		u, err := tx.Use(g.ID)
 		if err != nil {
 			return err
 		}
-		u := uses[g.ID]
 		for _, n := range all {
 			if err := admit(g, allowed, u, n, at); err != nil {
 				return err

@@ -118,11 +118,11 @@ func (s *Service) allotments(tx AllowanceTx, at placement, of ...volspec.VMGroup
 	if err != nil {
 		return pool, nil, err
 	}
-	uses, err := tx.Uses(ids...)
+	totals, err := tx.Totals(ids...)
 	for _, g := range of {
-		u := uses[g.ID]
+		u := totals[g.ID]
 		a := allotment{group: g, desired: volspec.Delegated(desired, g.ID)}
-		a.used = volspec.Amounts{Sockets: at.sockets(u.VMs), VMs: int64(len(u.VMs)), Volumes: int64(len(u.Volumes)), Storage: u.Stored}
+		a.used = volspec.Amounts{Sockets: at.sockets(u.VMs), VMs: int64(len(u.VMs)), Volumes: u.Volumes, Storage: u.Stored}
 		if s.o.Pending != nil {
 			a.used.Storage += s.o.Pending(g.ID)
 		}

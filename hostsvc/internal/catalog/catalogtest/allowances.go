@@ -1,6 +1,7 @@
 package catalogtest
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -21,9 +22,12 @@ func allowances(t *testing.T, b Backend) {
 		pool, err := tx.Pool()
 		require.NoError(t, err)
 		assert.Equal(t, volspec.NoBounds, pool)
-		uses, err := tx.Uses()
+		totals, err := tx.Totals()
 		require.NoError(t, err)
-		assert.Empty(t, uses)
+		assert.Empty(t, totals)
+		use, err := tx.Use(groupA)
+		require.NoError(t, err)
+		assert.Zero(t, use)
 		require.NoError(t, tx.PutAllowance(groupB, volspec.NoBounds))
 		require.NoError(t, tx.PutAllowance(groupB, some))
 		return tx.PutPool(some)
@@ -64,24 +68,26 @@ func allowances(t *testing.T, b Backend) {
 		require.NoError(t, err)
 		assert.Empty(t, one)
 
-		uses, err := tx.Uses()
+		a, err := tx.Use(groupA)
 		require.NoError(t, err)
-		assert.Len(t, uses, 2)
-		a := uses[groupA]
 		assert.ElementsMatch(t, []volspec.VMID{"m1", "m2"}, a.VMs)
 		assert.ElementsMatch(t, []volspec.VolumeID{"v1", "v2"}, a.Volumes)
 		assert.EqualValues(t, 11, a.Stored)
-		assert.Equal(t, volspec.Use{Volumes: []volspec.VolumeID{"v9"}}, uses[groupB])
-		uses, err = tx.Uses(groupB)
+		b, err := tx.Use(groupB)
 		require.NoError(t, err)
-		assert.Equal(t, map[volspec.VMGroupID]volspec.Use{groupB: {Volumes: []volspec.VolumeID{"v9"}}}, uses)
-		both, err := tx.Uses(groupA, groupB)
-		require.NoError(t, err)
-		assert.Len(t, both, 2)
-		assert.ElementsMatch(t, a.VMs, both[groupA].VMs)
-		assert.ElementsMatch(t, a.Volumes, both[groupA].Volumes)
-		assert.Equal(t, a.Stored, both[groupA].Stored)
-		assert.Equal(t, uses[groupB], both[groupB])
+		assert.Equal(t, volspec.Use{Volumes: []volspec.VolumeID{"v9"}}, b)
+		for _, of := range [][]volspec.VMGroupID{nil, {groupA}, {groupB}, {groupA, groupB}} {
+			got, err := tx.Totals(of...)
+			require.NoError(t, err)
+			want := map[volspec.VMGroupID]volspec.Total{}
+			for g, u := range map[volspec.VMGroupID]volspec.Use{groupA: a, groupB: b} {
+				if len(of) == 0 || slices.Contains(of, g) {
+					want[g] = volspec.Total{VMs: got[g].VMs, Volumes: int64(len(u.Volumes)), Stored: u.Stored}
+					assert.ElementsMatch(t, u.VMs, got[g].VMs)
+				}
+			}
+			assert.Equal(t, want, got, "of %q", of)
+		}
 		all, err = tx.Allowances(groupA, groupB)
 		require.NoError(t, err)
 		assert.Equal(t, map[volspec.VMGroupID]volspec.Amounts{groupB: some}, all)

@@ -165,6 +165,9 @@ func goodPoints(t *testing.T, b Backend) {
 			if n == 3 {
 				p.State = volspec.Damaged
 			}
+			if n == 1 {
+				p.State = volspec.Verified
+			}
 			p.Deleting = n == 2
 			if err := tx.PutPoint(p); err != nil {
 				return err
@@ -174,8 +177,27 @@ func goodPoints(t *testing.T, b Backend) {
 	})
 	require.NoError(t, c.Backup().View(context.Background(), func(tx backup.Tx) error {
 		got, err := tx.Points(backup.PointQuery{Group: groupA, VolumeID: "v1", Volume: "db", Good: true, Limit: 1})
+		require.NoError(t, err)
 		require.Len(t, got, 1)
 		assert.Equal(t, volspec.PointID("p002"), got[0].ID)
+		unverified := backup.PointQuery{Unverified: true, Limit: 1}
+		got, err = tx.Points(unverified)
+		require.NoError(t, err)
+		require.Len(t, got, 1)
+		assert.Equal(t, volspec.PointID("p000"), got[0].ID, "the oldest")
+		unverified.After, unverified.AfterID = got[0].Created, got[0].ID
+		got, err = tx.Points(unverified)
+		require.NoError(t, err)
+		assert.Empty(t, got)
+		got, err = tx.Points(backup.PointQuery{VolumeID: "v1", Good: true, Limit: 1})
+		require.NoError(t, err)
+		for g, want := range map[volspec.VMGroupID]map[volspec.VolumeID]backup.Newest{
+			groupA: {"v1": {ID: "p002", Created: got[0].Created, State: got[0].State}}, groupB: {}, "": {"v1": {ID: "p002", Created: got[0].Created, State: got[0].State}},
+		} {
+			newest, err := tx.Newest(g)
+			require.NoError(t, err)
+			assert.Equal(t, want, newest, "of %q", g)
+		}
 		return err
 	}))
 }
@@ -280,8 +302,7 @@ func protectedIsCounted(t *testing.T, b Backend) {
 			return err
 		})
 		groups(t, c, func(tx tenancy.Tx) error {
-			all, err := tx.Uses(groupA)
-			got := all[groupA]
+			got, err := tx.Use(groupA)
 			got.Stored = 0
 			assert.Equal(t, step.uses, got)
 			return err

@@ -95,6 +95,11 @@ INSERT INTO protected (group_id, vm_id, volume_id, parts, points)
     SELECT group_id, vm_id, '', 0, COUNT(DISTINCT set_id) FROM points WHERE set_id > '' GROUP BY group_id, vm_id
     ON CONFLICT (group_id, vm_id, volume_id) DO UPDATE SET points = protected.points + excluded.points;
 
+-- The newest good point of each is found by it.
+CREATE INDEX points_good ON points (group_id, volume_id, created, id) WHERE state <> 'damaged' AND deleting = 0;
+-- What was never verified, in its order.
+CREATE INDEX points_unverified ON points (created, id) WHERE state = 'completed' AND deleting = 0;
+
 -- --- transporters, and the vmgroups they work for ---
 CREATE TABLE transporters (
     name     TEXT COLLATE BINARY NOT NULL PRIMARY KEY,
@@ -153,4 +158,4 @@ CREATE INDEX jobs_in_order ON jobs (created, id);
 -- What ended so, and when: lists over all vmgroups, and what is old enough to go.
 CREATE INDEX jobs_by_state ON jobs (state, created, id);
 CREATE INDEX jobs_by_end ON jobs (ended) WHERE ended > 0;
-CREATE INDEX jobs_last ON jobs (kind, object, created) WHERE object > '' AND state NOT IN ('queued', 'running');
+CREATE INDEX jobs_last ON jobs (kind, group_id, object, created) WHERE object > '' AND state NOT IN ('queued', 'running');
