@@ -87,7 +87,7 @@ NORACE := $(foreach p,$(UNWATCHED),-gcflags='$(p)=-race=false -d=checkptr=0')
 # fail, or kill it, in turn, that live through one history after the other, that
 # are large, or repeat the contract for one more kind of disk, and those that ask
 # each endpoint as each role: the race detector makes minutes of them half an hour.
-FAULTS := ^(TestEveryListedPointRestores|TestEveryStepFails|TestEveryStepOfAVMFails|TestKilledAtEveryCall|TestVMBackupKilled|TestVMRestoreKilled|TestVMCopyAndDrillKilled|TestALostReplyIsNoLostDisk|TestACutConnectionIsNoLostDisk|TestWhatWasKilledBetweenStepsIsCompletedByARepeat|TestEachCallForAVMCanFailOrLoseItsReply|TestATransportThatWasKilledIsTakenOut|TestWhatAKilledSendingLeavesIsSwept|TestContractOfVMDKs|TestContractOnESXi|TestContractOfObjects|TestContractOfATransporter|TestModelOfARepository|TestLargeRepository|TestManyPointsInARepository|TestStandardKopia|TestTenantsLearnNothingOfEachOther|TestTheCheckFindsDefects)$$
+FAULTS := ^(TestEveryListedPointRestores|TestEveryStepFails|TestEveryStepOfAVMFails|TestKilledAtEveryCall|TestVMBackupKilled|TestVMRestoreKilled|TestVMCopyAndDrillKilled|TestALostReplyIsNoLostDisk|TestACutConnectionIsNoLostDisk|TestWhatWasKilledBetweenStepsIsCompletedByARepeat|TestEachCallForAVMCanFailOrLoseItsReply|TestATransportThatWasKilledIsTakenOut|TestWhatAKilledSendingLeavesIsSwept|TestContractOfVMDKs|TestContractOnESXi|TestContractOfObjects|TestContractOfATransporter|TestModelOfARepository|TestLargeRepository|TestManyPointsInARepository|TestStandardKopia|TestTenantsLearnNothingOfEachOther|TestTheCheckFindsDefects|TestEveryFieldMeetsHostileNames)$$
 
 # Packages that start nothing: nobody races in them, and their long property
 # tests take ten times as long when watched.

@@ -27,6 +27,25 @@ func Hidden(r rune) bool {
 // are part of that.
 func HiddenInText(r rune) bool { return Hidden(r) && r != nonJoiner && r != joiner }
 
+// Text writes by number what is hidden in sentences that quote the words of
+// others. Its lines stay.
+func Text(s string) string {
+	hidden := func(r rune) bool { return r != '\n' && Hidden(r) }
+	if !strings.ContainsFunc(s, hidden) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if hidden(r) {
+			q := fmt.Sprintf("%+q", r)
+			b.WriteString(q[1 : len(q)-1])
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
 // JSON writes by number what is hidden in a JSON text, whose value stays the
 // same. Blanks and line ends between its words stay too.
 func JSON(text []byte) []byte {

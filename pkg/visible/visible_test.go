@@ -23,6 +23,11 @@ func TestHidden(t *testing.T) {
 	}
 }
 
+func TestTextKeepsItsLines(t *testing.T) {
+	assert.Equal(t, "volume a\\x1b[31m\\u202e\nis \"gone\": größer", visible.Text("volume a\x1b[31m\u202e\nis \"gone\": größer"))
+	assert.Equal(t, `a\U000e0041\t`, visible.Text("a\U000e0041\t"))
+}
+
 // JSON keeps its value, and nothing in it is hidden but its own line ends.
 func TestJSONIsTheSame(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

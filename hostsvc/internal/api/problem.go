@@ -11,6 +11,7 @@ import (
 
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/log"
+	"mooring.dev/mooring/pkg/visible"
 	"mooring.dev/mooring/pkg/volspec"
 	"mooring.dev/mooring/pkg/wire"
 )
@@ -41,6 +42,7 @@ func problemFor(ctx context.Context, c volspec.Caller, err error) wire.Problem {
 	default:
 		p.Detail = ownWords(err)
 	}
+	p.Detail = visible.Text(p.Detail)
 	return p
 }
 

@@ -55,10 +55,17 @@ func (t *tx) AddAudit(a volspec.Audit) error {
 	return err
 }
 
+// maxAuditText bounds each text of a line, in bytes: what is refused quotes what
+// was sent, however long it was.
+const maxAuditText = 4000
+
 // storableAudit is a as it will be read again: the hash is of that.
 func storableAudit(a volspec.Audit) volspec.Audit {
 	a.Time = toTime(fromTime(a.Time))
 	for _, s := range []*string{&a.Actor, &a.As, &a.From, &a.VMGroup, &a.Action, &a.Object, &a.Outcome, &a.Detail, &a.Request} {
+		if len(*s) > maxAuditText {
+			*s = strings.ToValidUTF8((*s)[:maxAuditText], "") + "…"
+		}
 		*s = storable(*s)
 	}
 	return a

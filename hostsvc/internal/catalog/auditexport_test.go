@@ -51,6 +51,9 @@ func TestNamesAreWordsInAnExport(t *testing.T) {
 	want := slices.Clone(names)
 	for i := range want {
 		want[i] = strings.ReplaceAll(want[i], "\x00", "\ufffd") // PostgreSQL cannot store it
+		if len(want[i]) > 4000 {
+			want[i] = want[i][:4000] + "…"
+		}
 	}
 	assert.Equal(t, want, have)
 	found, err := log.Verify(t.Context(), "", nil)
