@@ -338,4 +338,6 @@ func TestATenantRefusesItsProviderContent(t *testing.T) {
 		_, err := stream()
 		assert.ErrorContains(t, err, "only an administrator of the tenant can switch it on")
 	}
+	_, err = master.SaveTenant(t.Context(), "x", wire.SaveTenant{Passphrase: "six boats under one bridge"})
+	assert.ErrorContains(t, err, "only an administrator of the tenant can switch it on", "its keys would be in the bundle")
 }

@@ -260,6 +260,13 @@ func TestBodies(t *testing.T) {
 	}
 	assert.Empty(t, g.uses.take(), "no use case saw any of it")
 
+	// A bundle may be larger, and has an end too.
+	for size, want := range map[int]int{wire.MaxRequest: http.StatusOK, wire.MaxBundle: http.StatusRequestEntityTooLarge} {
+		got := ask(t, admin, "POST", wire.Prefix+"/tenants/load", `{"name":"`+strings.Repeat("x", size)+`"}`)
+		assert.Equal(t, want, got.status)
+	}
+	assert.Len(t, g.uses.take(), 1)
+
 	for body, want := range map[string]string{
 		`{"size":"1"}`:  `size "1" is not valid: add a unit: 1mb, 1gb or 1b`,
 		`{"size":"-1"}`: `size "-1" is not valid: write a whole number with a unit, such as 100mb, 10gb or 1tb`,
