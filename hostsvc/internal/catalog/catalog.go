@@ -38,16 +38,7 @@ type Catalog struct {
 // schema newer than this build is unsupported, a damaged file corrupt, a
 // server that does not answer unavailable.
 func Open(ctx context.Context, o Options) (*Catalog, error) {
-	var c *Catalog
-	var err error
-	switch o.Driver {
-	case SQLite:
-		c, err = openSQLite(o)
-	case Postgres:
-		c, err = openPostgres(o)
-	default:
-		err = errkind.New(errkind.Invalid, "catalog driver %q is not known: use sqlite or postgres", o.Driver)
-	}
+	c, err := connect(o)
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +46,17 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// connect is Open without the schema.
+func connect(o Options) (*Catalog, error) {
+	switch o.Driver {
+	case SQLite:
+		return openSQLite(o)
+	case Postgres:
+		return openPostgres(o)
+	}
+	return nil, errkind.New(errkind.Invalid, "catalog driver %q is not known: use sqlite or postgres", o.Driver)
 }
 
 // Close ends all connections; transactions still running fail. The writer is

@@ -3,6 +3,7 @@ package catalog
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -79,4 +80,50 @@ func SchemaVersion(t *testing.T) int {
 	all, err := migrations()
 	require.NoError(t, err)
 	return len(all)
+}
+
+// FillTables puts rows into every table of an empty catalog that is dumped, and
+// returns the names of all tables. In row i all texts are alike, so that rows
+// refer to each other, and all numbers.
+func FillTables(t *testing.T, c *Catalog, rows int) (tables []string) {
+	t.Helper()
+	query := "SELECT name FROM sqlite_master WHERE type = 'table'"
+	if c.dialect.clock != "" {
+		query = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+	}
+	require.NoError(t, c.update(t.Context(), func(x *tx) error {
+		all, err := list(x, word[string], query)
+		require.NoError(t, err)
+		_, err = x.exec("DELETE FROM transporters")
+		require.NoError(t, err)
+		for _, d := range dumped {
+			for i := range rows {
+				fillRow(t, x, d.name, i)
+			}
+		}
+		tables = all
+		return nil
+	}))
+	return tables
+}
+
+func fillRow(t *testing.T, x *tx, table string, i int) {
+	t.Helper()
+	rows, err := x.sql.QueryContext(t.Context(), "SELECT * FROM "+table+" WHERE 1 = 0")
+	require.NoError(t, err)
+	types, err := rows.ColumnTypes()
+	require.NoError(t, err)
+	require.NoError(t, rows.Close())
+	var names []string
+	var args []any
+	for _, c := range types {
+		names = append(names, c.Name())
+		if strings.HasPrefix(c.DatabaseTypeName(), "TEXT") {
+			args = append(args, fmt.Sprintf("%06d ü ? $1 '\"<&>\\\n\u2028", i))
+		} else {
+			args = append(args, int64(1)<<62+int64(i))
+		}
+	}
+	_, err = x.exec("INSERT INTO "+table+" ("+strings.Join(names, ", ")+") VALUES ("+marks(len(names))+")", args...)
+	require.NoError(t, err, table)
 }

@@ -50,30 +50,42 @@ func (c *Catalog) migrate(ctx context.Context) error {
 		return err
 	}
 	return c.update(ctx, func(t *tx) error {
-		if _, err := t.exec("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)"); err != nil {
+		took, err := t.migrate(steps)
+		if err != nil || !took {
 			return err
-		}
-		have, err := t.count("SELECT COALESCE(MAX(version), 0) FROM schema_version")
-		if err != nil {
-			return err
-		}
-		if have > len(steps) {
-			return errkind.New(errkind.Unsupported,
-				"the catalog (%s) was written by a newer mooringd: its schema is version %d, this build knows up to %d; install the newer version again",
-				t.dialect.place, have, len(steps))
-		}
-		for _, m := range steps[have:] {
-			if _, err := t.exec(m.text); err != nil {
-				return errkind.Wrap(errkind.Of(err), err, "bring the catalog to schema version %d", m.version)
-			}
-			if _, err := t.exec("INSERT INTO schema_version (version) VALUES (?)", m.version); err != nil {
-				return err
-			}
-		}
-		if have == len(steps) {
-			return nil
 		}
 		_, err = t.exec(t.dialect.guard)
 		return err
 	})
+}
+
+// schema is the version of what is there, 0 of an empty database.
+func (t *tx) schema() (int, error) {
+	if _, err := t.exec("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)"); err != nil {
+		return 0, err
+	}
+	return t.count("SELECT COALESCE(MAX(version), 0) FROM schema_version")
+}
+
+// migrate takes the steps that were not taken yet, and tells whether there were
+// any. After them the schema lacks the dialect's guard.
+func (t *tx) migrate(steps []migration) (took bool, err error) {
+	have, err := t.schema()
+	if err != nil {
+		return false, err
+	}
+	if have > len(steps) {
+		return false, errkind.New(errkind.Unsupported,
+			"the catalog (%s) was written by a newer mooringd: its schema is version %d, this build knows up to %d; install the newer version again",
+			t.dialect.place, have, len(steps))
+	}
+	for _, m := range steps[have:] {
+		if _, err := t.exec(m.text); err != nil {
+			return false, errkind.Wrap(errkind.Of(err), err, "bring the catalog to schema version %d", m.version)
+		}
+		if _, err := t.exec("INSERT INTO schema_version (version) VALUES (?)", m.version); err != nil {
+			return false, err
+		}
+	}
+	return have < len(steps), nil
 }

@@ -29,6 +29,11 @@ func backends(t *testing.T) map[string]catalog.Options {
 // raw runs statements behind the catalog's back.
 func raw(t *testing.T, o catalog.Options, statements string) {
 	t.Helper()
+	require.NoError(t, rawError(t, o, statements))
+}
+
+func rawError(t *testing.T, o catalog.Options, statements string) error {
+	t.Helper()
 	driver, dsn := "sqlite", o.Path
 	if o.Driver == catalog.Postgres {
 		driver, dsn = "pgx", o.DSN
@@ -37,7 +42,7 @@ func raw(t *testing.T, o catalog.Options, statements string) {
 	require.NoError(t, err)
 	defer db.Close()
 	_, err = db.Exec(statements)
-	require.NoError(t, err)
+	return err
 }
 
 func putGroup(t *testing.T, c *catalog.Catalog, name string) {
