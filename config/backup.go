@@ -28,7 +28,39 @@ type Backup struct {
 	VerifyAfter     Duration     `toml:"verify_after"`      // 0s: only what policies say
 	Timezone        string       `toml:"timezone"`          // of schedules that name none
 	KeepJobs        Duration     `toml:"keep_jobs"`
+	Self            SelfBackup   `toml:"self"`
 }
+
+// SelfBackup is where copies of the catalog itself go. Without a type there are
+// none. The keys of the place are those of Repository.
+type SelfBackup struct {
+	Type            string   `toml:"type,omitempty"`
+	Path            string   `toml:"path,omitempty"`
+	Endpoint        string   `toml:"endpoint,omitempty"`
+	Region          string   `toml:"region,omitempty"`
+	Bucket          string   `toml:"bucket,omitempty"`
+	Prefix          string   `toml:"prefix,omitempty"`
+	Insecure        bool     `toml:"insecure,omitempty"`
+	CAFile          string   `toml:"ca_file,omitempty"`
+	Host            string   `toml:"host,omitempty"`
+	Port            int      `toml:"port,omitempty"`
+	User            string   `toml:"user,omitempty"`
+	HostKey         string   `toml:"host_key,omitempty"`
+	CredentialsFile string   `toml:"credentials_file,omitempty"`
+	Every           Duration `toml:"every"`
+	Keep            int      `toml:"keep"` // copies
+}
+
+// Repository is the place.
+func (s SelfBackup) Repository() Repository {
+	return Repository{
+		Name: "self-backup", Type: s.Type, Path: s.Path, Endpoint: s.Endpoint, Region: s.Region, Bucket: s.Bucket, Prefix: s.Prefix,
+		Insecure: s.Insecure, CAFile: s.CAFile, Host: s.Host, Port: s.Port, User: s.User, HostKey: s.HostKey, CredentialsFile: s.CredentialsFile,
+	}
+}
+
+// Address names the place and tells it from every other.
+func (s SelfBackup) Address() string { return s.Repository().place() }
 
 // Types of repositories.
 const (
@@ -130,6 +162,7 @@ func defaultBackup() Backup {
 		FreezeLease:     Duration(maxFreeze),
 		FreezeCopyLimit: Duration(5 * time.Second),
 		KeepJobs:        Duration(90 * 24 * time.Hour),
+		Self:            SelfBackup{Every: Duration(24 * time.Hour), Keep: 14},
 	}
 }
 
@@ -140,6 +173,9 @@ func (c *Config) completeBackup() {
 	}
 	if b.ScratchDir == "" {
 		b.ScratchDir = b.CacheDir + "/scratch"
+	}
+	if b.Self.Type == SFTPRepository && b.Self.Port == 0 {
+		b.Self.Port = 22
 	}
 	for i := range c.VMGroups {
 		g := &c.VMGroups[i]

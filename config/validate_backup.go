@@ -47,11 +47,27 @@ func (c *Config) checkBackup(p *Problems) {
 	}
 	p.between("backup.keep_jobs", b.KeepJobs, time.Hour, maxTime)
 	p.zone("backup.timezone", b.Timezone)
+	c.checkSelf(p)
+}
+
+func (c *Config) checkSelf(p *Problems) {
+	const at = "backup.self"
+	s := c.Backup.Self
+	p.between(at+".every", s.Every, time.Hour, 31*day)
+	p.number(at+".keep", s.Keep, 1, 1000)
+	r := s.Repository()
+	if s.Type != "" || r != (Repository{Name: r.Name}) {
+		r.check(p, at)
+	}
+	if s.Type == DirectoryRepository && overlap(s.Path, c.StateDir) {
+		p.add(at+".path", "%s overlaps with state_dir %s: what destroys the catalog must not destroy its copies", s.Path, c.StateDir)
+	}
 }
 
 // checkPolicies checks the backup part of each vmgroup.
 func (c *Config) checkPolicies(p *Problems) {
 	places := map[string]string{}
+	c.checkPlace(p, "backup.self", c.Backup.Self.Repository(), places)
 	for i, g := range c.VMGroups {
 		at := fmt.Sprintf("vmgroup[%d]", i)
 		names := map[string]int{}

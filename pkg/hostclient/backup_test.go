@@ -44,6 +44,9 @@ func TestEveryMethodOfBackup(t *testing.T) {
 		"[] GET vmgroups/g/protection":                                  func() error { return only(a.Protection(ctx, "g")) },
 		"[] GET alarms":                                                 func() error { return only(a.Alarms(ctx)) },
 		"[] GET vmgroups/g/alarms":                                      func() error { return only(a.GroupAlarms(ctx, "g")) },
+		"{} GET self-backup":                                            func() error { return only(a.SelfBackup(ctx)) },
+		"{} POST self-backup":                                           func() error { return only(a.SelfBackupNow(ctx)) },
+		"{} POST self-backup/kit":                                       func() error { return only(a.SelfBackupKit(ctx)) },
 		"{} POST keys/rotate":                                           func() error { return only(a.RotateKey(ctx)) },
 		"{} GET vmgroups/g/points?after=x&limit=2&repository=r&volume=v": func() error {
 			return only(a.Points(ctx, "g", PointsQuery{Volume: "v", Repository: "r", After: "x", Limit: 2}))

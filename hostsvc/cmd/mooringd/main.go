@@ -31,6 +31,9 @@ func run(args []string, out, errs io.Writer) int {
 	if len(args) > 0 && args[0] == "init" {
 		return initialise(args[1:], out, errs)
 	}
+	if len(args) > 0 && args[0] == "recover" {
+		return recovery(args[1:], out, errs)
+	}
 	f := flag.NewFlagSet("mooringd", flag.ContinueOnError)
 	f.SetOutput(errs)
 	path := f.String("config", config.DefaultPath, "configuration `file`; FILE.d/*.toml are read after it")

@@ -35,6 +35,7 @@ type Options struct {
 	Enrolment Enrolment
 	Providers Providers
 
+	SelfBackup   SelfBackup
 	Allowances   Allowances
 	Transporters Transporters
 	Bundles      Bundles

@@ -290,7 +290,7 @@ func newRig(t *testing.T, change ...func(*Options)) *rig {
 	u := &stub{}
 	o := Options{
 		Allowances: stubAllowances{u}, Transporters: stubTransporters{u},
-		Volumes: stubVolumes{u}, Tenants: stubTenants{u}, Bundles: stubBundles{u}, System: stubSystem{u}, Backups: stubBackups{u}, Audit: stubAudit{u}, Notify: stubNotify{u}, Accounts: stubAccounts{u}, Freezes: stubFreezes{u}, Enrolment: stubEnrolment{u}, Providers: stubProviders{u},
+		Volumes: stubVolumes{u}, Tenants: stubTenants{u}, Bundles: stubBundles{u}, System: stubSystem{u}, Backups: stubBackups{u}, SelfBackup: stubSelfBackup{u}, Audit: stubAudit{u}, Notify: stubNotify{u}, Accounts: stubAccounts{u}, Freezes: stubFreezes{u}, Enrolment: stubEnrolment{u}, Providers: stubProviders{u},
 		Overview: stubOverview{u},
 		Isolation: func(ctx context.Context, _ volspec.Caller) ([]wire.Finding, error) {
 			return nil, u.note(ctx, "isolation.Check", nobody)

@@ -176,6 +176,21 @@ func (s stubBackups) Alarms(ctx context.Context, group string) ([]wire.Alarm, er
 	return nil, s.note(ctx, "backup.Alarms", nobody, group)
 }
 
+// stubSelfBackup stands for the copies of the catalog.
+type stubSelfBackup struct{ *stub }
+
+func (s stubSelfBackup) Show(ctx context.Context) (wire.SelfBackup, error) {
+	return wire.SelfBackup{Copies: []wire.CatalogCopy{}}, s.note(ctx, "selfbackup.Show", nobody)
+}
+
+func (s stubSelfBackup) Now(ctx context.Context, c volspec.Caller) (wire.SelfBackup, error) {
+	return wire.SelfBackup{Copies: []wire.CatalogCopy{}}, s.note(ctx, "selfbackup.Now", c)
+}
+
+func (s stubSelfBackup) Kit(ctx context.Context, c volspec.Caller) (wire.Kit, error) {
+	return wire.Kit{Text: "kit"}, s.note(ctx, "selfbackup.Kit", c)
+}
+
 func (s stubBackups) RotateKey(ctx context.Context, c volspec.Caller) (wire.Rotated, error) {
 	return wire.Rotated{}, s.note(ctx, "backup.RotateKey", c)
 }

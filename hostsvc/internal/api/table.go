@@ -13,7 +13,7 @@ import (
 
 // endpoints is the table of everything that can be asked.
 var endpoints = slices.Concat(commonEndpoints, guestEndpoints, freezeEndpoints, enrolEndpoints, serviceEndpoints, vmgroupEndpoints, tenantEndpoints, bundleEndpoints, volumeEndpoints, backupEndpoints, accountEndpoints, auditEndpoints, notifyEndpoints, oidcEndpoints,
-	allowanceEndpoints, transporterEndpoints, overviewEndpoints)
+	allowanceEndpoints, transporterEndpoints, overviewEndpoints, selfBackupEndpoints)
 
 var pageParams = []param{
 	{"after", "string", "the next of the page before"},

@@ -38,6 +38,6 @@ func (d *daemon) buildAccounts(c *catalog.Catalog) *account.Service {
 			return err
 		},
 	})
-	d.backups.service.UseSecrets(d.backups.told, d.providers, a, sharedKey{c})
+	d.backups.service.UseSecrets(d.backups.told, d.providers, a, d.self, sharedKey{c})
 	return a
 }

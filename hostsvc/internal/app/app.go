@@ -131,6 +131,7 @@ func (d *daemon) serve(ctx context.Context) error {
 		rungroup.Component{Name: "volumes", Run: d.volumes.Run, Within: stopLimit},
 		rungroup.Component{Name: "enrolment of VMs", Run: d.guests.Run, Within: stopLimit},
 		rungroup.Component{Name: "backup", Run: d.backups.run, Within: workLimit + stopLimit},
+		rungroup.Component{Name: "copies of the catalog", Run: d.self.Run, Within: stopLimit},
 		rungroup.Component{Name: "accounts", Run: d.accounts.Run, Within: stopLimit},
 		rungroup.Component{Name: "deleted vmgroups", Run: d.tenants.Run, Within: workLimit + stopLimit},
 		rungroup.Component{Name: "remembered answers", Run: d.answers.Run, Within: stopLimit},

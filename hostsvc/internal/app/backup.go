@@ -13,6 +13,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/netguard"
 	"mooring.dev/mooring/hostsvc/internal/notify"
 	"mooring.dev/mooring/hostsvc/internal/overview"
+	"mooring.dev/mooring/hostsvc/internal/repository"
 	"mooring.dev/mooring/hostsvc/internal/repository/kopia"
 	"mooring.dev/mooring/hostsvc/internal/volume"
 	"mooring.dev/mooring/pkg/errkind"
@@ -30,6 +31,7 @@ type backups struct {
 	told     *notify.Directory
 	digests  *notify.Digests
 	overview *overview.Service
+	opener   repository.Opener
 	views    *imagefs.Views
 	volumes  *volume.Service
 	scratch  string
@@ -60,10 +62,11 @@ func (d *daemon) buildBackup(cfg config.Config, s state, h host, instance string
 	if err != nil {
 		return nil, err
 	}
+	b.opener = kopia.New(kopia.Options{Dir: filepath.Join(cfg.Backup.CacheDir, "repositories"), Owner: s.installation,
+		Upload: int64(cfg.Backup.UploadLimit), Download: int64(cfg.Backup.DownloadLimit), Guard: guard})
 	b.service = backup.New(backup.Options{
 		Store: d.catalog.Backup(), Volumes: backupVolumes{d.volumes}, Machines: machinesOf(h, d.tenants), Allowances: allows{d.tenants}, Tenants: d.tenants, Transporters: movers{d.mover}, Keyring: sealer{d.ring},
-		Opener: kopia.New(kopia.Options{Dir: filepath.Join(cfg.Backup.CacheDir, "repositories"), Owner: s.installation,
-			Upload: int64(cfg.Backup.UploadLimit), Download: int64(cfg.Backup.DownloadLimit), Guard: guard}),
+		Opener:  b.opener,
 		Files:   files{dir: b.scratch, streams: cfg.Backup.Streams},
 		Views:   shows{views},
 		Notify:  tells{b.notifier},

@@ -21,6 +21,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/idempotency"
 	"mooring.dev/mooring/hostsvc/internal/keyring"
 	"mooring.dev/mooring/hostsvc/internal/notify"
+	"mooring.dev/mooring/hostsvc/internal/selfbackup"
 	"mooring.dev/mooring/hostsvc/internal/tenancy"
 	"mooring.dev/mooring/hostsvc/internal/transporter"
 	"mooring.dev/mooring/hostsvc/internal/volume"
@@ -62,6 +63,7 @@ type daemon struct {
 	accounts  *account.Service
 	answers   *idempotency.Keys
 	backups   *backups
+	self      *selfbackup.Service
 	mover     *transporter.Service
 	web       web
 	providers *oidc.Service
@@ -101,6 +103,9 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 	if d.backups, err = d.buildBackup(cfg, s, h, instance); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
+	if d.self, err = d.buildSelfBackup(cfg); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	if err := d.buildEnrolment(s, c); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -116,6 +121,7 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 		Answers: d.answers,
 		Volumes: d.volumes, Tenants: d.tenants, Freezes: d.freezes, Backups: d.backups.service, Enrolment: d.guests, Accounts: d.accounts, Providers: d.providers, Audit: audit.New(c.AuditLog()), Notify: d.backups.told,
 		Allowances: d.tenants, Transporters: d.mover, Bundles: bundle.New(d.bundles(c)),
+		SelfBackup: d.self,
 		Overview:   d.backups.overview,
 		System:     &system{d: d, started: time.Now()},
 		Isolation:  d.prover.check,
@@ -126,15 +132,23 @@ func build(ctx context.Context, o Options, cfg config.Config, s state, h host) (
 }
 
 func openCatalog(ctx context.Context, c config.Catalog) (*catalog.Catalog, error) {
+	o, err := catalogOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	return catalog.Open(ctx, o)
+}
+
+func catalogOptions(c config.Catalog) (catalog.Options, error) {
 	o := catalog.Options{Driver: c.Driver, Path: c.Path}
 	if c.Driver == config.Postgres {
 		dsn, err := c.DSN()
 		if err != nil {
-			return nil, err
+			return o, err
 		}
 		o.DSN = dsn
 	}
-	return catalog.Open(ctx, o)
+	return o, nil
 }
 
 // apply makes the declared vmgroups true.

@@ -75,7 +75,8 @@ func newDeeds(t *testing.T) *deeds {
 	}))
 	t.Cleanup(told.Close)
 	d.hook = told.URL
-	d.site = newSite(t, httpsTable+guestTable+"[notify]\nallow_private = ['127.0.0.0/8']\n"+twoVMs+"[[datastore]]\nname = 'd2'\npath = '/d2'\n").start(t).ready(t)
+	d.site = newSite(t, httpsTable+guestTable+"[notify]\nallow_private = ['127.0.0.0/8']\n"+
+		"[backup.self]\ntype = 'directory'\npath = '"+t.TempDir()+"'\n"+twoVMs+"[[datastore]]\nname = 'd2'\npath = '/d2'\n").start(t).ready(t)
 	d.web = d.wayIn(t)
 	return d
 }

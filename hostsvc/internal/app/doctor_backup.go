@@ -29,6 +29,21 @@ func (s *system) checkBackups(ctx context.Context) ([]wire.Finding, error) {
 		}
 		found = append(found, f)
 	}
+	self, err := s.d.self.Show(ctx)
+	if err != nil {
+		return found, err
+	}
+	if self.Configured {
+		f := wire.Finding{Level: levelOK, Check: "copies of the catalog", Detail: fmt.Sprintf("%d in %s", len(self.Copies), self.Place)}
+		switch {
+		case self.Error != "": // an alarm if it is not only now
+			f.Level, f.Detail, f.Remedy = levelWarning, self.Error, "bring the place back, then run `mooring self-backup now`"
+		case self.Kit.IsZero():
+			f.Level, f.Remedy = levelWarning, "keep the kit on another machine: `mooring self-backup kit --out=FILE`"
+			f.Detail += ", the kit that opens them was never exported"
+		}
+		found = append(found, f)
+	}
 	alarms, err := b.Alarms(ctx, "")
 	for _, a := range alarms {
 		if a.Kind == "repository-offline" {

@@ -204,6 +204,8 @@ func (d *deeds) backups(root, ann *person, v wire.Volume) {
 	d.do(ann, "POST "+one+"/{repository}/kit", wire.KitOptions{}, "team", "main")
 	d.do(root, "PUT "+one+"/{repository}/credentials", wire.Credentials{SecretKey: "a secret key of a place"}, "team", "main")
 	d.do(root, "POST /keys/rotate", nil)
+	d.do(root, "POST /self-backup", nil)
+	d.do(root, "POST /self-backup/kit", nil)
 
 	policy := wire.Policy{Name: "daily", Volumes: []string{"db"}, Repository: "main", Schedule: "daily", Keep: wire.Keep{Last: 9}}
 	d.do(ann, "POST /vmgroups/{vmgroup}/policies", policy, "team")

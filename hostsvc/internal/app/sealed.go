@@ -8,6 +8,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/backup"
 	"mooring.dev/mooring/hostsvc/internal/catalog"
 	"mooring.dev/mooring/hostsvc/internal/notify"
+	"mooring.dev/mooring/hostsvc/internal/selfbackup"
 )
 
 // sealedIn counts what is sealed with the master key: the keys of repositories,
@@ -54,5 +55,12 @@ func sealedIn(ctx context.Context, c *catalog.Catalog) (repositories, others int
 		}
 		return err
 	})
+	if err != nil {
+		return 0, 0, err
+	}
+	sealed, err := selfbackup.Sealed(ctx, c.SelfBackup())
+	if sealed {
+		others++
+	}
 	return repositories, others, err
 }

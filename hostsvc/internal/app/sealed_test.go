@@ -1,6 +1,7 @@
 package app
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"mooring.dev/mooring/hostsvc/internal/catalog"
 	"mooring.dev/mooring/hostsvc/internal/keyring"
 	"mooring.dev/mooring/hostsvc/internal/notify"
+	"mooring.dev/mooring/hostsvc/internal/selfbackup"
 	"mooring.dev/mooring/pkg/errkind"
 	"mooring.dev/mooring/pkg/volspec"
 )
@@ -46,18 +48,23 @@ func TestAllSecretsFollowTheMasterKey(t *testing.T) {
 		}})
 	}))
 
+	require.NoError(t, c.SelfBackup().Update(t.Context(), func(tx selfbackup.Tx) error {
+		return tx.PutSetting("self-backup", `{"sealed":"`+seal("the repository of the copies of the catalog")+`"}`)
+	}))
+
 	s := backup.New(backup.Options{Store: c.Backup(), Keyring: sealer{ring}})
 	s.UseSecrets(
 		notify.NewDirectory(notify.DirectoryOptions{Store: c.Notify(), Sealer: ring}),
 		oidc.New(oidc.Options{Store: c.Providers(), Sealer: ring}),
 		account.New(account.Options{Store: c.Accounts(), Sealer: ring}),
+		selfbackup.New(selfbackup.Options{Store: c.SelfBackup()}),
 	)
 	old, err := os.ReadFile(keyring.Path("", dir))
 	require.NoError(t, err)
 	r, err := s.RotateKey(t.Context(), volspec.Caller{Admin: true, Actor: "admin:0"})
 	require.NoError(t, err)
-	assert.Equal(t, 4, r.Resealed)
-	var sealed [4]string
+	assert.Equal(t, 5, r.Resealed)
+	var sealed [5]string
 	require.NoError(t, c.Notify().View(t.Context(), func(tx notify.Tx) error {
 		v, err := tx.NotifyTarget("")
 		sealed[0] = v.Sealed
@@ -73,11 +80,18 @@ func TestAllSecretsFollowTheMasterKey(t *testing.T) {
 		sealed[2], sealed[3] = v.Body.Factor, v.Body.NewFactor
 		return err
 	}))
+	require.NoError(t, c.SelfBackup().View(t.Context(), func(tx selfbackup.Tx) error {
+		text, err := tx.Setting("self-backup")
+		var state struct{ Sealed string }
+		require.NoError(t, json.Unmarshal([]byte(text), &state))
+		sealed[4] = state.Sealed
+		return err
+	}))
 	before := filepath.Join(t.TempDir(), "old.key")
 	require.NoError(t, os.WriteFile(before, old, 0o600))
 	oldRing, err := keyring.Open(before)
 	require.NoError(t, err)
-	for i, context := range []string{"notify targets ", "oidc client ", "second factor of user u1", "second factor of user u1"} {
+	for i, context := range []string{"notify targets ", "oidc client ", "second factor of user u1", "second factor of user u1", "the repository of the copies of the catalog"} {
 		plain, err := ring.Open(sealed[i], context)
 		require.NoError(t, err)
 		assert.Equal(t, "plain of "+context, string(plain))
@@ -88,6 +102,6 @@ func TestAllSecretsFollowTheMasterKey(t *testing.T) {
 	require.NoError(t, os.Remove(keyring.Path("", dir)))
 	_, err = openRing(t.Context(), cfg, c)
 	assert.Equal(t, errkind.NotFound, errkind.Of(err))
-	assert.ErrorContains(t, err, "4 secrets")
+	assert.ErrorContains(t, err, "5 secrets")
 	assert.NoFileExists(t, keyring.Path("", dir))
 }

@@ -23,6 +23,7 @@ type Admin interface {
 	snapshotAdmin
 	datastoreAdmin
 	backupAdmin
+	selfBackupAdmin
 	allowanceAdmin
 	transporterAdmin
 	auditAdmin

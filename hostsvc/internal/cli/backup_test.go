@@ -133,6 +133,10 @@ var backupLines = []string{
 	"alarm ls Dev -o name",
 	"key rotate",
 	"key rotate -o json",
+	"self-backup ls",
+	"self-backup ls -o json",
+	"self-backup now",
+	"self-backup kit",
 	"notify test",
 }
 

@@ -180,7 +180,7 @@ wrong key, 130 interrupted.`,
 
 	root.AddCommand(
 		t.vmgroupCommand(), t.settingsCommand(), t.volumeCommand(), t.vmCommand(), t.datastoreCommand(),
-		t.backupCommand(), t.repositoryCommand(), t.allowanceCommand(), t.transporterCommand(), t.jobCommand(), t.alarmCommand(), t.keyCommand(), t.notifyCommand(),
+		t.backupCommand(), t.repositoryCommand(), t.allowanceCommand(), t.transporterCommand(), t.jobCommand(), t.alarmCommand(), t.keyCommand(), t.selfBackupCommand(), t.notifyCommand(),
 		t.statusCommand(), t.doctorCommand(), t.auditCommand(), t.configCommand(),
 		t.userCommand(), t.tokenCommand(), t.oidcCommand(), t.loginCommand(), t.logoutCommand(), t.contextCommand(), t.whoamiCommand(),
 		t.completionCommand(), t.manCommand(), t.versionCommand(),

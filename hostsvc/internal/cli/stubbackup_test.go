@@ -350,6 +350,23 @@ func (m *memAdmin) GroupAlarms(_ context.Context, vmgroup string) ([]wire.Alarm,
 	return m.alarms, m.did("GroupAlarms", vmgroup)
 }
 
+var catalogCopies = wire.SelfBackup{
+	Configured: true, Place: "directory /mnt/copies", Repository: "r", Every: "24h0m0s", Keep: 14, Next: time.Date(2026, 11, 27, 2, 0, 0, 0, time.UTC),
+	Copies: []wire.CatalogCopy{{ID: pid(9), Created: time.Date(2026, 11, 26, 2, 0, 0, 0, time.UTC), Size: 3 << 20, Rows: 1234}},
+}
+
+func (m *memAdmin) SelfBackup(context.Context) (wire.SelfBackup, error) {
+	return catalogCopies, m.did("SelfBackup")
+}
+
+func (m *memAdmin) SelfBackupNow(context.Context) (wire.SelfBackup, error) {
+	return catalogCopies, m.did("SelfBackupNow")
+}
+
+func (m *memAdmin) SelfBackupKit(context.Context) (wire.Kit, error) {
+	return wire.Kit{Text: "the kit of the service\n"}, m.did("SelfBackupKit")
+}
+
 func (m *memAdmin) RotateKey(context.Context) (wire.Rotated, error) {
 	return wire.Rotated{KeyID: "k2", Resealed: 3}, m.did("RotateKey")
 }

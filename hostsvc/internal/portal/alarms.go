@@ -50,6 +50,9 @@ func (q *request) alarmRows(all []wire.Alarm) []alarmRow {
 func (q *request) alarmURL(a wire.Alarm) string {
 	switch a.Kind {
 	case "job-failed":
+		if a.Object == "self-backup" { // no job, and no page
+			return ""
+		}
 		return q.to("/activities", "state", "failed")
 	case "transporter-offline":
 		return q.to("/activities", "state", "queued")
