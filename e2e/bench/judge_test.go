@@ -48,10 +48,14 @@ func wall(u usage) time.Duration { return u.wall }
 func cpu(u usage) time.Duration  { return u.cpu }
 
 func verdict(target string, met bool) string {
+	return target + ": " + outcome(met)
+}
+
+func outcome(met bool) string {
 	if met {
-		return target + ": met"
+		return "met"
 	}
-	return target + ": MISSED"
+	return "MISSED"
 }
 
 // The targets that are ratios.
