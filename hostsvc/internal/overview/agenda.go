@@ -1,6 +1,7 @@
 package overview
 
 import (
+	"cmp"
 	"container/heap"
 	"iter"
 	"slices"
@@ -91,7 +92,7 @@ func (d due) compare(o due) int {
 	if c := d.at.Compare(o.at); c != 0 {
 		return c
 	}
-	return strings.Compare(d.plan.VMGroup+"/"+d.plan.Name+"/"+d.plan.Task, o.plan.VMGroup+"/"+o.plan.Name+"/"+o.plan.Task)
+	return cmp.Or(strings.Compare(d.plan.VMGroup, o.plan.VMGroup), strings.Compare(d.plan.Name, o.plan.Name), strings.Compare(d.plan.Task, o.plan.Task))
 }
 
 func (q queue) Len() int           { return len(q) }

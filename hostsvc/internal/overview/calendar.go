@@ -61,7 +61,7 @@ func (s *Service) Calendar(ctx context.Context, group string, r Request) (wire.C
 	for _, x := range ran {
 		out.Runs = append(out.Runs, x.Run)
 	}
-	out.Runs = append(out.Runs, s.missed(plans, ran, from, to, limit+1)...)
+	out.Runs = append(out.Runs, s.missed(group, plans, ran, from, to, limit+1)...)
 	out.Runs = append(out.Runs, s.coming(group, plans, later(from, time.Now()), to.Add(-time.Nanosecond), limit+1)...)
 	slices.SortStableFunc(out.Runs, func(a, b wire.Run) int { return a.Time.Compare(b.Time) })
 	if len(out.Runs) > limit {
@@ -120,7 +120,7 @@ const lateness = 2 * time.Minute
 
 // missed are the times at which a schedule was due and no run was made, the
 // oldest first: the service did not run, or one later run caught up for them.
-func (s *Service) missed(plans []Plan, ran []Ran, from, to time.Time, limit int) (out []wire.Run) {
+func (s *Service) missed(group string, plans []Plan, ran []Ran, from, to time.Time, limit int) (out []wire.Run) {
 	type key struct {
 		policy volspec.PolicyID
 		task   string
@@ -139,7 +139,7 @@ func (s *Service) missed(plans []Plan, ran []Ran, from, to time.Time, limit int)
 		until = ran[limit-1].Time
 	}
 	from = later(from, now.Add(-s.o.Keep))
-	for at, p := range queueOf(plans, from.Add(-time.Second), until).dues(until) {
+	for at, p := range s.queue(&s.past, group, plans, from.Add(-time.Second), until).dues(until) {
 		if !made[key{p.Policy, p.Task, at.Unix()}] {
 			out = append(out, entry(*p, at, stateMissed))
 		}
@@ -153,18 +153,23 @@ func (s *Service) missed(plans []Plan, ran []Ran, from, to time.Time, limit int)
 // coming are the runs of a vmgroup's plans that are due after from and not after
 // to, the soonest first.
 func (s *Service) coming(group string, plans []Plan, from, to time.Time, limit int) []wire.Run {
-	q := queueOf(plans, from, to)
-	if group == "" {
-		q = s.all.queue(plans, from, to)
-	}
 	out := []wire.Run{}
-	for at, p := range q.dues(to) {
+	for at, p := range s.queue(&s.next, group, plans, from, to).dues(to) {
 		if len(out) == limit {
 			break
 		}
 		out = append(out, entry(*p, at, stateDue))
 	}
 	return out
+}
+
+// queue has what is due after from and not after to. For the plans of all
+// vmgroups it is remembered.
+func (s *Service) queue(of *agenda, group string, plans []Plan, from, to time.Time) queue {
+	if group == "" {
+		return of.queue(plans, from, to)
+	}
+	return queueOf(plans, from, to)
 }
 
 func entry(p Plan, at time.Time, state string) wire.Run {

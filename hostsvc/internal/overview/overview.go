@@ -118,8 +118,8 @@ type Options struct {
 
 // Service answers the questions. All methods are safe for concurrent use.
 type Service struct {
-	o   Options
-	all agenda // of all vmgroups
+	o          Options
+	next, past agenda // of all vmgroups: what is due from now on, and in what a calendar shows
 }
 
 // New returns a service.

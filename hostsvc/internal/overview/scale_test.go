@@ -168,6 +168,13 @@ func TestNothingOfAnotherTenant(t *testing.T) {
 	}
 	all, err := s.Dashboard(ctx, "", "UTC")
 	require.NoError(t, err)
+	again, err := s.Dashboard(ctx, own, "UTC")
+	require.NoError(t, err)
+	if again.Day.Done != d.Day.Done { // a quarter of an hour began
+		d = again
+		all, err = s.Dashboard(ctx, "", "UTC")
+		require.NoError(t, err)
+	}
 	require.Equal(t, []int{12, 72, 3 * d.Day.Done}, []int{all.Protected, all.Points, all.Day.Done})
 	c, err := s.Calendar(ctx, own, overview.Request{})
 	require.NoError(t, err)
