@@ -12,10 +12,12 @@ import (
 
 // The portal's forms prove by csrf where they come from, and say by once which
 // showing of a form was sent. A token needs no such proof, and every request
-// here is a form of its own.
+// here is a form of its own. A second factor that is required would lock out
+// those who look, who have none.
 const (
-	csrf = "csrf"
-	once = "once"
+	csrf   = "csrf"
+	once   = "once"
+	factor = "factor_required"
 )
 
 // form is what a page lets its reader send, with what its fields hold before
@@ -74,7 +76,7 @@ func read(page string) (forms []form, links []string, err error) {
 // take notes a field as a browser sends it.
 func (f form) take(n *html.Node) {
 	name, value := attr(n, "name"), attr(n, "value")
-	if name == "" || name == csrf || name == once {
+	if name == "" || name == csrf || name == once || name == factor {
 		return
 	}
 	switch n.Data {
