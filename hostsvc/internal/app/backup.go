@@ -160,16 +160,7 @@ func declared(cfg config.Config) (all []backup.Declared, err error) {
 }
 
 func declaredRepository(r config.Repository, cred config.RepositoryCredentials) wire.CreateRepository {
-	return wire.CreateRepository{
-		Name: r.Name,
-		Location: wire.Location{
-			Type: r.Type, Path: r.Path, Endpoint: r.Endpoint, Region: r.Region, Bucket: r.Bucket, Prefix: r.Prefix,
-			Insecure: r.Insecure, CAFile: r.CAFile, Host: r.Host, Port: r.Port, User: r.User, HostKey: r.HostKey,
-		},
-		Credentials: wire.Credentials{
-			AccessKey: cred.AccessKey.Reveal(), SecretKey: cred.SecretKey.Reveal(), PrivateKey: cred.PrivateKey.Reveal(), Password: cred.Password.Reveal(),
-		},
-	}
+	return wire.CreateRepository{Name: r.Name, Location: wire.Location(locationOf(r)), Credentials: wire.Credentials(credentialsOf(cred))}
 }
 
 func declaredPolicy(p config.Policy) wire.Policy {

@@ -63,13 +63,14 @@ func (d *daemon) buildSelfBackup(cfg config.Config) (*selfbackup.Service, error)
 // placeOf is the place of a repository that the configuration names.
 func placeOf(r config.Repository) (repository.Place, error) {
 	cred, err := r.Credentials()
-	return repository.Place{
-		Location: repository.Location{
-			Type: r.Type, Path: r.Path, Endpoint: r.Endpoint, Region: r.Region, Bucket: r.Bucket, Prefix: r.Prefix,
-			Insecure: r.Insecure, CAFile: r.CAFile, Host: r.Host, Port: r.Port, User: r.User, HostKey: r.HostKey,
-		},
-		Credentials: credentialsOf(cred),
-	}, err
+	return repository.Place{Location: locationOf(r), Credentials: credentialsOf(cred)}, err
+}
+
+func locationOf(r config.Repository) repository.Location {
+	return repository.Location{
+		Type: r.Type, Path: r.Path, Endpoint: r.Endpoint, Region: r.Region, Bucket: r.Bucket, Prefix: r.Prefix,
+		Insecure: r.Insecure, CAFile: r.CAFile, Host: r.Host, Port: r.Port, User: r.User, HostKey: r.HostKey,
+	}
 }
 
 func credentialsOf(c config.RepositoryCredentials) repository.Credentials {
