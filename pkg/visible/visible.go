@@ -30,13 +30,18 @@ func HiddenInText(r rune) bool { return Hidden(r) && r != nonJoiner && r != join
 // Text writes by number what is hidden in sentences that quote the words of
 // others. Its lines stay.
 func Text(s string) string {
-	hidden := func(r rune) bool { return r != '\n' && Hidden(r) }
-	if !strings.ContainsFunc(s, hidden) {
+	return Numbered(s, func(r rune) bool { return r != '\n' && Hidden(r) })
+}
+
+// Numbered is s with its characters that are bad written by number, as Go writes
+// them.
+func Numbered(s string, bad func(rune) bool) string {
+	if !strings.ContainsFunc(s, bad) {
 		return s
 	}
 	var b strings.Builder
 	for _, r := range s {
-		if hidden(r) {
+		if bad(r) {
 			q := fmt.Sprintf("%+q", r)
 			b.WriteString(q[1 : len(q)-1])
 			continue

@@ -22,11 +22,7 @@ type Ticker interface {
 // repositories, snapshots that nobody needs. Call it before the queue runs.
 // What cannot be done now is tried again by Run.
 func (s *Service) Recover(ctx context.Context) error {
-	var repos []Repo
-	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
-		repos, err = tx.Repositories("")
-		return err
-	})
+	repos, err := s.everyRepo(ctx)
 	if err != nil {
 		return err
 	}

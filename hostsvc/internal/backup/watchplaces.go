@@ -37,11 +37,7 @@ const (
 // interrupted creations, and enqueues maintenance. Only one process does that:
 // the job is unique.
 func (s *Service) watchPlaces(ctx context.Context) error {
-	var repos []Repo
-	err := s.o.Store.View(ctx, func(tx Tx) (err error) {
-		repos, err = tx.Repositories("")
-		return err
-	})
+	repos, err := s.everyRepo(ctx)
 	if err != nil {
 		return err
 	}
@@ -57,6 +53,15 @@ func (s *Service) watchPlaces(ctx context.Context) error {
 		eg.Go(func() error { return s.lookAfter(ctx, mine) })
 	}
 	return eg.Wait()
+}
+
+// everyRepo are the repositories of all vmgroups, and those of none.
+func (s *Service) everyRepo(ctx context.Context) (all []Repo, err error) {
+	err = s.o.Store.View(ctx, func(tx Tx) error {
+		all, err = tx.Repositories("")
+		return err
+	})
+	return all, err
 }
 
 // toLook is pure, as are the next two.

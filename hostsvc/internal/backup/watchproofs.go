@@ -27,18 +27,19 @@ func (s *Service) watchProofs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	repos, err := s.everyRepo(ctx)
+	if err != nil {
+		return err
+	}
 	readable := map[volspec.RepositoryID]bool{}
+	for _, r := range repos {
+		readable[r.ID] = r.State == repoOnline || r.State == repoReadOnly
+	}
 	q := PointQuery{Before: now().Add(-s.o.VerifyAfter), Unverified: true, Limit: proofPage}
 	for room := proofBatch - len(open); room > 0; {
 		var page []Point
 		err := s.o.Store.View(ctx, func(tx Tx) (err error) {
-			if page, err = tx.Points(q); err != nil {
-				return err
-			}
-			repos, err := tx.Repositories("")
-			for _, r := range repos {
-				readable[r.ID] = r.State == repoOnline || r.State == repoReadOnly
-			}
+			page, err = tx.Points(q)
 			return err
 		})
 		if err != nil || len(page) == 0 {

@@ -248,18 +248,5 @@ func table(header []string, rows [][]string, headers bool) string {
 // the cursor, fake a line or hide become visible. Line breaks survive where
 // lines are true.
 func clean(s string, lines bool) string {
-	bad := func(r rune) bool { return hidden(r) || r == '\n' && !lines }
-	if !strings.ContainsFunc(s, bad) {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if bad(r) {
-			q := fmt.Sprintf("%+q", r)
-			b.WriteString(q[1 : len(q)-1])
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
+	return visible.Numbered(s, func(r rune) bool { return hidden(r) || r == '\n' && !lines })
 }

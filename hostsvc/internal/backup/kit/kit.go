@@ -146,7 +146,10 @@ func Parse(text string) (Kit, error) {
 }
 
 // Render writes a kit for a person to keep. What it returns is a secret.
-func Render(k Kit) string {
+func Render(k Kit) string { return letter(k) + block(k) + instructions(k) }
+
+// block is the part of a kit that Parse reads.
+func block(k Kit) string {
 	created, insecure, port := k.Created.UTC().Format(time.RFC3339), "", ""
 	if k.Location.Insecure {
 		insecure = "yes"
@@ -154,7 +157,7 @@ func Render(k Kit) string {
 	if k.Location.Port != 0 {
 		port = strconv.Itoa(k.Location.Port)
 	}
-	return letter(k) + renderBlock(k.fields(&created, &insecure, &port)) + instructions(k)
+	return renderBlock(k.fields(&created, &insecure, &port))
 }
 
 func letter(k Kit) string {
